@@ -1,0 +1,152 @@
+"""Which array library and which device?  The only file that names CuPy.
+
+An array is a ``numpy.ndarray`` (device "cpu") or a ``cupy.ndarray`` (device "cuda",
+"cuda:1").  Everywhere else minigrad calls NumPy's own functions and methods: CuPy
+arrays answer them through NumPy's protocols (NEP 13 and NEP 18), so one text serves
+both.  What differs between the two libraries is here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray: neither knows the other's type
+
+ARRAY_TYPES: set[type] = {np.ndarray}
+SCALAR_TYPES: set[type] = {float, int, bool, complex}
+
+
+def is_array(value: object) -> bool:
+    """Whether `value` is an array of a library that minigrad computes with."""
+    return value.__class__ in ARRAY_TYPES or isinstance(value, tuple(ARRAY_TYPES))
+
+
+def as_array(value: Any, dtype: Any = None) -> Array:
+    """Return `value` as an array, without a copy where it is one already.
+
+    Python numbers and lists become float32 (booleans stay booleans); arrays and NumPy
+    scalars keep their dtype.
+
+    Raises:
+        TypeError: the value is ragged or not numeric.
+    """
+    if is_array(value):
+        return value if dtype is None else value.astype(dtype, copy=False)
+    if dtype is None and not isinstance(value, np.generic | np.ndarray):
+        dtype = _dtype_of_python(value)
+    try:
+        array = np.asarray(value, dtype=dtype)
+    except (ValueError, TypeError) as error:
+        raise TypeError(_not_an_array(value)) from error
+    if array.dtype.kind not in "biufc":
+        raise TypeError(_not_an_array(value))
+    return array
+
+
+def _dtype_of_python(value: Any) -> Any:
+    """float32 for Python numbers and lists of them; None keeps the value's own."""
+    try:
+        own = np.asarray(value).dtype
+    except ValueError as error:
+        raise TypeError(_not_an_array(value)) from error
+    holds_arrays = isinstance(value, list | tuple) and any(map(is_array, value))
+    return np.dtype(np.float32) if own.kind in "iuf" and not holds_arrays else None
+
+
+def _not_an_array(value: Any) -> str:
+    return (
+        f"cannot make an array of numbers from {type(value).__name__} "
+        f"{str(value)[:60]!r}: expected a number, a rectangular nested list of numbers, "
+        "or an array. Convert it first, for example with numpy.array(value, float)."
+    )
+
+
+def device_of(array: Array) -> str:
+    """The device an array lives on: "cpu", "cuda" or "cuda:1"."""
+    if isinstance(array, np.ndarray):
+        return "cpu"
+    index = int(array.device.id)
+    return "cuda" if index == 0 else f"cuda:{index}"
+
+
+def to_device(array: Array, device: str) -> Array:
+    """Copy `array` to `device`; the same array where it is there already.
+
+    Raises:
+        ValueError: the device's name is unknown.
+        RuntimeError: CuPy or a CUDA driver is missing.
+    """
+    if device == "cpu":
+        return array if isinstance(array, np.ndarray) else array.get()
+    index = _cuda_index(device)
+    if device_of(array) in (device, f"cuda:{index}"):
+        return array
+    cupy = _cupy(device)
+    with cupy.cuda.Device(index):
+        return cupy.asarray(array)
+
+
+def _cuda_index(device: str) -> int:
+    name, _, number = device.partition(":")
+    if name != "cuda" or not (number.isdigit() or device == "cuda"):
+        raise ValueError(
+            f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:N'. "
+            "Pass one of these as device=."
+        )
+    return int(number or 0)
+
+
+def _cupy(device: str) -> Any:
+    try:
+        import cupy
+
+        cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # ImportError, or CuPy's own errors about the driver
+        raise RuntimeError(
+            f"device {device!r} is not available: {type(error).__name__}: {error}. "
+            "Install CuPy (pip install 'minigrad-tape[cuda12]' or [cuda13]) on a machine "
+            "with an NVIDIA driver, or use device='cpu'."
+        ) from error
+    ARRAY_TYPES.add(cupy.ndarray)
+    return cupy
+
+
+def register_cupy() -> None:
+    """Let CuPy arrays made by the user be recognised, if CuPy was imported."""
+    cupy = sys.modules.get("cupy")
+    if cupy is not None:
+        ARRAY_TYPES.add(cupy.ndarray)
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """The array as NumPy's, copied from the device where it is not there already."""
+    return array if isinstance(array, np.ndarray) else array.get()
+
+
+def add_at(total: Array, index: tuple, values: Array) -> None:
+    """Add `values` to ``total[index]`` in place; repeated positions add up."""
+    rows = index[0] if len(index) == 1 else None
+    if isinstance(total, np.ndarray) and total.ndim > 1 and _is_rows(rows):
+        _add_rows(total, rows.reshape(-1), values.reshape(-1, *total.shape[1:]))
+    else:
+        np.add.at(total, index, values)
+
+
+def _is_rows(rows: Any) -> bool:
+    return is_array(rows) and rows.dtype.kind in "iu" and rows.size > 0
+
+
+def _add_rows(total: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
+    """`np.add.at` for whole rows: sorted, then each row's share summed in one go.
+
+    `np.add.at` walks element by element; summing sorted runs is about ten times
+    faster for the rows of an embedding table.
+    """
+    rows = np.where(rows < 0, rows + len(total), rows)
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.flatnonzero(np.diff(ordered, prepend=-1))
+    total[ordered[first]] += np.add.reduceat(values[order], first, axis=0)

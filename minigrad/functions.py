@@ -1,0 +1,251 @@
+"""What is composed of primitives?  No gradient rules here: the tape finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.backend import as_array, device_of, to_device
+from minigrad.ops.elementwise import exp, multiply, sqrt, where
+from minigrad.ops.index import IDS, gather, getitem
+from minigrad.ops.linalg import matmul
+from minigrad.ops.reduce import Axis, axes_of, logsumexp, sum
+from minigrad.ops.shape import Shape, Slice, expand_dims, reshape, transpose
+from minigrad.random import Generator, default_generator
+from minigrad.tape import Tensor, wrap
+
+WHOLE = Slice(None, None, None)
+
+
+# -- making tensors ----------------------------------------------------------------
+
+
+def full(
+    shape: int | Shape,
+    value: float,
+    dtype: Any = "float32",
+    device: str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of `shape` filled with `value`."""
+    array = np.full(shape, value, dtype)
+    return Tensor(array, requires_grad=requires_grad, device=device)
+
+
+def zeros(
+    shape: int | Shape,
+    dtype: Any = "float32",
+    device: str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of `shape` filled with zeros."""
+    return full(shape, 0, dtype, device, requires_grad)
+
+
+def ones(
+    shape: int | Shape,
+    dtype: Any = "float32",
+    device: str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of `shape` filled with ones."""
+    return full(shape, 1, dtype, device, requires_grad)
+
+
+def asarray(array: Any) -> Tensor:
+    """A Tensor that shares the memory of `array`: writing to one changes the other."""
+    return wrap(as_array(array))
+
+
+# -- statistics --------------------------------------------------------------------
+
+
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Mean over axes (all, if none is named)."""
+    total = sum(x, axis=axis, keepdims=keepdims)
+    return total / _count(x, axis)
+
+
+def _count(x: Any, axis: Axis) -> int:
+    count = 1
+    for i in axes_of(x.ndim, axis):
+        count *= x.shape[i]
+    return count
+
+
+def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """Variance over axes; the sum of squares is divided by n - ddof."""
+    centred = x - mean(x, axis=axis, keepdims=True)
+    total = sum(multiply(centred, centred), axis=axis, keepdims=keepdims)
+    return total / (_count(x, axis) - ddof)
+
+
+def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """Standard deviation over axes: the square root of `var`."""
+    return sqrt(var(x, axis, keepdims, ddof))
+
+
+def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Euclidean norm over axes; where it is 0, its gradient is 0 as well."""
+    squares = sum(multiply(x, x), axis=axis, keepdims=keepdims)
+    zero = squares == 0
+    return where(zero, 0, sqrt(where(zero, 1, squares)))
+
+
+# -- probabilities -----------------------------------------------------------------
+
+
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """x - logsumexp(x): logarithms of probabilities along an axis."""
+    return x - logsumexp(x, axis=axis, keepdims=True)
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """Probabilities along an axis, e ** x over their sum, without overflow."""
+    return exp(log_softmax(x, axis))
+
+
+def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
+    """Zero each element with probability p and divide the others by 1 - p.
+
+    Raises:
+        ValueError: p is not in [0, 1).
+
+    Source: Srivastava et al., "Dropout", JMLR 2014 (in its inverted form).
+    """
+    if not 0 <= p < 1:
+        raise ValueError(
+            f"dropout got p={p}: the probability of zeroing an element lies in [0, 1). "
+            "Pass for example p=0.5."
+        )
+    if p == 0:
+        return x
+    draws = (generator or default_generator).uniform(x.shape)
+    mask = (draws >= p).astype(x.dtype)
+    mask *= 1 / (1 - p)
+    array = x.array if isinstance(x, Tensor) else x
+    return multiply(x, to_device(mask, device_of(array)))
+
+
+# -- looking up --------------------------------------------------------------------
+
+
+def take(x: Any, ids: Any, axis: int = 0) -> Any:
+    """Slices of `x` along an axis at integer ids; repeated ids add their gradients.
+
+    Shapes:
+        x (..., n, ...), ids (any shape) -> the axis replaced by the shape of ids.
+    """
+    axis %= x.ndim
+    array = ids.array if isinstance(ids, Tensor) else as_array(ids, _ids_dtype(ids))
+    return gather(x, array, index=(WHOLE,) * axis + (IDS,))
+
+
+def _ids_dtype(ids: Any) -> Any:
+    return None if hasattr(ids, "dtype") else np.asarray(ids).dtype
+
+
+# -- einsum ------------------------------------------------------------------------
+
+
+def einsum(equation: str, *operands: Any) -> Any:
+    """Sum of products over named axes, from left to right, as matrix products.
+
+    Example: ``einsum("nij,njk->nik", a, b)``.  Without ``->`` the result has the axes
+    that occur once, in alphabetical order.
+
+    Raises:
+        ValueError: the equation does not fit the operands.
+    """
+    inputs, output = _parse(equation, [x.ndim for x in operands])
+    names, result = _diagonal(inputs[0], operands[0])
+    for i, operand in enumerate(operands[1:], start=1):
+        later = output + "".join(inputs[i + 1 :])
+        other, operand = _diagonal(inputs[i], operand)
+        names, result = _contract(names, result, other, operand, later)
+    summed = tuple(i for i, name in enumerate(names) if name not in output)
+    result = sum(result, axis=summed) if summed else result
+    names = "".join(name for name in names if name in output)
+    return transpose(result, axes=tuple(names.index(name) for name in output))
+
+
+def _parse(equation: str, ndims: list[int]) -> tuple[list[str], str]:
+    left, arrow, output = equation.replace(" ", "").partition("->")
+    inputs = left.split(",")
+    letters = "".join(inputs)
+    if not arrow:
+        output = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    fits = [len(names) for names in inputs] == ndims
+    known = set(output) <= set(letters) and len(set(output)) == len(output)
+    if not (fits and known and (letters + "a").isalpha()):
+        raise ValueError(
+            f"einsum equation {equation!r} does not fit operands with {ndims} axes: "
+            "it needs one letter an axis of each operand, and an output of letters "
+            "that occur in them, each once. Write for example 'ij,jk->ik'."
+        )
+    return inputs, output
+
+
+def _diagonal(names: str, x: Any) -> tuple[str, Any]:
+    """Drop repeated names of one operand by taking the diagonal of their axes."""
+    for name in names:
+        if names.count(name) == 1:
+            continue
+        first, second = names.index(name), names.rindex(name)
+        rest = [i for i in range(x.ndim) if i not in (first, second)]
+        ids = np.arange(x.shape[first])
+        x = getitem(transpose(x, axes=(first, second, *rest)), (ids, ids))
+        names = name + "".join(names[i] for i in rest)
+        return _diagonal(names, x)
+    return names, x
+
+
+def _contract(a: str, x: Any, b: str, y: Any, later: str) -> tuple[str, Any]:
+    """The product of two operands, summed over what no later one names."""
+    x, a = _sum_out(x, a, b + later)
+    y, b = _sum_out(y, b, a + later)
+    batch = [name for name in a if name in b and name in later]
+    inner = [name for name in a if name in b and name not in later]
+    left = [name for name in a if name not in b]
+    right = [name for name in b if name not in a]
+    size = dict(zip(a, x.shape)) | dict(zip(b, y.shape))
+    x = _as_matrices(x, a, batch, left, inner)
+    y = _as_matrices(y, b, batch, inner, right)
+    names = batch + left + right
+    shape = tuple(size[name] for name in names)
+    return "".join(names), reshape(matmul(x, y), shape=shape)
+
+
+def _sum_out(x: Any, names: str, wanted: str) -> tuple[Any, str]:
+    gone = tuple(i for i, name in enumerate(names) if name not in wanted)
+    x = sum(x, axis=gone) if gone else x
+    return x, "".join(name for name in names if name in wanted)
+
+
+def _as_matrices(
+    x: Any, names: str, batch: list[str], rows: list[str], columns: list[str]
+) -> Any:
+    order = [names.index(name) for name in (*batch, *rows, *columns)]
+    x = transpose(x, axes=tuple(order))
+    cut, end = len(batch), len(batch) + len(rows)
+    sizes = [_product(x.shape[cut:end]), _product(x.shape[end:])]
+    return reshape(x, shape=(*x.shape[:cut], *sizes))
+
+
+def _product(sizes: Shape) -> int:
+    return int(np.prod(sizes, dtype=int))
+
+
+# -- conveniences ------------------------------------------------------------------
+
+
+def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
+    """Rows of the identity matrix: (...) integers -> (..., classes)."""
+    array = ids.array if isinstance(ids, Tensor) else np.asarray(ids)
+    columns = expand_dims(array, axis=-1)
+    return wrap((columns == np.arange(classes)).astype(dtype))
+
+
+Function = Callable[..., Any]

@@ -1,0 +1,170 @@
+"""How is training saved and resumed?  HDF5 checkpoints, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = "minigrad checkpoint 1"
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    model: Any = None,
+    optimizer: Any = None,
+    step: int = 0,
+    config: dict[str, Any] | None = None,
+    generator: Any = None,
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Write model, optimiser, step, configuration and generator state to one file.
+
+    The file appears under its name only when it is complete: it is written to a
+    temporary name in the same folder and renamed.
+
+    Args:
+        model, optimizer: anything with `state_dict()`.
+        generator: a `minigrad.Generator`.
+        config, extra: plain data that JSON can hold.
+
+    Raises:
+        OSError: the file could not be written; an older one is still there.
+        TypeError: config or extra hold something that JSON cannot.
+    """
+    header = json.dumps(
+        {
+            "format": FORMAT,
+            "step": int(step),
+            "config": config or {},
+            "generator": generator.get_state() if generator is not None else None,
+            "extra": extra or {},
+        }
+    )
+    states = {
+        "model": model.state_dict() if model is not None else {},
+        "optimizer": optimizer.state_dict() if optimizer is not None else {},
+    }
+    with _replacing(Path(path)) as temporary:
+        _write(temporary, header, states)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Any:
+    """A temporary name beside `path`, renamed to it when all went well."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        yield name
+        _flush_to_disk(name)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _flush_to_disk(name: str) -> None:
+    with open(name, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _write(name: str, header: str, states: dict[str, Any]) -> None:
+    h5py = _h5py()
+    with h5py.File(name, "w") as file:
+        file.attrs["header"] = header
+        for group, state in states.items():
+            _write_state(file.create_group(group), state)
+
+
+def _write_state(group: Any, state: dict[str, Any]) -> None:
+    """Nested dictionaries become groups, arrays data sets, the rest JSON attributes."""
+    for i, (key, value) in enumerate(state.items()):
+        if isinstance(value, dict):
+            child = group.create_group(str(i))
+            _write_state(child, value)
+        elif hasattr(value, "dtype"):
+            array = value.get() if hasattr(value, "get") else np.asarray(value)
+            child = group.create_dataset(str(i), data=array)
+        else:
+            child = group.create_dataset(str(i), data=json.dumps(value))
+            child.attrs["json"] = True
+        child.attrs["key"] = json.dumps(key)
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    model: Any = None,
+    optimizer: Any = None,
+    generator: Any = None,
+) -> dict[str, Any]:
+    """Read a checkpoint and load it into what is given.
+
+    Returns:
+        A dictionary with "step", "config", "extra", "generator", and the state
+        dictionaries "model" and "optimizer".
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no complete checkpoint, or of another model.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"there is no checkpoint {str(path)!r}. Check the path; training writes one "
+            "at the end of its first epoch."
+        )
+    try:
+        content = _read(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} is not a complete minigrad checkpoint: {error}. Use another "
+            "file, or train again."
+        ) from error
+    if model is not None:
+        model.load_state_dict(content["model"])
+    if optimizer is not None:
+        optimizer.load_state_dict(content["optimizer"])
+    if generator is not None and content["generator"] is not None:
+        generator.set_state(content["generator"])
+    return content
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    with _h5py().File(path, "r") as file:
+        header = json.loads(file.attrs["header"])
+        if header.pop("format") != FORMAT:
+            raise ValueError(f"its format is not {FORMAT!r}")
+        states = {name: _read_state(file[name]) for name in ("model", "optimizer")}
+    return {**header, **states}
+
+
+def _read_state(group: Any) -> dict[Any, Any]:
+    state = {}
+    for i in range(len(group)):
+        child = group[str(i)]
+        key = json.loads(child.attrs["key"])
+        if not hasattr(child, "dtype"):
+            state[key] = _read_state(child)
+        elif "json" in child.attrs:
+            state[key] = json.loads(child[()])
+        else:
+            state[key] = child[()] if child.shape else np.asarray(child[()])
+    return state
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise RuntimeError(
+            "checkpoints are HDF5 files and need h5py, which is not installed. "
+            "Install it with: pip install h5py"
+        ) from error
+    return h5py

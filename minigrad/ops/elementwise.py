@@ -1,0 +1,255 @@
+"""Which primitives work element by element?  Each with its derivative, broadcasting.
+
+A rule avoids Python scalars where it can (`g - g * (y * y)`, not `g * (1 - y * y)`):
+each costs NumPy 0.4 microseconds.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from minigrad.backend import Array
+from minigrad.ops.shape import sum_to
+from minigrad.tape import primitive
+
+# The engine sums a gradient over broadcast axes by this primitive.
+elementwise = functools.partial(primitive, fit=lambda g, shape: sum_to(g, shape=shape))
+
+constant = primitive()  # piecewise constant: no operand has a gradient
+
+
+# -- arithmetic --------------------------------------------------------------------
+
+
+@elementwise(lambda g: g, lambda g: g)
+def add(a: Array, b: Array) -> Array:
+    """Elementwise a + b, broadcasting."""
+    return a + b
+
+
+@elementwise(lambda g: g, lambda g: -g)
+def subtract(a: Array, b: Array) -> Array:
+    """Elementwise a - b, broadcasting."""
+    return a - b
+
+
+@elementwise(lambda g, b: g * b, lambda g, a: g * a)
+def multiply(a: Array, b: Array) -> Array:
+    """Elementwise a * b, broadcasting."""
+    return a * b
+
+
+@elementwise(lambda g, b: g / b, lambda g, b, y: -(g * y / b))
+def divide(a: Array, b: Array) -> Array:
+    """Elementwise a / b, broadcasting."""
+    return a / b
+
+
+@elementwise(
+    lambda g, a, b: g * (b * power(a, _lowered(b))),
+    lambda g, a, y: g * y * log(where(a == 0, 1, a)),
+)
+def power(a: Array, b: Array) -> Array:
+    """Elementwise a ** b, broadcasting; at a = 0 the slopes are finite where b >= 1."""
+    return a**b
+
+
+def _lowered(b: Any) -> Any:
+    """b - 1, but 1 where b is 0: there the slope is 0 * a and not 0 * infinity."""
+    if np.isscalar(b):
+        return b - 1 if b != 0 else 1
+    return where(b == 0, 1, b - 1)
+
+
+@elementwise(lambda g: -g)
+def negative(a: Array) -> Array:
+    """Elementwise -a."""
+    return -a
+
+
+# -- functions ---------------------------------------------------------------------
+
+
+@elementwise(lambda g, a: g * sign(a))
+def absolute(a: Array) -> Array:
+    """Elementwise |a|; the slope at 0 is 0."""
+    return np.abs(a)
+
+
+@elementwise(lambda g, y: g / (y + y))
+def sqrt(a: Array) -> Array:
+    """Elementwise square root."""
+    return np.sqrt(a)
+
+
+@elementwise(lambda g, y: g * y)
+def exp(a: Array) -> Array:
+    """Elementwise e ** a."""
+    return np.exp(a)
+
+
+@elementwise(lambda g, a: g / a)
+def log(a: Array) -> Array:
+    """Elementwise natural logarithm."""
+    return np.log(a)
+
+
+@elementwise(lambda g, a: g / (a + 1))
+def log1p(a: Array) -> Array:
+    """Elementwise log(1 + a), accurate near 0."""
+    return np.log1p(a)
+
+
+@elementwise(lambda g, y: g * y + g)
+def expm1(a: Array) -> Array:
+    """Elementwise e ** a - 1, accurate near 0."""
+    return np.expm1(a)
+
+
+@elementwise(lambda g, y: g - g * (y * y))
+def tanh(a: Array) -> Array:
+    """Elementwise hyperbolic tangent."""
+    return np.tanh(a)
+
+
+@elementwise(lambda g, y: g * (y - y * y))
+def sigmoid(a: Array) -> Array:
+    """Elementwise 1 / (1 + e ** -a), as (1 + tanh(a / 2)) / 2: no overflow, and fast."""
+    result = np.tanh(a * 0.5)
+    result *= 0.5
+    result += 0.5
+    return result
+
+
+@elementwise(lambda g, y: where(y > 0, g, 0))
+def relu(a: Array) -> Array:
+    """Elementwise max(a, 0); the slope at 0 is 0."""
+    return np.maximum(a, 0)
+
+
+@elementwise(lambda g, a: g * sigmoid(a))
+def softplus(a: Array) -> Array:
+    """Elementwise log(1 + e ** a), without overflow."""
+    return np.logaddexp(a, 0)
+
+
+@elementwise(lambda g, a: g * cos(a))
+def sin(a: Array) -> Array:
+    """Elementwise sine of an angle in radians."""
+    return np.sin(a)
+
+
+@elementwise(lambda g, a: -(g * sin(a)))
+def cos(a: Array) -> Array:
+    """Elementwise cosine of an angle in radians."""
+    return np.cos(a)
+
+
+# -- choice ------------------------------------------------------------------------
+
+
+@elementwise(lambda g, a, b: _share(g, a, b), lambda g, a, b: _share(g, b, a))
+def maximum(a: Array, b: Array) -> Array:
+    """Elementwise larger of a and b, broadcasting; a tie halves the gradient."""
+    return np.maximum(a, b)
+
+
+@elementwise(lambda g, a, b: _share(g, b, a), lambda g, a, b: _share(g, a, b))
+def minimum(a: Array, b: Array) -> Array:
+    """Elementwise smaller of a and b, broadcasting; a tie halves the gradient."""
+    return np.minimum(a, b)
+
+
+def _share(g: Any, mine: Any, other: Any) -> Any:
+    """The part of `g` that goes to the operand which should be the larger."""
+    return where(equal(mine, other), g * 0.5, where(greater(mine, other), g, 0))
+
+
+@elementwise(lambda g, a, low, high: where(within(a, low=low, high=high), g, 0))
+def clip(a: Array, *, low: float | None = None, high: float | None = None) -> Array:
+    """Elementwise a, held between low and high; at a bound the slope is 1."""
+    return np.clip(a, low, high)
+
+
+@elementwise(
+    None,
+    lambda g, condition: where(condition, g, 0),
+    lambda g, condition: where(condition, 0, g),
+)
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """Elementwise a where the condition holds and b elsewhere, broadcasting."""
+    return np.where(condition, a, b)
+
+
+# -- piecewise constant: comparisons and the like, never recorded ------------------
+
+
+@constant
+def sign(a: Array) -> Array:
+    """Elementwise -1, 0 or 1."""
+    return np.sign(a)
+
+
+@constant
+def within(a: Array, *, low: float | None, high: float | None) -> Array:
+    """Elementwise low <= a <= high, a bound of None being no bound."""
+    above = True if low is None else a >= low
+    below = True if high is None else a <= high
+    return np.logical_and(above, below)
+
+
+@constant
+def equal(a: Array, b: Array) -> Array:
+    """Elementwise a == b."""
+    return np.equal(a, b)
+
+
+@constant
+def not_equal(a: Array, b: Array) -> Array:
+    """Elementwise a != b."""
+    return np.not_equal(a, b)
+
+
+@constant
+def greater(a: Array, b: Array) -> Array:
+    """Elementwise a > b."""
+    return np.greater(a, b)
+
+
+@constant
+def greater_equal(a: Array, b: Array) -> Array:
+    """Elementwise a >= b."""
+    return np.greater_equal(a, b)
+
+
+@constant
+def less(a: Array, b: Array) -> Array:
+    """Elementwise a < b."""
+    return np.less(a, b)
+
+
+@constant
+def less_equal(a: Array, b: Array) -> Array:
+    """Elementwise a <= b."""
+    return np.less_equal(a, b)
+
+
+@constant
+def logical_not(a: Array) -> Array:
+    """Elementwise not a."""
+    return np.logical_not(a)
+
+
+@constant
+def logical_and(a: Array, b: Array) -> Array:
+    """Elementwise a and b."""
+    return np.logical_and(a, b)
+
+
+@constant
+def logical_or(a: Array, b: Array) -> Array:
+    """Elementwise a or b."""
+    return np.logical_or(a, b)

@@ -1,0 +1,91 @@
+"""Which primitives look things up?  gather (by integers or a mask) and scatter_add."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.backend import Array
+from minigrad.ops.shape import Shape, Slice, crop, to_index
+from minigrad.tape import Tensor, primitive
+
+IDS = "ids"  # marks, in an index setting, the place of the next operand of ids
+
+
+def _full_index(index: tuple[Any, ...], ids: tuple[Array, ...]) -> tuple[Any, ...]:
+    """The index that NumPy understands: the ids put where `index` marks them."""
+    remaining = iter(ids)
+    return tuple(next(remaining) if i is IDS else i for i in to_index(index))
+
+
+def _add_gathered(total: Array, g: Array, entry: Any) -> None:
+    index = _full_index(entry.settings["index"], entry.operands[1:])
+    backend.add_at(total, index, g)
+
+
+@primitive(
+    lambda g, ids, a_shape, index: scatter_add(g, *ids, shape=a_shape, index=index),
+    into=_add_gathered,
+)
+def gather(a: Array, *ids: Array, index: tuple[Any, ...]) -> Array:
+    """Elements of `a` at integer arrays or boolean masks, as NumPy indexes.
+
+    Repeated ids add their gradients.
+
+    Raises:
+        IndexError: an id is out of range (on the CPU; CuPy wraps it around).
+    """
+    return a[_full_index(index, ids)]
+
+
+@primitive(lambda g, ids, index: gather(g, *ids, index=index))
+def scatter_add(
+    a: Array, *ids: Array, shape: Shape, index: tuple[Any, ...]
+) -> Array:
+    """Zeros of `shape` with `a` added at the ids: the adjoint of gather."""
+    result = np.zeros_like(a, shape=shape)
+    backend.add_at(result, _full_index(index, ids), a)
+    return result
+
+
+def getitem(a: Any, key: Any) -> Any:
+    """``a[key]``: crop for integers and slices, gather for arrays, lists and masks.
+
+    Raises:
+        IndexError: the key is of a type or a value that does not index this shape.
+    """
+    parts = key if isinstance(key, tuple) else (key,)
+    ids: list[Any] = []
+    index = tuple(_encode(part, ids) for part in parts)
+    if ids:
+        return gather(a, *ids, index=index)
+    return crop(a, index=index)
+
+
+def _encode(part: Any, ids: list[Any]) -> Any:
+    """One part of an index as a hashable setting; arrays go to `ids` instead."""
+    if part is None or part is Ellipsis:
+        return part
+    if isinstance(part, slice):
+        return Slice(*(_integer(i) for i in (part.start, part.stop, part.step)))
+    if isinstance(part, int | np.integer) and not isinstance(part, bool | np.bool_):
+        return int(part)
+    array = part.array if isinstance(part, Tensor) else part
+    if not backend.is_array(array):
+        array = np.asarray(array)
+    if array.size == 0 and array.dtype.kind == "f":
+        array = array.astype(int)
+    if array.dtype.kind not in "iub":
+        raise IndexError(
+            f"an index of dtype {array.dtype} cannot select elements: expected integers, "
+            "slices, integer arrays or a boolean mask. Convert it, for example with "
+            ".astype(int)."
+        )
+    ids.append(array)
+    return IDS
+
+
+def _integer(bound: Any) -> int | None:
+    return None if bound is None else int(bound)

@@ -1,0 +1,185 @@
+"""Which primitives only rearrange?  Linear ones, in adjoint pairs: each is the other's rule.
+
+broadcast_to / sum_to, reshape, transpose, swapaxes, expand_dims / squeeze, flip,
+pad / crop, crop / place, concatenate / split, stack / unstack.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.backend import Array
+from minigrad.tape import primitive
+
+Shape = tuple[int, ...]
+
+
+# -- the same elements in another shape --------------------------------------------
+
+
+@primitive(lambda g, a_shape: reshape(g, shape=a_shape))
+def reshape(a: Array, *, shape: Shape | int) -> Array:
+    """The same elements, in row-major order, in another shape; one size may be -1."""
+    return a.reshape(shape)
+
+
+@primitive(lambda g, axes: transpose(g, axes=_inverse(axes)))
+def transpose(a: Array, *, axes: Shape | None = None) -> Array:
+    """Permute the axes; without `axes`, reverse them."""
+    return a.transpose(axes)
+
+
+def _inverse(axes: Shape | None) -> Shape | None:
+    if axes is None:
+        return None
+    positive = [axis % len(axes) for axis in axes]
+    return tuple(positive.index(i) for i in range(len(axes)))
+
+
+@primitive(lambda g, axis1, axis2: swapaxes(g, axis1=axis1, axis2=axis2))
+def swapaxes(a: Array, *, axis1: int, axis2: int) -> Array:
+    """Exchange two axes."""
+    return a.swapaxes(axis1, axis2)
+
+
+@primitive(lambda g, a_shape: reshape(g, shape=a_shape))
+def expand_dims(a: Array, *, axis: int | Shape) -> Array:
+    """Insert axes of size 1 at the given places of the result."""
+    return np.expand_dims(a, axis)
+
+
+@primitive(lambda g, a_shape: reshape(g, shape=a_shape))
+def squeeze(a: Array, *, axis: int | Shape | None = None) -> Array:
+    """Drop axes of size 1: those named, or all."""
+    return a.squeeze(axis)
+
+
+@primitive(lambda g, axis: flip(g, axis=axis))
+def flip(a: Array, *, axis: int | Shape | None = None) -> Array:
+    """Reverse the order of the elements along axes (all, if none is named)."""
+    return np.flip(a, axis)
+
+
+@primitive(lambda g: g)
+def astype(a: Array, *, dtype: Any) -> Array:
+    """Convert to another dtype; the engine converts the gradient back."""
+    return a.astype(dtype)
+
+
+# -- broadcast and sum -------------------------------------------------------------
+
+
+@primitive(lambda g, a_shape: sum_to(g, shape=a_shape))
+def broadcast_to(a: Array, *, shape: Shape) -> Array:
+    """Repeat along new axes and axes of size 1, as a read-only view."""
+    return np.broadcast_to(a, shape)
+
+
+@primitive(lambda g, a_shape: broadcast_to(g, shape=a_shape))
+def sum_to(a: Array, *, shape: Shape) -> Array:
+    """Sum over the axes that broadcasting from `shape` had added or repeated."""
+    added = a.ndim - len(shape)
+    repeated = [
+        added + i for i, n in enumerate(shape) if n == 1 and a.shape[added + i] != 1
+    ]
+    total = a.sum(axis=(*range(added), *repeated), keepdims=True)
+    return total.reshape(shape)
+
+
+# -- crop and place, pad -----------------------------------------------------------
+
+
+class Slice(NamedTuple):
+    """A slice as a hashable setting (`slice` itself is not, before Python 3.12)."""
+
+    start: int | None
+    stop: int | None
+    step: int | None
+
+
+@functools.cache
+def to_index(index: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The index that NumPy understands, from its hashable form."""
+    return tuple(slice(*i) if isinstance(i, Slice) else i for i in index)
+
+
+def _add_crop(total: Array, g: Array, entry: Any) -> None:
+    total[to_index(entry.settings["index"])] += g
+
+
+@primitive(lambda g, a_shape, index: place(g, shape=a_shape, index=index), into=_add_crop)
+def crop(a: Array, *, index: tuple[Any, ...]) -> Array:
+    """A view of a part of `a`: integers, `Slice`s, None and Ellipsis."""
+    return a[to_index(index)]
+
+
+@primitive(lambda g, index: crop(g, index=index))
+def place(a: Array, *, shape: Shape, index: tuple[Any, ...]) -> Array:
+    """Zeros of `shape` with `a` at `index`: the adjoint of crop."""
+    result = np.zeros_like(a, shape=shape)
+    result[to_index(index)] = a
+    return result
+
+
+@primitive(lambda g, a_shape, widths: crop(g, index=_inside(a_shape, widths)))
+def pad(a: Array, *, widths: tuple[tuple[int, int], ...], value: float = 0) -> Array:
+    """Surround `a` with `value`: `widths` holds (before, after) for each axis."""
+    return np.pad(a, widths, constant_values=value)
+
+
+def _inside(shape: Shape, widths: tuple[tuple[int, int], ...]) -> tuple[Slice, ...]:
+    return tuple(
+        Slice(before, before + n, None)
+        for n, (before, _) in zip(shape, widths, strict=True)
+    )
+
+
+# -- joining and parting -----------------------------------------------------------
+
+
+def sizes_along(shapes: Sequence[Shape], axis: int) -> tuple[int, ...]:
+    """The sizes of several arrays along one axis."""
+    return tuple(shape[axis] for shape in shapes)
+
+
+@primitive(
+    joint=lambda g, shapes, axis: split(g, sizes=sizes_along(shapes, axis), axis=axis),
+    sequence=True,
+)
+def concatenate(arrays: Sequence[Array], *, axis: int = 0) -> Array:
+    """Join arrays along an axis that they have."""
+    return np.concatenate(arrays, axis)
+
+
+@primitive(joint=lambda gs, axis: (concatenate(gs, axis=axis),), many=True)
+def split(a: Array, *, sizes: int | tuple[int, ...], axis: int = 0) -> list[Array]:
+    """Part `a` along an axis: into `sizes` equal parts, or into parts of these sizes."""
+    sizes = _sizes(a.shape[axis], sizes)
+    return np.split(a, list(accumulate(sizes))[:-1], axis)
+
+
+def _sizes(whole: int, sizes: int | tuple[int, ...]) -> tuple[int, ...]:
+    if isinstance(sizes, int):
+        sizes = (whole // max(sizes, 1),) * sizes
+    if sum(sizes) != whole or not sizes:
+        raise ValueError(f"parts of sizes {sizes} do not make up an axis of size {whole}")
+    return sizes
+
+
+@primitive(joint=lambda g, axis: unstack(g, axis=axis), sequence=True)
+def stack(arrays: Sequence[Array], *, axis: int = 0) -> Array:
+    """Join arrays of one shape along a new axis."""
+    return np.stack(arrays, axis)
+
+
+@primitive(joint=lambda gs, axis: (stack(gs, axis=axis),), many=True)
+def unstack(a: Array, *, axis: int = 0) -> list[Array]:
+    """The slices of `a` along an axis, that axis gone."""
+    if a.ndim == 0 or a.shape[axis] == 0:
+        raise ValueError("there is nothing to unstack along this axis")
+    return list(np.moveaxis(a, axis, 0))

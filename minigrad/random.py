@@ -1,0 +1,83 @@
+"""Where do random numbers come from?  An explicit generator, one default.
+
+Numbers are drawn by NumPy on the host, so the same seed gives the same numbers on
+every device.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+Shape = int | tuple[int, ...]
+
+
+class Generator:
+    """A seeded stream of random arrays, whose state can be saved and restored."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed(seed)
+
+    def seed(self, seed: int | None) -> None:
+        """Start again from `seed` (None: from the operating system's entropy)."""
+        self._stream = np.random.Generator(np.random.PCG64(seed))
+
+    def normal(self, shape: Shape = (), dtype: Any = "float32") -> np.ndarray:
+        """Draw from the standard normal distribution."""
+        dtype = np.dtype(dtype)
+        draw = np.float64 if dtype == np.float64 else np.float32
+        return np.asarray(self._stream.standard_normal(shape, draw)).astype(
+            dtype, copy=False
+        )
+
+    def uniform(
+        self,
+        shape: Shape = (),
+        dtype: Any = "float32",
+        low: float = 0.0,
+        high: float = 1.0,
+    ) -> np.ndarray:
+        """Draw uniformly from [low, high)."""
+        dtype = np.dtype(dtype)
+        draw = np.float64 if dtype == np.float64 else np.float32
+        result = np.asarray(self._stream.random(shape, draw))
+        if (low, high) != (0.0, 1.0):
+            result = low + (high - low) * result
+        return np.asarray(result).astype(dtype, copy=False)
+
+    def integers(self, low: int, high: int, shape: Shape = ()) -> np.ndarray:
+        """Draw integers uniformly from low, ..., high - 1."""
+        return np.asarray(self._stream.integers(low, high, shape))
+
+    def permutation(self, n: int) -> np.ndarray:
+        """The numbers 0, ..., n - 1 in random order."""
+        return self._stream.permutation(n)
+
+    def get_state(self) -> dict[str, Any]:
+        """The state as plain data that JSON can hold."""
+        return json.loads(json.dumps(self._stream.bit_generator.state))
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `get_state` returned.
+
+        Raises:
+            ValueError: the state is not one of this generator's.
+        """
+        try:
+            self._stream.bit_generator.state = state
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"this is not a generator's state: {error}. Pass what get_state() "
+                "returned."
+            ) from error
+
+
+default_generator = Generator(0)
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator and return it."""
+    default_generator.seed(seed)
+    return default_generator

@@ -1,0 +1,340 @@
+"""What can a Tensor do?  Its operators and methods, attached from one visible table.
+
+A recorded operation is a plain function whose first argument is the tensor, so it
+serves as the method as it is.  `tensor.pyi` says the same to editors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend, functions, transforms
+from minigrad.ops import elementwise, index, linalg, reduce, shape
+from minigrad.tape import Leaf, Tensor, new_leaf, record_write, recording, wrap
+
+__all__ = ["Tensor"]
+
+
+# -- the array behind --------------------------------------------------------------
+
+
+def _get_data(self: Tensor) -> Any:
+    return self.array
+
+
+def _set_data(self: Tensor, data: Any) -> None:
+    """Replace the array of a leaf or of plain data."""
+    array = data.array if isinstance(data, Tensor) else backend.as_array(data)
+    if self.entry is not None:
+        _refuse_recorded(self, "assigning .data")
+        if array.shape != self.array.shape or array.dtype != self.array.dtype:
+            raise ValueError(
+                f"cannot assign data of {array.dtype}{list(array.shape)} to a leaf of "
+                f"{self.array.dtype}{list(self.array.shape)}: its gradient has that "
+                "shape and dtype. Make a new Tensor instead."
+            )
+    self.array = array
+
+
+def _refuse_recorded(tensor: Tensor, action: str) -> None:
+    if tensor.entry is not None and not isinstance(tensor.entry, Leaf):
+        raise RuntimeError(
+            f"{action} on the result of {tensor.entry.name} (entry "
+            f"{tensor.entry.order}) would make its gradient wrong: the tape does not "
+            "record writes. Write into Tensor(x.detach()), or compute a new tensor, for "
+            "example with where()."
+        )
+
+
+def _get_grad(self: Tensor) -> Tensor | None:
+    return self.entry.grad if isinstance(self.entry, Leaf) else None
+
+
+def _set_grad(self: Tensor, gradient: Any) -> None:
+    if not isinstance(self.entry, Leaf):
+        raise RuntimeError(
+            "only a leaf (a Tensor made with requires_grad=True) holds a .grad: this "
+            "tensor is a result or a constant. Use minigrad.grad for its gradient."
+        )
+    if gradient is not None:
+        gradient = gradient if isinstance(gradient, Tensor) else functions.asarray(gradient)
+        if gradient.shape != self.array.shape:
+            raise ValueError(
+                f"a gradient of shape {gradient.shape} does not fit a tensor of shape "
+                f"{self.array.shape}. Assign one of the same shape, or None."
+            )
+    self.entry.grad = gradient
+
+
+def _get_requires_grad(self: Tensor) -> bool:
+    return self.entry is not None
+
+
+def _set_requires_grad(self: Tensor, wanted: bool) -> None:
+    _refuse_recorded(self, "setting requires_grad")
+    if wanted and self.entry is None:
+        self.entry = new_leaf(self.array)
+    elif not wanted:
+        self.entry = None
+
+
+def detach(self: Tensor) -> Tensor:
+    """The same array without its history: gradients stop here."""
+    return wrap(self.array)
+
+
+def numpy(self: Tensor) -> np.ndarray:
+    """The values as a NumPy array: shared on the CPU, copied from a GPU."""
+    return backend.to_numpy(self.array)
+
+
+def item(self: Tensor) -> Any:
+    """The value of a tensor with one element as a Python number.
+
+    Raises:
+        ValueError: there is not exactly one element.
+    """
+    if self.array.size != 1:
+        raise ValueError(
+            f"item() of a tensor of shape {self.array.shape}: only a tensor with one "
+            "element is a number. Reduce it first, or use .numpy()."
+        )
+    return self.array.item()
+
+
+def to(self: Tensor, device: str) -> Tensor:
+    """The tensor on another device, as a new leaf where this one is a leaf."""
+    array = backend.to_device(self.array, device)
+    if array is self.array:
+        return self
+    _refuse_recorded(self, "moving to another device")
+    return wrap(array, self.entry and new_leaf(array))
+
+
+def copy_(self: Tensor, values: Any) -> Tensor:
+    """Overwrite all elements in place."""
+    _write(self, Ellipsis, values, "copy_")
+    return self
+
+
+def _setitem(self: Tensor, key: Any, values: Any) -> None:
+    _write(self, key, values, "an assignment to [...]")
+
+
+def _write(self: Tensor, key: Any, values: Any, operation: str) -> None:
+    """Write into the array and stamp it, so that backward notices a stale read."""
+    _refuse_recorded(self, operation)
+    if self.entry is not None and recording.enabled:
+        raise RuntimeError(
+            f"{operation} on a leaf that requires gradients: the tape does not record "
+            "writes. Do it inside no_grad(), as an optimiser does."
+        )
+    if isinstance(values, Tensor) and values.entry is not None and recording.enabled:
+        raise RuntimeError(
+            f"{operation} with values that carry gradients: the tape does not record "
+            "writes, so their gradient would be lost. Build the tensor with stack, "
+            "concatenate or where, or write values.detach()."
+        )
+    self.array[_plain(key)] = _plain(values)
+    record_write(self.array, operation)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return value.array if isinstance(value, Tensor) else value
+
+
+def _in_place(operator: Callable[[Any, Any], Any], sign: str) -> Callable[..., Tensor]:
+    """``x += y``: recorded results get a new tensor, plain data is written in place."""
+
+    def update(self: Tensor, other: Any) -> Tensor:
+        moves = isinstance(other, Tensor) and other.entry is not None
+        leaf = isinstance(self.entry, Leaf)
+        if recording.enabled and not leaf and (moves or self.entry is not None):
+            return operator(self, other)
+        result = operator(self.array, _plain(other))
+        _write(self, Ellipsis, result, sign)
+        return self
+
+    return update
+
+
+# -- gradients ---------------------------------------------------------------------
+
+
+def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> None:
+    """Call `hook` with this tensor's complete gradient; it may return another one.
+
+    Raises:
+        RuntimeError: the tensor does not require gradients.
+    """
+    if self.entry is None:
+        raise RuntimeError(
+            "register_hook() on a tensor that does not require gradients: there will be "
+            "none to show. Make it with requires_grad=True."
+        )
+    hooks = (self.entry.notes or {}).get("hooks", ())
+    self.entry.note("hooks", (*hooks, hook))
+
+
+def zero_grad(self: Tensor) -> None:
+    """Forget the gradient."""
+    if isinstance(self.entry, Leaf):
+        self.entry.grad = None
+
+
+# -- methods that differ a little from their function ------------------------------
+
+
+def reshape(self: Tensor, *sizes: Any) -> Tensor:
+    """The same elements in another shape: x.reshape(2, 3) or x.reshape((2, 3))."""
+    whole = sizes[0] if len(sizes) == 1 else sizes
+    return shape.reshape(self, shape=whole)
+
+
+def transpose(self: Tensor, *axes: Any) -> Tensor:
+    """Permute the axes: x.transpose(1, 0), x.transpose((1, 0)), or all reversed."""
+    order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+    return shape.transpose(self, axes=tuple(order) if order else None)
+
+
+def iterate(self: Tensor) -> Iterator[Tensor]:
+    """The slices along the first axis, whose gradients are joined once."""
+    if self.array.ndim == 0:
+        raise TypeError(
+            "iteration over a tensor without axes: it is a single number. Use .item()."
+        )
+    return iter(shape.unstack(self) if len(self.array) else ())
+
+
+def represent(self: Tensor) -> str:
+    """The values, as NumPy prints them, and what made the tensor."""
+    values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(")
+    facts = [f"dtype={self.array.dtype}"] if self.array.dtype != np.float32 else []
+    if backend.device_of(self.array) != "cpu":
+        facts.append(f"device={backend.device_of(self.array)!r}")
+    if isinstance(self.entry, Leaf):
+        facts.append("requires_grad=True")
+    elif self.entry is not None:
+        facts.append(f"from={self.entry.name}")
+    return f"Tensor({', '.join([values, *facts])})"
+
+
+def truth(self: Tensor) -> bool:
+    """The truth of a single element; of several it is ambiguous."""
+    return bool(self.array)
+
+
+# -- the table ---------------------------------------------------------------------
+
+
+def _swapped(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: operation(other, self)
+
+
+PROPERTIES: dict[str, property] = {
+    "data": property(_get_data, _set_data, doc="The array behind; can be assigned."),
+    "grad": property(_get_grad, _set_grad, doc="A leaf's gradient, or None."),
+    "requires_grad": property(_get_requires_grad, _set_requires_grad),
+    "shape": property(lambda self: self.array.shape),
+    "ndim": property(lambda self: self.array.ndim),
+    "size": property(lambda self: self.array.size),
+    "dtype": property(lambda self: self.array.dtype),
+    "device": property(lambda self: backend.device_of(self.array)),
+    "T": property(shape.transpose, doc="The axes reversed."),
+}
+
+OPERATORS: dict[str, Any] = {
+    "__add__": elementwise.add,
+    "__radd__": elementwise.add,
+    "__sub__": elementwise.subtract,
+    "__rsub__": _swapped(elementwise.subtract),
+    "__mul__": elementwise.multiply,
+    "__rmul__": elementwise.multiply,
+    "__truediv__": elementwise.divide,
+    "__rtruediv__": _swapped(elementwise.divide),
+    "__pow__": elementwise.power,
+    "__rpow__": _swapped(elementwise.power),
+    "__matmul__": linalg.matmul,
+    "__rmatmul__": _swapped(linalg.matmul),
+    "__neg__": elementwise.negative,
+    "__abs__": elementwise.absolute,
+    "__eq__": elementwise.equal,
+    "__ne__": elementwise.not_equal,
+    "__lt__": elementwise.less,
+    "__le__": elementwise.less_equal,
+    "__gt__": elementwise.greater,
+    "__ge__": elementwise.greater_equal,
+    "__invert__": elementwise.logical_not,
+    "__and__": elementwise.logical_and,
+    "__or__": elementwise.logical_or,
+    "__iadd__": _in_place(elementwise.add, "+="),
+    "__isub__": _in_place(elementwise.subtract, "-="),
+    "__imul__": _in_place(elementwise.multiply, "*="),
+    "__itruediv__": _in_place(elementwise.divide, "/="),
+    "__getitem__": index.getitem,
+    "__setitem__": _setitem,
+    "__iter__": iterate,
+    "__len__": lambda self: len(self.array),
+    "__bool__": truth,
+    "__float__": lambda self: float(self.item()),
+    "__int__": lambda self: int(self.item()),
+    "__repr__": represent,
+    "__hash__": object.__hash__,
+}
+
+METHODS: dict[str, Any] = {
+    "backward": transforms.backward,
+    "detach": detach,
+    "numpy": numpy,
+    "item": item,
+    "to": to,
+    "copy_": copy_,
+    "register_hook": register_hook,
+    "zero_grad": zero_grad,
+    "astype": shape.astype,
+    "reshape": reshape,
+    "transpose": transpose,
+    "swapaxes": shape.swapaxes,
+    "broadcast_to": shape.broadcast_to,
+    "expand_dims": shape.expand_dims,
+    "squeeze": shape.squeeze,
+    "flip": shape.flip,
+    "split": shape.split,
+    "unstack": shape.unstack,
+    "take": functions.take,
+    "abs": elementwise.absolute,
+    "sqrt": elementwise.sqrt,
+    "exp": elementwise.exp,
+    "log": elementwise.log,
+    "log1p": elementwise.log1p,
+    "expm1": elementwise.expm1,
+    "tanh": elementwise.tanh,
+    "sigmoid": elementwise.sigmoid,
+    "relu": elementwise.relu,
+    "softplus": elementwise.softplus,
+    "sin": elementwise.sin,
+    "cos": elementwise.cos,
+    "clip": elementwise.clip,
+    "sum": reduce.sum,
+    "prod": reduce.prod,
+    "max": reduce.max,
+    "min": reduce.min,
+    "cumsum": reduce.cumsum,
+    "logsumexp": reduce.logsumexp,
+    "argmax": reduce.argmax,
+    "argmin": reduce.argmin,
+    "mean": functions.mean,
+    "var": functions.var,
+    "std": functions.std,
+    "norm": functions.norm,
+    "softmax": functions.softmax,
+    "log_softmax": functions.log_softmax,
+}
+
+for _name, _member in {**PROPERTIES, **OPERATORS, **METHODS}.items():
+    setattr(Tensor, _name, _member)
