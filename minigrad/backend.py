@@ -16,7 +16,7 @@ import numpy as np
 Array = Any  # numpy.ndarray or cupy.ndarray: neither knows the other's type
 
 ARRAY_TYPES: set[type] = {np.ndarray}
-SCALAR_TYPES: set[type] = {float, int, bool, complex}
+KNOWN: set[type] = {np.ndarray, float, int, bool, complex}  # need no conversion
 
 
 def is_array(value: object) -> bool:
@@ -110,7 +110,7 @@ def _cupy(device: str) -> Any:
             "Install CuPy (pip install 'minigrad-tape[cuda12]' or [cuda13]) on a machine "
             "with an NVIDIA driver, or use device='cpu'."
         ) from error
-    ARRAY_TYPES.add(cupy.ndarray)
+    register_cupy()
     return cupy
 
 
@@ -119,6 +119,7 @@ def register_cupy() -> None:
     cupy = sys.modules.get("cupy")
     if cupy is not None:
         ARRAY_TYPES.add(cupy.ndarray)
+        KNOWN.add(cupy.ndarray)
 
 
 def to_numpy(array: Array) -> np.ndarray:

@@ -20,9 +20,12 @@ def _full_index(index: tuple[Any, ...], ids: tuple[Array, ...]) -> tuple[Any, ..
     return tuple(next(remaining) if i is IDS else i for i in to_index(index))
 
 
-def _add_gathered(total: Array, g: Array, entry: Any) -> None:
-    index = _full_index(entry.settings["index"], entry.operands[1:])
-    backend.add_at(total, index, g)
+def _add_gathered(pending: list[Any], _: int, g: Array, entry: Any) -> bool:
+    """Add at the ids that were read, in place, once the pending array is ours."""
+    if pending[2]:
+        index = _full_index(entry.settings["index"], entry.operands[1:])
+        backend.add_at(pending[1], index, g)
+    return pending[2]
 
 
 @primitive(

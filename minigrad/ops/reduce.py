@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def _before(a: Any) -> Any:
 def _shift(a: Any, step: int) -> Any:
     """Move the last axis on by `step`, ones coming in."""
     whole = (Slice(None, None, None),) * (a.ndim - 1)
-    step = min(step, a.shape[-1])
+    step = builtins.min(step, a.shape[-1])  # `min` is the primitive here
     kept = crop(a, index=(*whole, Slice(0, a.shape[-1] - step, None)))
     return pad(kept, widths=((0, 0),) * (a.ndim - 1) + ((step, 0),), value=1)
 

@@ -108,8 +108,11 @@ def to_index(index: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(slice(*i) if isinstance(i, Slice) else i for i in index)
 
 
-def _add_crop(total: Array, g: Array, entry: Any) -> None:
-    total[to_index(entry.settings["index"])] += g
+def _add_crop(pending: list[Any], _: int, g: Array, entry: Any) -> bool:
+    """Add to the part that was read, in place, once the pending array is ours."""
+    if pending[2]:
+        pending[1][to_index(entry.settings["index"])] += g
+    return pending[2]
 
 
 @primitive(lambda g, a_shape, index: place(g, shape=a_shape, index=index), into=_add_crop)

@@ -1,0 +1,46 @@
+"""The tape: what is an entry, a Primitive, recording, backward?  The engine.
+
+Every operation on a `Tensor` writes one `Entry`: which primitive, which parent entries,
+which arrays its gradient rule will need (`record`). A `Walk` reads the entries backwards
+and hands each one's gradient to its parents (`walk`). Read in this order: `entry`,
+`primitive`, `record`, `walk`, `writes`, `errors`.
+"""
+
+from minigrad.tape.entry import (
+    Entry,
+    Item,
+    Leaf,
+    Recording,
+    Scope,
+    Tensor,
+    new_leaf,
+    no_grad,
+    recording,
+    wrap,
+)
+from minigrad.tape.errors import freed_error
+from minigrad.tape.primitive import Primitive
+from minigrad.tape.record import primitive, registry
+from minigrad.tape.walk import Recorded, Walk
+from minigrad.tape.writes import record_write, writes
+
+__all__ = [
+    "Entry",
+    "Item",
+    "Leaf",
+    "Primitive",
+    "Recorded",
+    "Recording",
+    "Scope",
+    "Tensor",
+    "Walk",
+    "freed_error",
+    "new_leaf",
+    "no_grad",
+    "primitive",
+    "record_write",
+    "recording",
+    "registry",
+    "wrap",
+    "writes",
+]

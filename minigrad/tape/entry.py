@@ -1,0 +1,230 @@
+"""What is an entry of the tape, a Tensor, and when is something recorded?"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.backend import ARRAY_TYPES, Array
+
+if TYPE_CHECKING:
+    from minigrad.tape.primitive import Primitive
+    from minigrad.tape.walk import Walk
+
+next_order = itertools.count(1).__next__
+
+
+# -- recording ---------------------------------------------------------------------
+
+
+class Recording(threading.local):
+    """Whether this thread records, and who watches; `plain` is the one hot flag."""
+
+    enabled = True
+    observers: tuple[Any, ...] = ()
+    plain = True
+
+    def set(self, enabled: bool, observers: tuple[Any, ...]) -> None:
+        """Change both facts and the flag that follows from them."""
+        self.enabled = enabled
+        self.observers = observers
+        self.plain = enabled and not observers
+
+
+recording = Recording()
+
+
+class Scope:
+    """A context (and decorator) that changes recording and always restores it."""
+
+    def __init__(self, enabled: bool | None = None, observer: Any = None) -> None:
+        self.enabled = enabled
+        self.observer = observer
+        self.before: list[tuple[bool, tuple[Any, ...]]] = []
+
+    def __enter__(self) -> Any:
+        enabled, observers = recording.enabled, recording.observers
+        self.before.append((enabled, observers))
+        if self.observer is not None:
+            observers = (*observers, self.observer)
+        recording.set(enabled if self.enabled is None else self.enabled, observers)
+        return self.observer
+
+    def __exit__(self, *_: object) -> None:
+        recording.set(*self.before.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with Scope(self.enabled, self.observer):
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+def no_grad() -> Scope:
+    """Record nothing inside: ``with no_grad(): ...`` or ``@no_grad()``."""
+    return Scope(enabled=False)
+
+
+# -- entries -----------------------------------------------------------------------
+
+
+class Entry:
+    """One line of the tape.
+
+    `parents` are the operands' entries (None for an operand without gradient);
+    `operands` and `output` hold only the arrays that the rules name, so that what no
+    rule needs is freed at once.  Edges lead to older entries alone: no cycles.
+    """
+
+    __slots__ = (
+        "dtype",
+        "notes",  # None, or a dict with "hooks" and "line": rare, so one slot
+        "operands",
+        "order",  # creation number: newest first is a reverse topological order
+        "output",
+        "parents",
+        "primitive",
+        "settings",
+        "shape",
+    )
+
+    def __init__(
+        self, primitive, parents, operands, output, settings, shape, dtype
+    ) -> None:
+        self.order = next_order()
+        self.primitive = primitive
+        self.parents = parents
+        self.operands = operands
+        self.output = output
+        self.settings = settings
+        self.shape = shape
+        self.dtype = dtype
+        self.notes = None
+
+    def note(self, key: str, value: Any) -> None:
+        """Attach something rare (a hook, the user's line) to this entry."""
+        if self.notes is None:
+            self.notes = {}
+        self.notes[key] = value
+
+    def release(self) -> None:
+        """Let go of arrays and parents: this stretch has been walked."""
+        self.parents = self.operands = self.output = None
+
+    @property
+    def name(self) -> str:
+        """The operation's name, as messages and pictures show it."""
+        return self.primitive.name
+
+
+class Leaf(Entry):
+    """The start of a path: a Tensor made with ``requires_grad=True``."""
+
+    __slots__ = ("grad",)
+
+    name = "leaf"
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        super().__init__(None, (), (), None, {}, shape, dtype)
+        self.grad: Tensor | None = None
+
+    def propagate(self, gradient: Any, owned: bool, walk: Walk) -> None:
+        """Keep the gradient (``backward``); ``grad`` collects its own instead."""
+        if not walk.into_leaves:
+            return
+        if self.grad is not None:
+            gradient = self.grad.array + gradient
+        elif not owned:
+            gradient = gradient.copy()
+        self.grad = wrap(gradient)
+
+
+class Item(Entry):
+    """One output of an entry with several (split, unstack): a part of one whole."""
+
+    __slots__ = ("index",)
+
+    name = "item"
+
+    def __init__(self, whole: Entry, index: int, array: Array) -> None:
+        super().__init__(None, (whole,), (), None, {}, array.shape, array.dtype)
+        self.index = index
+
+    def propagate(self, gradient: Any, owned: bool, walk: Walk) -> None:
+        """Fill this item's place in the list that the whole's rule joins once."""
+        whole = self.parents[0]
+        walk.list_of(whole)[self.index] = gradient
+
+
+# -- tensors -----------------------------------------------------------------------
+
+
+class Tensor:
+    """An array and, where gradients are wanted, the entry that made it.
+
+    `Tensor(data)` copies; `minigrad.asarray` shares.  Python numbers and lists become
+    float32, arrays keep their dtype.  Operators and methods are attached in
+    `minigrad/tensor.py`.
+
+    Raises:
+        TypeError: data is not numeric, or an integer tensor is to require gradients.
+    """
+
+    __slots__ = ("__weakref__", "array", "entry")
+    __array_ufunc__ = None  # NumPy steps back: array * tensor is tensor.__rmul__
+    __array_priority__ = 1000  # CuPy asks this instead
+
+    array: Array
+    entry: Entry | None
+
+    def __init__(
+        self,
+        data: Any,
+        dtype: Any = None,
+        requires_grad: bool = False,
+        device: str | None = None,
+    ) -> None:
+        source = data.array if isinstance(data, Tensor) else data
+        backend.register_cupy()
+        array = backend.as_array(source, dtype)
+        array = backend.to_device(array, device) if device else array
+        self.array = array.copy() if np.may_share_memory(array, source) else array
+        self.entry = None
+        if requires_grad:
+            self.entry = new_leaf(self.array)
+
+
+def new_leaf(array: Array) -> Leaf:
+    """A leaf for `array`.
+
+    Raises:
+        TypeError: integers and booleans have no gradients.
+    """
+    if array.dtype.kind not in "fc":
+        raise TypeError(
+            f"a tensor of dtype {array.dtype} cannot require gradients: only real "
+            "numbers have them. Make it of floats, for example with "
+            "x.astype('float32'), or leave requires_grad=False."
+        )
+    return Leaf(array.shape, array.dtype)
+
+
+def wrap(array: Any, entry: Entry | None = None) -> Tensor:
+    """A Tensor around `array`, without a copy."""
+    tensor = Tensor.__new__(Tensor)
+    tensor.array = array if array.__class__ in ARRAY_TYPES else as_result(array)
+    tensor.entry = entry
+    return tensor
+
+
+def as_result(value: Any) -> Array:
+    """0-d results are arrays, not NumPy scalars (whose class is no array type)."""
+    return value if backend.is_array(value) else np.asarray(value)

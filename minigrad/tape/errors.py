@@ -1,0 +1,60 @@
+"""What went wrong in an operation?  The library's errors, told for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minigrad import backend
+from minigrad.tape.entry import Entry
+from minigrad.tape.primitive import Primitive
+
+
+def explain(
+    made: Primitive,
+    arrays: Sequence[Any],
+    error: Exception,
+    settings: dict[str, Any] | None = None,
+) -> Exception:
+    """The library's error, told in terms of the operation and its operands."""
+    kind = IndexError if isinstance(error, IndexError) else ValueError
+    kind = TypeError if isinstance(error, TypeError) else kind
+    devices = sorted({backend.device_of(x) for x in arrays if backend.is_array(x)})
+    told = ", ".join(
+        f"{x.dtype}{list(x.shape)}" if backend.is_array(x) else repr(x) for x in arrays
+    )
+    if settings:
+        told += "; " + ", ".join(f"{name}={v!r}" for name, v in settings.items())
+    what = f"{made.name}({told}) failed: {error}"
+    if len(devices) > 1:
+        return RuntimeError(
+            f"{made.name} got operands on different devices, {' and '.join(devices)}: "
+            "an operation runs on one device. Move one of them first, for example "
+            f"with x.to({devices[0]!r})."
+        )
+    return kind(f"{what.rstrip('.')}. {_way_out(made, arrays, kind)}")
+
+
+def _way_out(made: Primitive, arrays: Sequence[Any], kind: type) -> str:
+    if kind is IndexError:
+        return "Check the index against the shape."
+    if made.name == "matmul":
+        return (
+            "The last axis of the first operand and the last but one of the second "
+            "must agree: check the shapes, or transpose one with .T or .swapaxes."
+        )
+    if kind is ValueError and len(arrays) > 1 and made.fit is not None:
+        return (
+            "Shapes broadcast when, counted from the right, each pair of axes is equal "
+            "or one of them is 1: reshape or expand_dims one operand."
+        )
+    return "Check the operands' shapes and dtypes and the settings."
+
+
+def freed_error(entry: Entry) -> RuntimeError:
+    return RuntimeError(
+        f"the tape was already walked at {entry.name} (entry {entry.order}): backward "
+        "frees what it has used, so that memory is available at once, and a second "
+        "backward finds nothing. Pass retain_graph=True to the first one, or compute "
+        "the output again."
+    )

@@ -1,0 +1,238 @@
+"""What is backward?  One walk over the tape, newest entry first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from minigrad.backend import ARRAY_TYPES
+from minigrad.tape.entry import Entry, Tensor, recording, wrap
+from minigrad.tape.errors import freed_error
+from minigrad.tape.primitive import READS_NOTHING, READS_OUTPUT, Primitive
+from minigrad.tape.writes import writes
+
+
+class Recorded:
+    """An entry whose arrays are Tensors again, for rules that are to be recorded."""
+
+    def __init__(self, entry: Entry) -> None:
+        operands = entry.operands
+        parents = entry.parents
+        self.operands = tuple(
+            _rewrap(x, parent) for x, parent in zip(operands, parents, strict=False)
+        )
+        self.output = _rewrap(entry.output, entry)
+        self.parents = parents
+        self.settings = entry.settings
+
+
+def _rewrap(array: Any, entry: Entry | None) -> Any:
+    return wrap(array, entry) if array.__class__ in ARRAY_TYPES else array
+
+
+class Walk:
+    """One reading of the tape from an output back to where it began.
+
+    A heap hands out the newest pending entry, which has had all its consumers: no
+    search is needed beforehand, and no recursion.
+
+    Args:
+        create_graph: run the rules on Tensors, so that they are recorded too.
+        retain_graph: keep the entries' arrays for another walk.
+        wanted: entries whose gradients are to be collected in `found`.
+        into_leaves: add the leaves' gradients to their `.grad`.
+    """
+
+    def __init__(
+        self,
+        create_graph: bool = False,
+        retain_graph: bool = False,
+        wanted: Iterable[Entry] = (),
+        into_leaves: bool = False,
+    ) -> None:
+        self.create_graph = create_graph
+        self.retain_graph = retain_graph or create_graph
+        self.into_leaves = into_leaves
+        self.wanted = {entry.order for entry in wanted}
+        self.oldest = min(self.wanted, default=0)
+        self.found: dict[int, Any] = {}
+        # order -> [entry, gradient so far, whether that array is ours, products put off]
+        self.pending: dict[int, list[Any]] = {}
+        self.heap: list[int] = []
+
+    def start(self, entry: Entry, gradient: Any) -> None:
+        """Add `gradient` to what `entry` has received."""
+        self.push(entry, gradient, False)
+
+    def push(self, entry: Entry, gradient: Any, owned: bool) -> None:
+        """Add a contribution to an entry's gradient."""
+        known = self.pending.get(entry.order)
+        if known is None:
+            self.pending[entry.order] = [entry, gradient, owned, None]
+            heappush(self.heap, -entry.order)
+        else:
+            self.add(known, gradient)
+
+    def add(self, known: list[Any], gradient: Any) -> None:
+        """Add to a gradient that is pending already.
+
+        The first contribution may be shared with others, so the second makes a fresh
+        sum, which is ours: the third and later ones are added in place.
+        """
+        if known[2] and not self.create_graph:
+            known[1] += gradient
+        else:
+            known[1] = known[1] + gradient
+            known[2] = True
+
+    def list_of(self, whole: Entry) -> list[Any]:
+        """The list that a whole's items fill with their gradients."""
+        known = self.pending.get(whole.order)
+        if known is None:
+            known = [whole, [None] * len(whole.shape), False, None]
+            self.pending[whole.order] = known
+            heappush(self.heap, -whole.order)
+        return known[1]
+
+    def run(self) -> dict[int, Any]:
+        """Walk until nothing is pending; return the wanted gradients by order."""
+        heap, pending = self.heap, self.pending
+        plain = not (self.create_graph or recording.observers)
+        while heap and -heap[0] >= self.oldest:
+            order = -heappop(heap)
+            entry, g, owned, late = pending.pop(order)
+            if late is not None:
+                g = g + late.total()
+            if entry.notes is not None:
+                g = _run_hooks(entry, g)
+            if order in self.wanted:
+                self.found[order] = g if owned else _copy(g)
+            made = entry.primitive
+            if made is None:
+                entry.propagate(g, owned, self)
+                continue
+            if entry.parents is None:
+                raise freed_error(entry)
+            if writes.last > order:
+                writes.check(entry)
+            if plain and made.simple:
+                self._step(entry, g, made.quick)
+            else:
+                self._step_any(entry, g)
+            if not self.retain_graph:
+                entry.release()
+        return self.found
+
+    def _step(self, entry: Entry, g: Any, rules: tuple[tuple[int, Any], ...]) -> None:
+        """Hand `g` on to the parents: `_step_any` for the common case, inlined."""
+        pending = self.pending
+        for parent, (reads, rule) in zip(entry.parents, rules):
+            if parent is None:
+                continue
+            if reads >= 0:
+                gradient = rule(g, entry.operands[reads])
+            elif reads == READS_NOTHING:
+                gradient = rule(g)
+            else:
+                gradient = rule(g, entry.output if reads == READS_OUTPUT else entry)
+            if gradient.shape != parent.shape or gradient.dtype is not parent.dtype:
+                gradient = _fit(entry.primitive, gradient, parent)
+            known = pending.get(parent.order)
+            if known is None:
+                owned = parent.primitive is None and _is_fresh(gradient, g)
+                pending[parent.order] = [parent, gradient, owned, None]
+                heappush(self.heap, -parent.order)
+            elif known[2]:
+                known[1] += gradient
+            else:
+                self.add(known, gradient)
+
+    def _step_any(self, entry: Entry, g: Any) -> None:
+        """Hand `g` on to the parents, in every case: joint, into, watched, recorded."""
+        started = perf_counter()
+        handed = [
+            (parent, gradient)
+            for parent, gradient in self._gradients(entry, g)
+            if parent is not None and gradient is not None
+        ]
+        for observer in recording.observers:
+            observer.backward(entry, g, handed, perf_counter() - started)
+        for parent, gradient in handed:
+            fitted = _fit(entry.primitive, gradient, parent)
+            self.push(parent, fitted, _is_fresh(fitted, g))
+
+    def _gradients(self, entry: Entry, g: Any) -> Iterable[tuple[Any, Any]]:
+        made = entry.primitive
+        source = Recorded(entry) if self.create_graph else entry
+        if made.many:
+            g = _fill(g, entry)
+        if made.joint is not None:
+            yield from zip(entry.parents, made.joint.apply(g, source), strict=True)
+            return
+        for i, (parent, apply) in enumerate(zip(entry.parents, made.applies)):
+            if parent is not None and not self._add_into(i, parent, entry, g):
+                yield parent, apply(g, source)
+
+    def _add_into(self, which: int, parent: Entry, entry: Entry, g: Any) -> bool:
+        """Let the primitive add to what the parent has received, where it knows how."""
+        known = self.pending.get(parent.order)
+        into = entry.primitive.into
+        if into is None or known is None or self.create_graph or recording.observers:
+            return False
+        return into(known, which, g, entry)
+
+
+def _fit(made: Primitive, gradient: Any, parent: Entry) -> Any:
+    """Bring a rule's gradient to the parent's shape and dtype."""
+    if gradient.shape != parent.shape:
+        if made.fit is None:
+            raise ValueError(
+                f"the gradient rule of {made.name!r} returned shape {gradient.shape} for "
+                f"an operand of shape {parent.shape}: they must be equal. Correct the "
+                "rule (or give the primitive fit=, if its operands broadcast)."
+            )
+        gradient = made.fit(gradient, parent.shape)
+    if gradient.dtype != parent.dtype:
+        gradient = gradient.astype(parent.dtype)
+    return gradient
+
+
+def _is_fresh(gradient: Any, g: Any) -> bool:
+    """Whether a rule made this array, so that nobody else holds it."""
+    if isinstance(gradient, Tensor):
+        return False
+    return gradient is not g and gradient.base is None
+
+
+def _copy(gradient: Any) -> Any:
+    return gradient if isinstance(gradient, Tensor) else gradient.copy()
+
+
+def _fill(gradients: list[Any], whole: Entry) -> list[Any]:
+    """Zeros for the items of a whole that no gradient reached."""
+    model = next(g for g in gradients if g is not None)
+    model = model.array if isinstance(model, Tensor) else model
+    return [
+        np.zeros_like(model, shape=shape) if g is None else g
+        for g, shape in zip(gradients, whole.shape, strict=True)
+    ]
+
+
+def _run_hooks(entry: Entry, g: Any) -> Any:
+    """Show the entry's complete gradient to its hooks; each may replace it."""
+    for hook in entry.notes.get("hooks", ()):
+        replaced = hook(g if isinstance(g, Tensor) else wrap(g))
+        if replaced is None:
+            continue
+        if tuple(replaced.shape) != tuple(entry.shape):
+            raise ValueError(
+                f"a gradient hook on {entry.name} returned shape {replaced.shape}, but "
+                f"the gradient has shape {entry.shape}. Return a Tensor of that shape, "
+                "or None to leave the gradient as it is."
+            )
+        g = replaced if isinstance(g, Tensor) else replaced.array
+    return g
