@@ -1,0 +1,44 @@
+"""Which names does `nn` offer? Layers, losses, optimisers and schedules.
+
+`nn.functional` has the same computations as plain functions, `nn.init` the
+initialisers.
+"""
+
+from nn import functional, init
+from nn.dropout import Dropout
+from nn.embedding import Embedding
+from nn.linear import Linear
+from nn.losses import bce_with_logits, cross_entropy, mse_loss, temporal_softmax_loss
+from nn.module import Module, ModuleList, Parameter, Sequential
+from nn.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+from nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from nn.schedule import CosineWithWarmup, ExponentialDecay
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "CosineWithWarmup",
+    "Dropout",
+    "Embedding",
+    "ExponentialDecay",
+    "GRUCell",
+    "LSTMCell",
+    "Linear",
+    "Module",
+    "ModuleList",
+    "Optimizer",
+    "Parameter",
+    "RNNCell",
+    "Sequential",
+    "bce_with_logits",
+    "clip_grad_norm",
+    "cross_entropy",
+    "functional",
+    "init",
+    "mse_loss",
+    "temporal_softmax_loss",
+]

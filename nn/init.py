@@ -1,0 +1,164 @@
+"""With what numbers do weights start? Named initialisers, each with its source.
+
+Every initialiser takes (shape, generator, dtype) and gives a NumPy array, so that any
+of them can stand where another one stood. Weights are (in, out): `y = x @ W`. Without
+a generator the numbers come from `mg.default_generator`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+
+Shape = tuple[int, ...]
+
+
+def zeros(
+    shape: Shape, generator: mg.Generator | None = None, dtype: Any = "float32"
+) -> np.ndarray:
+    """Give zeros, as for biases; the generator is not used."""
+    return np.zeros(shape, dtype)
+
+
+def uniform(
+    shape: Shape,
+    generator: mg.Generator | None = None,
+    dtype: Any = "float32",
+    *,
+    low: float = -0.1,
+    high: float = 0.1,
+) -> np.ndarray:
+    """Draw from the uniform distribution on [low, high)."""
+    return _source(generator).uniform(shape, dtype, low=low, high=high)
+
+
+def normal(
+    shape: Shape,
+    generator: mg.Generator | None = None,
+    dtype: Any = "float32",
+    *,
+    mean: float = 0.0,
+    std: float = 1.0,
+) -> np.ndarray:
+    """Draw from the normal distribution of a mean and a standard deviation."""
+    array = _source(generator).normal(shape, dtype)
+    array *= std
+    array += mean
+    return array
+
+
+def lecun_normal(
+    shape: Shape, generator: mg.Generator | None = None, dtype: Any = "float32"
+) -> np.ndarray:
+    """Draw normal weights of deviation 1/sqrt(in): the output keeps the input's scale.
+
+    Shapes: (in, out).
+    Source: LeCun, Bottou, Orr, Mueller, Efficient BackProp (1998), section 4.6.
+    """
+    return kaiming_normal(shape, generator, dtype, gain=1.0)
+
+
+def xavier_uniform(
+    shape: Shape,
+    generator: mg.Generator | None = None,
+    dtype: Any = "float32",
+    *,
+    gain: float = 1.0,
+) -> np.ndarray:
+    """Draw uniform weights of variance gain^2 * 2 / (in + out).
+
+    Shapes: (in, out).
+    Source: Glorot and Bengio, Understanding the difficulty of training deep
+    feedforward neural networks (2010), equation 16.
+    """
+    bound = gain * math.sqrt(6.0 / sum(_fans(shape)))
+    return uniform(shape, generator, dtype, low=-bound, high=bound)
+
+
+def xavier_normal(
+    shape: Shape,
+    generator: mg.Generator | None = None,
+    dtype: Any = "float32",
+    *,
+    gain: float = 1.0,
+) -> np.ndarray:
+    """Draw normal weights of variance gain^2 * 2 / (in + out).
+
+    Shapes: (in, out).
+    Source: Glorot and Bengio, Understanding the difficulty of training deep
+    feedforward neural networks (2010), equation 12.
+    """
+    std = gain * math.sqrt(2.0 / sum(_fans(shape)))
+    return normal(shape, generator, dtype, std=std)
+
+
+def kaiming_uniform(
+    shape: Shape,
+    generator: mg.Generator | None = None,
+    dtype: Any = "float32",
+    *,
+    gain: float = math.sqrt(2.0),
+) -> np.ndarray:
+    """Draw uniform weights of variance gain^2 / in; the default gain is ReLU's.
+
+    Shapes: (in, out).
+    Source: He, Zhang, Ren, Sun, Delving Deep into Rectifiers (2015), equation 10.
+    """
+    bound = gain * math.sqrt(3.0 / _fans(shape)[0])
+    return uniform(shape, generator, dtype, low=-bound, high=bound)
+
+
+def kaiming_normal(
+    shape: Shape,
+    generator: mg.Generator | None = None,
+    dtype: Any = "float32",
+    *,
+    gain: float = math.sqrt(2.0),
+) -> np.ndarray:
+    """Draw normal weights of variance gain^2 / in; the default gain is ReLU's.
+
+    Shapes: (in, out).
+    Source: He, Zhang, Ren, Sun, Delving Deep into Rectifiers (2015), equation 10.
+    """
+    return normal(shape, generator, dtype, std=gain / math.sqrt(_fans(shape)[0]))
+
+
+def orthogonal(
+    shape: Shape,
+    generator: mg.Generator | None = None,
+    dtype: Any = "float32",
+    *,
+    gain: float = 1.0,
+) -> np.ndarray:
+    """Draw a matrix whose rows or columns, whichever are fewer, are orthonormal.
+
+    Shapes: (in, out).
+    Source: Saxe, McClelland, Ganguli, Exact solutions to the nonlinear dynamics of
+    learning in deep linear neural networks (2014), section 3.
+    """
+    rows, columns = _fans(shape)
+    tall = (max(rows, columns), min(rows, columns))
+    q, r = np.linalg.qr(normal(tall, generator, "float64"))
+    # QR leaves the signs of the columns to the library: fixing them by r's diagonal
+    # makes every orthogonal matrix equally likely.
+    q *= np.where(np.diagonal(r) < 0, -gain, gain)
+    return np.ascontiguousarray(q if rows >= columns else q.T, dtype)
+
+
+def _source(generator: mg.Generator | None) -> mg.Generator:
+    return mg.default_generator if generator is None else generator
+
+
+def _fans(shape: Shape) -> tuple[int, int]:
+    """How many inputs and outputs a weight (in, out) joins."""
+    if len(shape) == 2 and min(shape) > 0:
+        return shape[0], shape[1]
+    raise ValueError(
+        f"The scale of this initialiser follows from a weight's inputs and outputs, "
+        f"but shape {tuple(shape)} is not (in, out) with both at least 1. Give such a "
+        "shape, or use nn.init.uniform or nn.init.normal, whose scale you set."
+    )

@@ -1,0 +1,306 @@
+"""What is a layer? Parameters, and modules that hold parameters and other modules.
+
+A module is an ordinary object: whatever is assigned to it is an ordinary attribute, and
+its parameters are found by looking through the attributes in the order in which they
+were assigned. There is no second register that could disagree with them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+import minigrad as mg
+
+CONTAINERS = (list, tuple, dict, set, frozenset)
+
+
+class Parameter(mg.Tensor):
+    """A Tensor that a module trains: it requires gradients and a module finds it.
+
+    Shapes: `data` of any shape; it is copied.
+    """
+
+    def __init__(self, data: Any, dtype: Any = None, device: Any = None) -> None:
+        super().__init__(data, dtype=dtype, requires_grad=True, device=device)
+
+
+class Module:
+    """Base class of layers and models: assign parameters and modules, write `forward`.
+
+    ```python
+    class Model(nn.Module):
+        def __init__(self):
+            self.hidden = nn.Linear(784, 100)
+            self.out = nn.Linear(100, 10)
+
+        def forward(self, x):
+            return self.out(mg.relu(self.hidden(x)))
+    ```
+    """
+
+    training: bool = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the module's output; every module that is called writes its own."""
+        kind = type(self).__name__
+        raise NotImplementedError(
+            f"{kind} was called, but {kind} has no forward method, so there is nothing "
+            f"to compute. Write `def forward(self, x): ...` in class {kind}."
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Give what `forward` gives."""
+        return self.forward(*args, **kwargs)
+
+    # Attributes
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _refuse_container(self, name, value)
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        # Python comes here only when the ordinary look-up has found nothing.
+        close = difflib.get_close_matches(name, dir(self), n=1)
+        way_out = (
+            f"Did you mean {close[0]!r}?"
+            if close
+            else "Assign it in __init__ before it is read."
+        )
+        kind = type(self).__name__
+        raise AttributeError(f"{kind} has no attribute {name!r}. {way_out}")
+
+    def __repr__(self) -> str:
+        own = [f"{n} {p.shape}" for n, p in _attributes(self, Parameter)]
+        inner = [f"{n}: {m!r}" for n, m in _attributes(self, Module)]
+        head = f"{type(self).__name__}({', '.join(own)}"
+        if not inner:
+            return head + ")"
+        lines = "\n".join(inner).replace("\n", "\n  ")
+        return f"{head}\n  {lines}\n)"
+
+    # Looking through the tree
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Give this module and all inside it with dotted names, each module once."""
+        yield from _walk(self, prefix, set())
+
+    def modules(self) -> Iterator[Module]:
+        """Give this module and all inside it, each once."""
+        for _, module in self.named_modules():
+            yield module
+
+    def children(self) -> Iterator[Module]:
+        """Give the modules assigned to this one directly, each once."""
+        yield from dict.fromkeys(module for _, module in _attributes(self, Module))
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """Give the parameters in assignment order with dotted names, shared ones once.
+
+        Raises: TypeError where a list, tuple, set or dict hides modules or parameters.
+        """
+        yield from _walk_parameters(self, prefix, set())
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Give the parameters in assignment order, shared ones once."""
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    # State
+
+    def train(self, mode: bool = True) -> Self:
+        """Put this module and all inside it into training mode (dropout drops)."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Put this module and all inside it into evaluation mode (dropout rests)."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget every parameter's gradient."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self, device: Any) -> Self:
+        """Move every parameter, with its gradient, to a device; give this module."""
+        for parameter in self.parameters():
+            gradient = parameter.grad
+            parameter.data = parameter.detach().to(device).data
+            parameter.grad = None if gradient is None else gradient.to(device)
+        return self
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Give copies of all parameters as NumPy arrays, under their dotted names."""
+        return {name: np.array(p.numpy()) for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy arrays into the parameters, all or none; each keeps its own dtype.
+
+        Raises: ValueError that names every missing, unexpected and misshapen key.
+        """
+        parameters = dict(self.named_parameters())
+        problems = _mismatches(parameters, state)
+        if problems:
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: the state does not fit the "
+                f"module, so nothing was loaded: {'; '.join(problems)}. Build the "
+                "module as it was when the state was saved, or rename and reshape "
+                "these keys of the state."
+            )
+        arrays = {
+            name: mg.Tensor(_plain(state[name]), dtype=p.dtype, device=p.device).data
+            for name, p in parameters.items()
+        }
+        for name, parameter in parameters.items():
+            parameter.data = arrays[name]
+
+
+class ModuleList(Module):
+    """A list of layers whose parameters are found, for loops of one's own.
+
+    Raises: TypeError for what cannot be called.
+    """
+
+    def __init__(self, layers: Iterable[Callable[..., Any]] = ()) -> None:
+        self._length = 0
+        for layer in layers:
+            self.append(layer)
+
+    def append(self, layer: Callable[..., Any]) -> Self:
+        """Add a layer at the end, under its number as its name."""
+        if not callable(layer):
+            raise TypeError(
+                f"{type(self).__name__}: layer {self._length} is a "
+                f"{type(layer).__name__}, which cannot be called. Give modules or "
+                "functions, and a list of them as Sequential(*layers) or "
+                "ModuleList(layers)."
+            )
+        setattr(self, str(self._length), layer)
+        self._length += 1
+        return self
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Any]:
+        return (getattr(self, str(i)) for i in range(self._length))
+
+    def __getitem__(self, index: int) -> Any:
+        return list(self)[index]
+
+
+class Sequential(ModuleList):
+    """Layers applied one after another; functions such as `mg.relu` may stand between.
+
+    Raises: TypeError for what cannot be called.
+    """
+
+    def __init__(self, *layers: Callable[..., Any]) -> None:
+        super().__init__(layers)
+
+    def forward(self, x: Any) -> Any:
+        """Pass x through every layer in turn."""
+        for layer in self:
+            x = layer(x)
+        return x
+
+
+def _attributes(module: Module, kind: type) -> list[tuple[str, Any]]:
+    """Attributes of one kind in assignment order."""
+    return [(n, v) for n, v in vars(module).items() if isinstance(v, kind)]
+
+
+def _walk(module: Module, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+    """This module and all inside it, outside first, each once."""
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    yield prefix, module
+    for name, child in _attributes(module, Module):
+        yield from _walk(child, _join(prefix, name), seen)
+
+
+def _walk_parameters(
+    module: Module, prefix: str, seen: set[int]
+) -> Iterator[tuple[str, Parameter]]:
+    """The parameters of a module and all inside it, each once, as assigned."""
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    for name, value in list(vars(module).items()):
+        # A list may have been empty when it was assigned. One look has to do: a large
+        # vocabulary should not be searched at every step.
+        if isinstance(_first_item(value), Module | Parameter):
+            _refuse_container(module, name, value)
+        if isinstance(value, Module):
+            yield from _walk_parameters(value, _join(prefix, name), seen)
+        elif isinstance(value, Parameter) and id(value) not in seen:
+            seen.add(id(value))
+            yield _join(prefix, name), value
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _first_item(value: Any) -> Any:
+    """The first item of a container, None where there is none."""
+    items = value.values() if isinstance(value, dict) else value
+    return next(iter(items), None) if isinstance(value, CONTAINERS) else None
+
+
+def _refuse_container(module: Module, name: str, value: Any) -> None:
+    """Raise where parameters would hide in a container and never be trained."""
+    if not isinstance(value, CONTAINERS):
+        return
+    hidden = _first_hidden(value)
+    if hidden is None:
+        return
+    raise TypeError(
+        f"{type(module).__name__}.{name} is a {type(value).__name__} that holds a "
+        f"{type(hidden).__name__}: parameters inside plain containers are not found, "
+        "so they would be neither trained nor saved. Hold modules in "
+        "nn.Sequential(*modules) or nn.ModuleList(modules), and assign each Parameter "
+        "as an attribute of its own."
+    )
+
+
+def _first_hidden(value: Any) -> Module | Parameter | None:
+    """The first module or parameter in nested containers, without recursion."""
+    pending = [value]
+    seen: set[int] = set()
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Module | Parameter):
+            return item
+        if isinstance(item, CONTAINERS):
+            if id(item) in seen:
+                continue
+            seen.add(id(item))
+            pending.extend(item.values() if isinstance(item, dict) else item)
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """The array behind a Tensor; anything else as NumPy reads it."""
+    return value.numpy() if isinstance(value, mg.Tensor) else np.asarray(value)
+
+
+def _mismatches(
+    parameters: Mapping[str, Parameter], state: Mapping[str, Any]
+) -> list[str]:
+    """What keeps a state from fitting, one phrase for each kind of problem."""
+    missing = [name for name in parameters if name not in state]
+    unexpected = [name for name in state if name not in parameters]
+    misshapen = [
+        f"{name} (the module has {p.shape}, the state has {np.shape(state[name])})"
+        for name, p in parameters.items()
+        if name in state and np.shape(state[name]) != p.shape
+    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    return [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
