@@ -1,0 +1,148 @@
+"""How does minigrad do each work? As a user writes it, nothing compiled."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+import minigrad as mg
+import nn
+from benchmarks.peers import Step
+from benchmarks.works import LEARNING_RATE, NULL, Arrays, Problem
+
+VERSION = "this tree"
+
+
+def kernels() -> str:
+    """Leave the answer to NumPy."""
+    return ""
+
+
+def chain(problem: Problem) -> Step:
+    """Multiply x by w `length` times, then call backward once."""
+    x, w = (mg.Tensor(a, requires_grad=True) for a in problem.parameters.values())
+    repeats = range(problem.length)
+
+    def step() -> tuple[mg.Tensor | None, ...]:
+        x.grad = w.grad = None
+        y = x
+        for _ in repeats:
+            y = y * w
+        y.backward()
+        return y, x.grad, w.grad
+
+    return step
+
+
+class MLP(nn.Module):
+    """Three affine layers with ReLU between."""
+
+    def __init__(self, inputs: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(inputs, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.third = nn.Linear(hidden, classes)
+
+    def forward(self, x: np.ndarray) -> mg.Tensor:
+        h = mg.relu(self.first(x))
+        h = mg.relu(self.second(h))
+        return self.third(h)
+
+
+class Captioner(nn.Module):
+    """Affine of the features -> h0; embedding -> recurrent layer -> word scores."""
+
+    def __init__(self, sizes: Arrays, layer: type[nn.LSTM] | type[nn.RNN]) -> None:
+        super().__init__()
+        (vocabulary, wordvec), hidden = sizes["W_embed"].shape, len(sizes["Wh"])
+        self.project = nn.Linear(len(sizes["W_proj"]), hidden)
+        self.embed = nn.Embedding(vocabulary, wordvec)
+        self.recurrent = layer(wordvec, hidden)
+        self.scores = nn.Linear(hidden, vocabulary)
+
+    def forward(self, features: np.ndarray, captions: np.ndarray) -> mg.Tensor:
+        words, targets = captions[:, :-1], captions[:, 1:]
+        h0 = self.project(features)
+        state = (h0, mg.zeros(h0.shape)) if isinstance(self.recurrent, nn.LSTM) else h0
+        h, _ = self.recurrent(self.embed(words), state)
+        return nn.temporal_softmax_loss(self.scores(h), targets, targets != NULL)
+
+
+def mlp(problem: Problem) -> Step:
+    """Train the MLP on one batch."""
+    p = problem.parameters
+    model = MLP(*p["W0"].shape, p["W2"].shape[1])
+    model.load_state_dict(
+        {
+            f"{name}.{kind}": p[f"{kind}{i}"]
+            for i, name in enumerate(("first", "second", "third"))
+            for kind in "Wb"
+        }
+    )
+    x, labels = problem.inputs["x"], problem.inputs["labels"]
+    return training(model, lambda: nn.cross_entropy(model(x), labels))
+
+
+def captioning(
+    layer: type[nn.LSTM] | type[nn.RNN],
+) -> Callable[[Problem], Step]:
+    """Return the training of a captioner around `layer`."""
+
+    def make(problem: Problem) -> Step:
+        p = problem.parameters
+        model = Captioner(p, layer)
+        model.load_state_dict(
+            {
+                "project.W": p["W_proj"],
+                "project.b": p["b_proj"],
+                "embed.W": p["W_embed"],
+                **{f"recurrent.{name}": p[name] for name in ("Wx", "Wh", "b")},
+                "scores.W": p["W_vocab"],
+                "scores.b": p["b_vocab"],
+            }
+        )
+        features, captions = problem.inputs["features"], problem.inputs["captions"]
+        return training(model, lambda: model(features, captions))
+
+    return make
+
+
+def lstm_layer(problem: Problem) -> Step:
+    """Run nn.LSTM alone, forward and backward, from h0 = 0."""
+    p = problem.parameters
+    layer = nn.LSTM(p["Wx"].shape[0], p["Wh"].shape[0])
+    layer.load_state_dict(p)
+    x = mg.Tensor(problem.inputs["x"], requires_grad=True)
+
+    def step() -> mg.Tensor:
+        layer.zero_grad()
+        x.grad = None
+        h, _ = layer(x)
+        loss = (h * h).mean()
+        loss.backward()
+        return loss
+
+    return step
+
+
+def training(model: nn.Module, loss_of: Callable[[], mg.Tensor]) -> Step:
+    """Return a step of Adam on the model's parameters."""
+    optimizer = nn.Adam(model.parameters(), lr=LEARNING_RATE)
+
+    def step() -> mg.Tensor:
+        optimizer.zero_grad()
+        loss = loss_of()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+WORKS = {
+    "operation": {"minigrad": chain},
+    "chain": {"minigrad": chain},
+    "mlp": {"minigrad": mlp},
+    "lstm": {"minigrad": captioning(nn.LSTM)},
+    "rnn": {"minigrad": captioning(nn.RNN)},
+    "layer": {"minigrad": lstm_layer},
+}

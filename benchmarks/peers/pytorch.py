@@ -1,0 +1,213 @@
+"""How does PyTorch do each work? Eagerly, with its fused Adam.
+
+That is its faster one on CPUs; the MLP, where it matters most, is also done by default.
+
+Every model is given the common initial values; PyTorch's own layout is (out, in), and
+the gates of its LSTM come in the order i, f, g, o.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.machine import THREADS
+from benchmarks.peers import Step
+from benchmarks.works import LEARNING_RATE, NULL, Problem
+
+torch.set_num_threads(THREADS)
+VERSION = torch.__version__
+
+
+def kernels() -> str:
+    """Say which vector instructions and which matrix library PyTorch uses."""
+    libraries = {
+        "MKL": torch.backends.mkl.is_available(),
+        "oneDNN": torch.backends.mkldnn.is_available(),
+    }
+    names = [name for name, there in libraries.items() if there]
+    return " ".join([torch.backends.cpu.get_cpu_capability(), *names])
+
+
+def chain(problem: Problem) -> Step:
+    """Multiply x by w `length` times, then call backward once."""
+    x, w = (torch.tensor(a).requires_grad_() for a in problem.parameters.values())
+    repeats = range(problem.length)
+
+    def step() -> tuple[Tensor | None, ...]:
+        x.grad = w.grad = None
+        y = x
+        for _ in repeats:
+            y = y * w
+        y.backward()
+        return y, x.grad, w.grad
+
+    return step
+
+
+def mlp(problem: Problem, fused: bool = True) -> Step:
+    """Train nn.Sequential of three nn.Linear."""
+    p = problem.parameters
+    linears = [linear(p[f"W{i}"], p[f"b{i}"]) for i in range(3)]
+    first, second, third = linears
+    model = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
+    x = torch.tensor(problem.inputs["x"])
+    labels = torch.tensor(problem.inputs["labels"])
+    return training(model, lambda: F.cross_entropy(model(x), labels), fused)
+
+
+class Captioner(nn.Module):
+    """Affine of the features -> h0; embedding -> recurrent layer -> word scores."""
+
+    def __init__(self, problem: Problem, recurrent: nn.Module) -> None:
+        super().__init__()
+        p = problem.parameters
+        self.project = linear(p["W_proj"], p["b_proj"])
+        self.embed = nn.Embedding.from_pretrained(
+            torch.tensor(p["W_embed"]), freeze=False
+        )
+        self.recurrent = recurrent
+        self.scores = linear(p["W_vocab"], p["b_vocab"])
+
+    def forward(self, features: Tensor, captions: Tensor) -> Tensor:
+        words, targets = captions[:, :-1], captions[:, 1:]
+        h = self.recurrent(self.embed(words), self.project(features))
+        scores = self.scores(h).flatten(0, 1)
+        total = F.cross_entropy(
+            scores, targets.flatten(), ignore_index=NULL, reduction="sum"
+        )
+        return total / len(features)
+
+
+class EagerLSTM(nn.Module):
+    """An LSTM cell as its equations, one Python loop over the time steps."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        p = problem.parameters
+        self.Wx = nn.Parameter(torch.tensor(p["Wx"]))
+        self.Wh = nn.Parameter(torch.tensor(p["Wh"]))
+        self.b = nn.Parameter(torch.tensor(p["b"]))
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        c = torch.zeros_like(h)
+        outputs = []
+        for step in x.unbind(1):
+            i, f, o, g = (step @ self.Wx + h @ self.Wh + self.b).chunk(4, dim=1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            outputs.append(h)
+        return torch.stack(outputs, dim=1)
+
+
+class LibraryLSTM(nn.Module):
+    """nn.LSTM behind the same call: x (N, T, D), h0 (N, H) -> (N, T, H)."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.layer = recurrent(nn.LSTM, problem, gate_order=(0, 1, 3, 2))
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return self.layer(x, (h[None], torch.zeros_like(h)[None]))[0]
+
+
+class LibraryRNN(nn.Module):
+    """nn.RNN behind the same call."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.layer = recurrent(nn.RNN, problem, gate_order=(0,))
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return self.layer(x, h[None])[0]
+
+
+def captioning(layer: Callable[[Problem], nn.Module]) -> Callable[[Problem], Step]:
+    """Return the training of a captioner around `layer`."""
+
+    def make(problem: Problem) -> Step:
+        model = Captioner(problem, layer(problem))
+        features = torch.tensor(problem.inputs["features"])
+        captions = torch.tensor(problem.inputs["captions"])
+        return training(model, lambda: model(features, captions))
+
+    return make
+
+
+def lstm_layer(problem: Problem) -> Step:
+    """Run nn.LSTM alone, forward and backward, from h0 = 0."""
+    layer = LibraryLSTM(problem)
+    x = torch.tensor(problem.inputs["x"], requires_grad=True)
+    h0 = torch.zeros(len(x), layer.layer.hidden_size)
+
+    def step() -> Tensor:
+        layer.zero_grad()
+        x.grad = None
+        h = layer(x, h0)
+        loss = (h * h).mean()
+        loss.backward()
+        return loss
+
+    return step
+
+
+def training(
+    model: nn.Module, loss_of: Callable[[], Tensor], fused: bool = True
+) -> Step:
+    """Return a step of Adam on the model's parameters."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=LEARNING_RATE, fused=fused)
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        loss = loss_of()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def linear(W: np.ndarray, b: np.ndarray) -> nn.Linear:
+    """Return nn.Linear with weights W (in, out) and bias b (out,)."""
+    layer = nn.Linear(*W.shape)
+    layer.load_state_dict({"weight": torch.tensor(W.T), "bias": torch.tensor(b)})
+    return layer
+
+
+def recurrent(
+    kind: type[nn.RNNBase], problem: Problem, gate_order: tuple[int, ...]
+) -> nn.RNNBase:
+    """Return nn.LSTM or nn.RNN with the common weights.
+
+    The second bias stays zero and is not trained: the others have one bias.
+    """
+    p = problem.parameters
+
+    def converted(array: np.ndarray) -> Tensor:
+        gates = np.split(array, len(gate_order), axis=-1)
+        return torch.tensor(np.concatenate([gates[i] for i in gate_order], -1).T)
+
+    layer = kind(p["Wx"].shape[0], p["Wh"].shape[0], batch_first=True)
+    with torch.no_grad():
+        layer.weight_ih_l0.copy_(converted(p["Wx"]))
+        layer.weight_hh_l0.copy_(converted(p["Wh"]))
+        layer.bias_ih_l0.copy_(converted(p["b"]))
+        layer.bias_hh_l0.zero_().requires_grad_(False)
+    return layer
+
+
+WORKS = {
+    "operation": {"PyTorch": chain},
+    "chain": {"PyTorch": chain},
+    "mlp": {"PyTorch": mlp, "PyTorch default Adam": partial(mlp, fused=False)},
+    "lstm": {
+        "PyTorch nn.LSTM": captioning(LibraryLSTM),
+        "PyTorch eager cell": captioning(EagerLSTM),
+    },
+    "rnn": {"PyTorch nn.RNN": captioning(LibraryRNN)},
+    "layer": {"PyTorch nn.LSTM": lstm_layer},
+}

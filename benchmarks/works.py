@@ -1,0 +1,186 @@
+"""What is measured? Each work's sizes, initial values and data, for every framework.
+
+N batch, T time steps, D input width, H hidden width, V vocabulary. Weights are
+(in, out). The gates of an LSTM come in the order i, f, o, g.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+LEARNING_RATE = 1e-3
+NULL = 0
+"""The id that pads captions: it counts in no loss."""
+LAYER_STEPS = (16, 64, 256, 1024)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The widths of a captioner, and the words it reads in a caption."""
+
+    features: int = 512
+    wordvec: int = 256
+    hidden: int = 512
+    vocabulary: int = 1004
+    steps: int = 16
+
+
+FULL = Sizes()
+TINY = Sizes(4, 4, 4, 8, 2)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Where every framework starts: the same values for all of them."""
+
+    parameters: Arrays
+    inputs: Arrays = field(default_factory=dict)
+    length: int = 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """One row of the table: a problem, and how its time is counted.
+
+    `tiny` is a small problem of the same kind: it makes a framework load everything
+    it needs. `kind` is the key under which a peer offers its implementations, `calls`
+    the number of steps in one sample of the clock, and `parts` what a step's time is
+    divided by (operations or time steps).
+    """
+
+    name: str
+    title: str
+    kind: str
+    problem: Callable[[], Problem]
+    tiny: Callable[[], Problem]
+    unit: str = "ms"
+    calls: int = 1
+    parts: int = 1
+
+
+def chain(length: int) -> Problem:
+    """Return x and w of size 1 for y = x * w * w * ... with `length` products."""
+    weight = 1.0 - 0.1 / length
+    return Problem(
+        {"x": np.full(1, 1.5, "float32"), "w": np.full(1, weight, "float32")},
+        length=length,
+    )
+
+
+def mlp(batch: int, widths: tuple[int, ...]) -> Problem:
+    """Return a network of affine layers with a batch of labelled images."""
+    rng = np.random.default_rng(1)
+    parameters: Arrays = {}
+    for number, (inner, outer) in enumerate(pairwise(widths)):
+        parameters[f"W{number}"] = _weights(rng, inner, outer)
+        parameters[f"b{number}"] = np.zeros(outer, "float32")
+    images = rng.random((batch, widths[0]), "float32")
+    labels = rng.integers(0, widths[-1], batch)
+    return Problem(parameters, {"x": images, "labels": labels})
+
+
+def captioning(batch: int, gates: int, sizes: Sizes = FULL) -> Problem:
+    """Return the captioning model (`gates` 4 for an LSTM, 1 for an RNN) and N photos.
+
+    Captions are (N, T + 1); a quarter of them end early and are padded.
+    """
+    rng = np.random.default_rng(2)
+    parameters = {
+        "W_proj": _weights(rng, sizes.features, sizes.hidden),
+        "b_proj": np.zeros(sizes.hidden, "float32"),
+        "W_embed": _weights(rng, sizes.vocabulary, sizes.wordvec),
+        **_recurrent_weights(rng, sizes.wordvec, sizes.hidden, gates),
+        "W_vocab": _weights(rng, sizes.hidden, sizes.vocabulary),
+        "b_vocab": np.zeros(sizes.vocabulary, "float32"),
+    }
+    features = rng.standard_normal((batch, sizes.features), "float32")
+    captions = rng.integers(NULL + 1, sizes.vocabulary, (batch, sizes.steps + 1))
+    captions[::4, sizes.steps // 2 + 1 :] = NULL
+    return Problem(parameters, {"features": features, "captions": captions})
+
+
+def layer(steps: int, sizes: Sizes = FULL) -> Problem:
+    """Return an LSTM layer alone and a batch of 25 sequences of `steps` vectors."""
+    rng = np.random.default_rng(3)
+    parameters = _recurrent_weights(rng, sizes.wordvec, sizes.hidden, gates=4)
+    sequences = rng.standard_normal((25, steps, sizes.wordvec), "float32")
+    return Problem(parameters, {"x": sequences})
+
+
+def _recurrent_weights(
+    rng: np.random.Generator, inner: int, hidden: int, gates: int
+) -> Arrays:
+    return {
+        "Wx": _weights(rng, inner, gates * hidden),
+        "Wh": _weights(rng, hidden, gates * hidden),
+        "b": np.zeros(gates * hidden, "float32"),
+    }
+
+
+def _weights(rng: np.random.Generator, inner: int, outer: int) -> np.ndarray:
+    scale = np.float32(1 / np.sqrt(inner))
+    return rng.standard_normal((inner, outer), "float32") * scale
+
+
+WORKS = (
+    Work(
+        "operation",
+        "one operation, forward + backward, size 1",
+        "operation",
+        partial(chain, 1),
+        partial(chain, 1),
+        unit="us",
+        calls=1000,
+    ),
+    Work(
+        "operation-of-100",
+        "one operation of a chain of 100, forward + backward, size 1",
+        "operation",
+        partial(chain, 100),
+        partial(chain, 1),
+        unit="us",
+        calls=20,
+        parts=100,
+    ),
+    Work(
+        "chain",
+        "chain of 100,000 operations",
+        "chain",
+        partial(chain, 100_000),
+        partial(chain, 1),
+    ),
+    Work(
+        "mlp",
+        "MLP 784-512-512-10, batch 128, Adam",
+        "mlp",
+        partial(mlp, 128, (784, 512, 512, 10)),
+        partial(mlp, 2, (4, 4, 4, 4)),
+    ),
+    *(
+        Work(
+            f"{kind}-{batch}",
+            f"{kind.upper()} captioning, N = {batch}",
+            kind,
+            partial(captioning, batch, gates),
+            partial(captioning, 2, gates, TINY),
+        )
+        for kind, batch, gates in (("lstm", 25, 4), ("lstm", 128, 4), ("rnn", 25, 1))
+    ),
+    *(
+        Work(
+            f"layer-{steps}",
+            f"LSTM layer, one time step of T = {steps}",
+            "layer",
+            partial(layer, steps),
+            partial(layer, 2, TINY),
+            parts=steps,
+        )
+        for steps in LAYER_STEPS
+    ),
+)
+BY_NAME = {work.name: work for work in WORKS}
