@@ -59,7 +59,8 @@ def _dtype_of_python(value: Any) -> Any:
 def _not_an_array(value: Any) -> str:
     return (
         f"cannot make an array of numbers from {type(value).__name__} "
-        f"{str(value)[:60]!r}: expected a number, a rectangular nested list of numbers, "
+        f"{str(value)[:60]!r}: expected a number, a rectangular nested list of "
+        "numbers, "
         "or an array. Convert it first, for example with numpy.array(value, float)."
     )
 
@@ -107,14 +108,15 @@ def _cupy(device: str) -> Any:
     except Exception as error:  # ImportError, or CuPy's own errors about the driver
         raise RuntimeError(
             f"device {device!r} is not available: {type(error).__name__}: {error}. "
-            "Install CuPy (pip install 'minigrad-tape[cuda12]' or [cuda13]) on a machine "
+            "Install CuPy (pip install 'minigrad-tape[cuda12]' or [cuda13]) on a "
+            "machine "
             "with an NVIDIA driver, or use device='cpu'."
         ) from error
-    register_cupy()
+    register_arrays()
     return cupy
 
 
-def register_cupy() -> None:
+def register_arrays() -> None:
     """Let CuPy arrays made by the user be recognised, if CuPy was imported."""
     cupy = sys.modules.get("cupy")
     if cupy is not None:
@@ -129,7 +131,7 @@ def to_numpy(array: Array) -> np.ndarray:
 
 def add_at(total: Array, index: tuple, values: Array) -> None:
     """Add `values` to ``total[index]`` in place; repeated positions add up."""
-    rows = index[0] if len(index) == 1 else None
+    rows: Any = index[0] if len(index) == 1 else None
     if isinstance(total, np.ndarray) and total.ndim > 1 and _is_rows(rows):
         _add_rows(total, rows.reshape(-1), values.reshape(-1, *total.shape[1:]))
     else:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +13,12 @@ from minigrad.ops.linalg import matmul
 from minigrad.ops.reduce import Axis, axes_of, logsumexp, sum
 from minigrad.ops.shape import Shape, Slice, expand_dims, reshape, transpose
 from minigrad.random import Generator, default_generator
-from minigrad.tape import Tensor, wrap
+from minigrad.tape import wrap
+
+if TYPE_CHECKING:
+    from minigrad.tensor import Tensor
+else:
+    from minigrad.tape import Tensor
 
 WHOLE = Slice(None, None, None)
 
@@ -98,7 +102,7 @@ def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
-    """x - logsumexp(x): logarithms of probabilities along an axis."""
+    """X - logsumexp(x): logarithms of probabilities along an axis."""
     return x - logsumexp(x, axis=axis, keepdims=True)
 
 
@@ -210,7 +214,7 @@ def _contract(a: str, x: Any, b: str, y: Any, later: str) -> tuple[str, Any]:
     inner = [name for name in a if name in b and name not in later]
     left = [name for name in a if name not in b]
     right = [name for name in b if name not in a]
-    size = dict(zip(a, x.shape)) | dict(zip(b, y.shape))
+    size = dict(zip(a + b, (*x.shape, *y.shape), strict=True))
     x = _as_matrices(x, a, batch, left, inner)
     y = _as_matrices(y, b, batch, inner, right)
     names = batch + left + right
@@ -247,5 +251,3 @@ def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
     columns = expand_dims(array, axis=-1)
     return wrap((columns == np.arange(classes)).astype(dtype))
 
-
-Function = Callable[..., Any]

@@ -10,6 +10,7 @@ import linecache
 import sys
 import weakref
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +20,7 @@ from minigrad import backend
 from minigrad.tape import Entry, Item, Scope, Tensor
 from minigrad.tape.writes import owner_of
 
-OURS = tuple(
-    str(Path(__file__).parents[i] / name) for i, name in ((0, ""), (1, "nn"))
-)
+OURS = tuple(str(Path(__file__).parents[i] / name) for i, name in ((0, ""), (1, "nn")))
 
 
 # -- the user's line ---------------------------------------------------------------
@@ -55,7 +54,7 @@ class _Lines:
 
 
 def record_lines() -> Scope:
-    """Inside, each entry remembers the user's line: ``with record_lines(): ...``."""
+    """Make each entry remember the user's line, inside a ``with``."""
     return Scope(observer=_Lines())
 
 
@@ -73,10 +72,16 @@ class _Anomaly(_Lines):
         if bad is None:
             return
         arrived = any(_first_bad(x) is not None for x in arrays)
-        came = "An operand held such a value already" if arrived else "Its operands are finite"
+        came = (
+            "An operand held such a value already"
+            if arrived
+            else "Its operands are finite"
+        )
         raise FloatingPointError(
-            f"the output of {made.name} holds {bad}, recorded at {users_line()}. {came}: "
-            "look at their values there, for example for a division by 0, the logarithm "
+            f"the output of {made.name} holds {bad}, recorded at {users_line()}. "
+            f"{came}: "
+            "look at their values there, for example for a division by 0, the "
+            "logarithm "
             "of 0 or an overflow."
         )
 
@@ -87,15 +92,17 @@ class _Anomaly(_Lines):
             if bad is not None:
                 line = (entry.notes or {}).get("line", "an unknown line")
                 raise FloatingPointError(
-                    f"the gradient that {entry.name} (entry {entry.order}) hands to its "
-                    f"{parent.name} of shape {parent.shape} holds {bad}; it was recorded "
+                    f"the gradient that {entry.name} (entry {entry.order}) hands to "
+                    "its "
+                    f"{parent.name} of shape {parent.shape} holds {bad}; it was "
+                    "recorded "
                     f"at {line}. Its slope is not finite there: keep its operand away "
                     "from that point, for example with clip or a small constant added."
                 )
 
 
 def _first_bad(value: Any) -> str | None:
-    """The first NaN or infinity of an array or a list of arrays, told with its index."""
+    """The first NaN or infinity of one or several arrays, told with its index."""
     if isinstance(value, list):
         return next((bad for bad in map(_first_bad, value) if bad), None)
     array = np.asarray(value) if np.isscalar(value) else value
@@ -188,7 +195,9 @@ def _kept(entry: Entry) -> list[tuple[str, int]]:
 
 def _name(entry: Entry, i: int) -> str:
     names = entry.primitive.operand_names if entry.primitive else []
-    return names[i] if i < len(names) and not entry.primitive.sequence else f"operand {i}"
+    return (
+        names[i] if i < len(names) and not entry.primitive.sequence else f"operand {i}"
+    )
 
 
 def _readers(entry: Entry, kept: int | None) -> str:
@@ -246,12 +255,12 @@ def _shape_text(shape: Any) -> str:
     return str(tuple(shape))
 
 
-def _table(header: tuple[str, ...], cells: list[tuple[str, ...]]) -> str:
+def _table(header: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> str:
     """Columns padded to their widest cell; columns without content are left out."""
     used = [i for i in range(len(header)) if any(row[i] for row in cells)]
     widths = [max(len(row[i]) for row in (header, *cells)) for i in used]
     lines = [
-        "  ".join(row[i].ljust(w) for i, w in zip(used, widths)).rstrip()
+        "  ".join(row[i].ljust(w) for i, w in zip(used, widths, strict=True)).rstrip()
         for row in (header, *cells)
     ]
     return "\n".join(lines)
@@ -261,7 +270,7 @@ def _table(header: tuple[str, ...], cells: list[tuple[str, ...]]) -> str:
 
 
 class Drawing:
-    """A picture of a tape: `.dot` for Graphviz, `.svg`, and a `.html` page of its own."""
+    """A picture of a tape: `.dot` for Graphviz, `.svg`, and a `.html` page."""
 
     WIDTH, HEIGHT, GAP_X, GAP_Y = 150, 40, 24, 40
 
@@ -272,7 +281,11 @@ class Drawing:
     @property
     def dot(self) -> str:
         """Graphviz source."""
-        lines = ["digraph tape {", "  rankdir=TB;", '  node [shape=box, style="rounded"];']
+        lines = [
+            "digraph tape {",
+            "  rankdir=TB;",
+            '  node [shape=box, style="rounded"];',
+        ]
         for row in self.rows:
             label = f"{row.name}\\n{_shape_text(row.shape)}"
             lines.append(f'  e{row.order} [label="{label}"];')
@@ -291,8 +304,9 @@ class Drawing:
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" '
             f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" '
             'font-family="sans-serif" font-size="12">'
-            '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
-            'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="#667"/>'
+            '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" '
+            'markerWidth="7" markerHeight="7" orient="auto">'
+            '<path d="M0 0L8 4L0 8z" fill="#667"/>'
             f"</marker></defs>{''.join(body)}</svg>"
         )
 
@@ -315,7 +329,8 @@ class Drawing:
         formats = {".dot": "dot", ".svg": "svg", ".html": "html"}
         if path.suffix not in formats:
             raise ValueError(
-                f"cannot draw into {path.name!r}: the ending says the format. Use .svg, "
+                f"cannot draw into {path.name!r}: the ending says the format. Use "
+                ".svg, "
                 ".html or .dot."
             )
         temporary = path.with_name(f".{path.name}.tmp")
@@ -394,7 +409,8 @@ def draw(output: Tensor, path: str | Path | None = None, most: int = 400) -> Dra
     if len(rows) > most:
         raise ValueError(
             f"the tape has {len(rows)} entries, too many for a readable picture (most="
-            f"{most}). Draw a smaller case, for example fewer time steps, or raise most."
+            f"{most}). Draw a smaller case, for example fewer time steps, or raise "
+            "most."
         )
     drawing = Drawing(rows, explain(output))
     if path is not None:
@@ -481,7 +497,14 @@ class Profile:
                     f"{max(e.live_bytes for e in (*ahead, *back)):,}",
                 )
             )
-        header = ("operation", "calls", "forward ms", "walked", "backward ms", "live bytes")
+        header = (
+            "operation",
+            "calls",
+            "forward ms",
+            "walked",
+            "backward ms",
+            "live bytes",
+        )
         return f"{_table(header, cells)}\npeak: {self.peak_bytes:,} live bytes"
 
 
@@ -490,7 +513,7 @@ def _milliseconds(events: list[Event]) -> str:
 
 
 def profile() -> Scope:
-    """Measure what is recorded and walked inside: ``with profile() as p: ...``."""
+    """Measure what is recorded and walked, inside a ``with``."""
     return Scope(observer=Profile())
 
 

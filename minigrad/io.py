@@ -7,11 +7,22 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 FORMAT = "minigrad checkpoint 1"
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds: state dictionaries and plain data."""
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    step: int
+    config: dict[str, Any]
+    generator: dict[str, Any] | None
+    extra: dict[str, Any]
 
 
 def save_checkpoint(
@@ -30,9 +41,13 @@ def save_checkpoint(
     temporary name in the same folder and renamed.
 
     Args:
-        model, optimizer: anything with `state_dict()`.
+        path: where the file will stand.
+        model: a module, or anything with `state_dict()`.
+        optimizer: an optimiser, or anything with `state_dict()`.
+        step: how many steps were taken.
+        config: plain data that JSON can hold.
         generator: a `minigrad.Generator`.
-        config, extra: plain data that JSON can hold.
+        extra: more plain data.
 
     Raises:
         OSError: the file could not be written; an older one is still there.
@@ -104,12 +119,8 @@ def load_checkpoint(
     model: Any = None,
     optimizer: Any = None,
     generator: Any = None,
-) -> dict[str, Any]:
-    """Read a checkpoint and load it into what is given.
-
-    Returns:
-        A dictionary with "step", "config", "extra", "generator", and the state
-        dictionaries "model" and "optimizer".
+) -> Checkpoint:
+    """Read a checkpoint, load it into what is given, and return all that it holds.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -117,36 +128,39 @@ def load_checkpoint(
     """
     if not Path(path).exists():
         raise FileNotFoundError(
-            f"there is no checkpoint {str(path)!r}. Check the path; training writes one "
+            f"there is no checkpoint {str(path)!r}. Check the path; training writes "
+            "one "
             "at the end of its first epoch."
         )
     try:
         content = _read(path)
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(
-            f"{str(path)!r} is not a complete minigrad checkpoint: {error}. Use another "
+            f"{str(path)!r} is not a complete minigrad checkpoint: {error}. Use "
+            "another "
             "file, or train again."
         ) from error
     if model is not None:
-        model.load_state_dict(content["model"])
+        model.load_state_dict(content.model)
     if optimizer is not None:
-        optimizer.load_state_dict(content["optimizer"])
-    if generator is not None and content["generator"] is not None:
-        generator.set_state(content["generator"])
+        optimizer.load_state_dict(content.optimizer)
+    if generator is not None and content.generator is not None:
+        generator.set_state(content.generator)
     return content
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+def _read(path: str | os.PathLike[str]) -> Checkpoint:
     with _h5py().File(path, "r") as file:
         header = json.loads(file.attrs["header"])
         if header.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT!r}")
-        states = {name: _read_state(file[name]) for name in ("model", "optimizer")}
-    return {**header, **states}
+        header["model"] = _read_state(file["model"])
+        header["optimizer"] = _read_state(file["optimizer"])
+    return Checkpoint(**header)
 
 
 def _read_state(group: Any) -> dict[Any, Any]:
-    state = {}
+    state: dict[Any, Any] = {}
     for i in range(len(group)):
         child = group[str(i)]
         key = json.loads(child.attrs["key"])

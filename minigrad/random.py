@@ -42,7 +42,7 @@ class Generator:
         """Draw uniformly from [low, high)."""
         dtype = np.dtype(dtype)
         draw = np.float64 if dtype == np.float64 else np.float32
-        result = np.asarray(self._stream.random(shape, draw))
+        result: Any = self._stream.random(shape, draw)
         if (low, high) != (0.0, 1.0):
             result = low + (high - low) * result
         return np.asarray(result).astype(dtype, copy=False)

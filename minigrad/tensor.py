@@ -11,9 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend, functions, transforms
+from minigrad import backend, functions
 from minigrad.ops import elementwise, index, linalg, reduce, shape
-from minigrad.tape import Leaf, Tensor, new_leaf, record_write, recording, wrap
+from minigrad.tape import (
+    Leaf,
+    Tensor,
+    backward,
+    new_leaf,
+    record_write,
+    recording,
+    wrap,
+)
 
 __all__ = ["Tensor"]
 
@@ -44,7 +52,8 @@ def _refuse_recorded(tensor: Tensor, action: str) -> None:
         raise RuntimeError(
             f"{action} on the result of {tensor.entry.name} (entry "
             f"{tensor.entry.order}) would make its gradient wrong: the tape does not "
-            "record writes. Write into Tensor(x.detach()), or compute a new tensor, for "
+            "record writes. Write into Tensor(x.detach()), or compute a new tensor, "
+            "for "
             "example with where()."
         )
 
@@ -60,7 +69,9 @@ def _set_grad(self: Tensor, gradient: Any) -> None:
             "tensor is a result or a constant. Use minigrad.grad for its gradient."
         )
     if gradient is not None:
-        gradient = gradient if isinstance(gradient, Tensor) else functions.asarray(gradient)
+        gradient = (
+            gradient if isinstance(gradient, Tensor) else functions.asarray(gradient)
+        )
         if gradient.shape != self.array.shape:
             raise ValueError(
                 f"a gradient of shape {gradient.shape} does not fit a tensor of shape "
@@ -174,7 +185,8 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> None
     """
     if self.entry is None:
         raise RuntimeError(
-            "register_hook() on a tensor that does not require gradients: there will be "
+            "register_hook() on a tensor that does not require gradients: there will "
+            "be "
             "none to show. Make it with requires_grad=True."
         )
     hooks = (self.entry.notes or {}).get("hooks", ())
@@ -288,7 +300,7 @@ OPERATORS: dict[str, Any] = {
 }
 
 METHODS: dict[str, Any] = {
-    "backward": transforms.backward,
+    "backward": backward,
     "detach": detach,
     "numpy": numpy,
     "item": item,

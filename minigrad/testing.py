@@ -1,9 +1,9 @@
 """Is a gradient right?  The gradient checker and Hypothesis strategies, public.
 
 `check_gradients` compares the tape with finite differences, in float64, with random
-cotangents (a cotangent of ones cannot see a softmax's or a transposition's mistakes) and
-for every element of every operand. The strategies draw values on a grid, so that ties
-and kinks lie far from the differences' step.
+cotangents (ones cannot see a softmax's or a transposition's mistakes) and for every
+element of every operand. The strategies draw values on a grid, so that ties and kinks
+lie far from the differences' step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad.ops.elementwise import multiply
 from minigrad.ops.reduce import sum
-from minigrad.tape import Tensor
+from minigrad.tensor import Tensor
 from minigrad.transforms import grad
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ class Derivative(NamedTuple):
 
 
 def numerical_gradient(
-    f: Callable[..., float], arrays: Sequence[np.ndarray], which: int, step: float = STEP
+    f: Callable[..., float],
+    arrays: Sequence[np.ndarray],
+    which: int,
+    step: float = STEP,
 ) -> Derivative:
     """Richardson-extrapolated central differences of `f` by one of its arrays.
 
@@ -149,9 +152,11 @@ def _check_once(
             index = tuple(int(k) for k in np.argwhere(wrong)[0])
             raise GradientError(
                 f"{name}: the gradient by operand {i} of shape {operands[i].shape} is "
-                f"wrong at index {index}: the tape says {gradient.numpy()[index]:.12g}, "
+                f"wrong at index {index}: the tape says "
+                f"{gradient.numpy()[index]:.12g}, "
                 f"finite differences {expected.value[index]:.12g} "
-                f"(+- {expected.error[index]:.1g}). Operands: {operands!r}. Look at the "
+                f"(+- {expected.error[index]:.1g}). Operands: {operands!r}. Look at "
+                "the "
                 "rule of the primitive for that operand."
             )
 
@@ -237,7 +242,8 @@ def axes(ndim: int, none: bool = True) -> SearchStrategy[Any]:
     if ndim:
         forms.append(st.integers(-ndim, ndim - 1))
         forms.append(
-            st.lists(st.integers(0, ndim - 1), min_size=1, max_size=ndim, unique=True)
-            .map(tuple)
+            st.lists(
+                st.integers(0, ndim - 1), min_size=1, max_size=ndim, unique=True
+            ).map(tuple)
         )
     return st.one_of(forms)

@@ -1,4 +1,4 @@
-"""Which questions can be asked of the tape?  Gradients of every kind, and checkpoint."""
+"""What can be asked of the tape?  Gradients of every kind, and less memory."""
 
 from __future__ import annotations
 
@@ -19,57 +19,15 @@ from minigrad.tape import (
     Item,
     Recorded,
     Scope,
-    Tensor,
     Walk,
     freed_error,
     new_leaf,
     recording,
+    seed_of,
     wrap,
     writes,
 )
-
-
-def backward(
-    output: Tensor, grad_output: Any = None, retain_graph: bool = False
-) -> None:
-    """Add d(output)/d(leaf), times `grad_output`, to the `.grad` of every leaf.
-
-    Raises:
-        RuntimeError: the output was not recorded, or its tape was walked already.
-        ValueError: the output is no scalar and `grad_output` is missing or misshapen.
-    """
-    if output.entry is None:
-        raise RuntimeError(
-            "backward() was called on a tensor that no gradient can reach: nothing was "
-            "recorded for it, because no operand had requires_grad=True, or because it "
-            "was computed inside no_grad() or detached. Make a parameter with "
-            "Tensor(..., requires_grad=True) and compute the output from it."
-        )
-    seed = _seed(output, grad_output)
-    walk = Walk(retain_graph=retain_graph, into_leaves=True)
-    walk.start(output.entry, seed.array if isinstance(seed, Tensor) else seed)
-    walk.run()
-
-
-def _seed(output: Tensor, grad_output: Any) -> Any:
-    """The gradient that the walk starts from: ones for a scalar, or what was given."""
-    if grad_output is None:
-        if output.array.size != 1:
-            raise ValueError(
-                f"the gradient of a tensor of shape {output.array.shape} needs a "
-                "starting gradient: only a single number has one by itself. Reduce it "
-                "first, for example with .sum(), or pass grad_output=."
-            )
-        return np.ones_like(output.array)
-    seed = grad_output if isinstance(grad_output, Tensor) else as_array(grad_output)
-    if seed.shape != output.array.shape:
-        raise ValueError(
-            f"grad_output has shape {tuple(seed.shape)}, but the output has shape "
-            f"{output.array.shape}: they must be equal. Broadcast or reshape it first."
-        )
-    if seed.dtype != output.array.dtype:
-        seed = seed.astype(output.array.dtype)
-    return seed
+from minigrad.tensor import Tensor
 
 
 def grad(
@@ -94,7 +52,8 @@ def grad(
     for i, tensor in enumerate(wanted):
         if tensor.entry is None:
             raise TypeError(
-                f"input {i} of grad does not require gradients, so nothing was recorded "
+                f"input {i} of grad does not require gradients, so nothing was "
+                "recorded "
                 "for it. Make it with requires_grad=True before computing the output."
             )
     found = _walk_to(output, wanted, grad_output, create_graph, retain_graph)
@@ -111,7 +70,7 @@ def _walk_to(
     entries = [tensor.entry for tensor in wanted if tensor.entry is not None]
     walk = Walk(create_graph, retain_graph, wanted=entries)
     if output.entry is not None and entries:
-        seed = _seed(output, grad_output)
+        seed = seed_of(output, grad_output)
         if create_graph:
             seed = seed if isinstance(seed, Tensor) else wrap(seed)
         else:
@@ -123,7 +82,7 @@ def _walk_to(
 
 
 def _found(walk: Walk, tensor: Tensor) -> Tensor:
-    found = walk.found.get(tensor.entry.order) if tensor.entry else None
+    found: Any = walk.found.get(tensor.entry.order) if tensor.entry else None
     if found is None:
         return wrap(np.zeros_like(tensor.array))
     return found if isinstance(found, Tensor) else wrap(found)

@@ -58,8 +58,8 @@ def power(a: Array, b: Array) -> Array:
 
 
 def _lowered(b: Any) -> Any:
-    """b - 1, but 1 where b is 0: there the slope is 0 * a and not 0 * infinity."""
-    if np.isscalar(b):
+    """B - 1, but 1 where b is 0: there the slope is 0 * a and not 0 * infinity."""
+    if isinstance(b, int | float | complex):
         return b - 1 if b != 0 else 1
     return where(b == 0, 1, b - 1)
 
@@ -117,7 +117,7 @@ def tanh(a: Array) -> Array:
 
 @elementwise(lambda g, y: g * (y - y * y))
 def sigmoid(a: Array) -> Array:
-    """Elementwise 1 / (1 + e ** -a), as (1 + tanh(a / 2)) / 2: no overflow, and fast."""
+    """Elementwise 1 / (1 + e ** -a), as (1 + tanh(a / 2)) / 2: never overflows."""
     result = np.tanh(a * 0.5)
     result *= 0.5
     result += 0.5

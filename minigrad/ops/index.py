@@ -44,9 +44,7 @@ def gather(a: Array, *ids: Array, index: tuple[Any, ...]) -> Array:
 
 
 @primitive(lambda g, ids, index: gather(g, *ids, index=index))
-def scatter_add(
-    a: Array, *ids: Array, shape: Shape, index: tuple[Any, ...]
-) -> Array:
+def scatter_add(a: Array, *ids: Array, shape: Shape, index: tuple[Any, ...]) -> Array:
     """Zeros of `shape` with `a` added at the ids: the adjoint of gather."""
     result = np.zeros_like(a, shape=shape)
     backend.add_at(result, _full_index(index, ids), a)
@@ -82,7 +80,8 @@ def _encode(part: Any, ids: list[Any]) -> Any:
         array = array.astype(int)
     if array.dtype.kind not in "iub":
         raise IndexError(
-            f"an index of dtype {array.dtype} cannot select elements: expected integers, "
+            f"an index of dtype {array.dtype} cannot select elements: expected "
+            "integers, "
             "slices, integer arrays or a boolean mask. Convert it, for example with "
             ".astype(int)."
         )

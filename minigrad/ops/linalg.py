@@ -73,7 +73,9 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 def _is_transposed(b: Array) -> bool:
-    return isinstance(b, np.ndarray) and b.flags.f_contiguous and not b.flags.c_contiguous
+    return (
+        isinstance(b, np.ndarray) and b.flags.f_contiguous and not b.flags.c_contiguous
+    )
 
 
 def _to_left(g: Any, b: Any, a_shape: Shape) -> Any:

@@ -111,9 +111,7 @@ def _to_extremes(g: Any, a: Any, y: Any, axis: Axis) -> Any:
     return spread(g, a.shape, axis) * (ties / sum(ties, axis=axis, keepdims=True))
 
 
-@primitive(
-    lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)
-)
+@primitive(lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis))
 def cumsum(a: Array, *, axis: int) -> Array:
     """Running sum along an axis."""
     return a.cumsum(axis)

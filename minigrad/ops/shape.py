@@ -1,4 +1,4 @@
-"""Which primitives only rearrange?  Linear ones, in adjoint pairs: each is the other's rule.
+"""Which primitives only rearrange?  Linear ones, each the rule of its adjoint.
 
 broadcast_to / sum_to, reshape, transpose, swapaxes, expand_dims / squeeze, flip,
 pad / crop, crop / place, concatenate / split, stack / unstack.
@@ -115,7 +115,9 @@ def _add_crop(pending: list[Any], _: int, g: Array, entry: Any) -> bool:
     return pending[2]
 
 
-@primitive(lambda g, a_shape, index: place(g, shape=a_shape, index=index), into=_add_crop)
+@primitive(
+    lambda g, a_shape, index: place(g, shape=a_shape, index=index), into=_add_crop
+)
 def crop(a: Array, *, index: tuple[Any, ...]) -> Array:
     """A view of a part of `a`: integers, `Slice`s, None and Ellipsis."""
     return a[to_index(index)]
@@ -161,7 +163,7 @@ def concatenate(arrays: Sequence[Array], *, axis: int = 0) -> Array:
 
 @primitive(joint=lambda gs, axis: (concatenate(gs, axis=axis),), many=True)
 def split(a: Array, *, sizes: int | tuple[int, ...], axis: int = 0) -> list[Array]:
-    """Part `a` along an axis: into `sizes` equal parts, or into parts of these sizes."""
+    """Part `a` along an axis: into a number of equal parts, or parts of given sizes."""
     sizes = _sizes(a.shape[axis], sizes)
     return np.split(a, list(accumulate(sizes))[:-1], axis)
 
@@ -170,7 +172,9 @@ def _sizes(whole: int, sizes: int | tuple[int, ...]) -> tuple[int, ...]:
     if isinstance(sizes, int):
         sizes = (whole // max(sizes, 1),) * sizes
     if sum(sizes) != whole or not sizes:
-        raise ValueError(f"parts of sizes {sizes} do not make up an axis of size {whole}")
+        raise ValueError(
+            f"parts of sizes {sizes} do not make up an axis of size {whole}"
+        )
     return sizes
 
 

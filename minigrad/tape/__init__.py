@@ -1,9 +1,9 @@
 """The tape: what is an entry, a Primitive, recording, backward?  The engine.
 
-Every operation on a `Tensor` writes one `Entry`: which primitive, which parent entries,
-which arrays its gradient rule will need (`record`). A `Walk` reads the entries backwards
-and hands each one's gradient to its parents (`walk`). Read in this order: `entry`,
-`primitive`, `record`, `walk`, `writes`, `errors`.
+Every operation on a `Tensor` writes one `Entry`: which primitive, which parent
+entries, which arrays its gradient rule will need (`record`). A `Walk` reads the entries
+backwards and hands each one's gradient to its parents (`walk`). Read in this order:
+`entry`, `primitives`, `record`, `walk`, `writes`, `errors`.
 """
 
 from minigrad.tape.entry import (
@@ -19,9 +19,9 @@ from minigrad.tape.entry import (
     wrap,
 )
 from minigrad.tape.errors import freed_error
-from minigrad.tape.primitive import Primitive
+from minigrad.tape.primitives import Primitive
 from minigrad.tape.record import primitive, registry
-from minigrad.tape.walk import Recorded, Walk
+from minigrad.tape.walk import Recorded, Walk, backward, seed_of
 from minigrad.tape.writes import record_write, writes
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Scope",
     "Tensor",
     "Walk",
+    "backward",
     "freed_error",
     "new_leaf",
     "no_grad",
@@ -41,6 +42,7 @@ __all__ = [
     "record_write",
     "recording",
     "registry",
+    "seed_of",
     "wrap",
     "writes",
 ]

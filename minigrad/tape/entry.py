@@ -14,7 +14,6 @@ from minigrad import backend
 from minigrad.backend import ARRAY_TYPES, Array
 
 if TYPE_CHECKING:
-    from minigrad.tape.primitive import Primitive
     from minigrad.tape.walk import Walk
 
 next_order = itertools.count(1).__next__
@@ -60,6 +59,8 @@ class Scope:
         recording.set(*self.before.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Run a function in this scope each time it is called."""
+
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with Scope(self.enabled, self.observer):
@@ -69,7 +70,7 @@ class Scope:
 
 
 def no_grad() -> Scope:
-    """Record nothing inside: ``with no_grad(): ...`` or ``@no_grad()``."""
+    """Stop recording, inside a ``with`` or, as a decorator, inside a function."""
     return Scope(enabled=False)
 
 
@@ -97,7 +98,14 @@ class Entry:
     )
 
     def __init__(
-        self, primitive, parents, operands, output, settings, shape, dtype
+        self,
+        primitive: Any,
+        parents: Any,
+        operands: Any,
+        output: Any,
+        settings: dict[str, Any],
+        shape: Any,
+        dtype: Any,
     ) -> None:
         self.order = next_order()
         self.primitive = primitive
@@ -107,7 +115,7 @@ class Entry:
         self.settings = settings
         self.shape = shape
         self.dtype = dtype
-        self.notes = None
+        self.notes: dict[str, Any] | None = None
 
     def note(self, key: str, value: Any) -> None:
         """Attach something rare (a hook, the user's line) to this entry."""
@@ -180,7 +188,7 @@ class Tensor:
 
     __slots__ = ("__weakref__", "array", "entry")
     __array_ufunc__ = None  # NumPy steps back: array * tensor is tensor.__rmul__
-    __array_priority__ = 1000  # CuPy asks this instead
+    __array_priority__ = 1000  # for arrays that ask this instead
 
     array: Array
     entry: Entry | None
@@ -193,7 +201,7 @@ class Tensor:
         device: str | None = None,
     ) -> None:
         source = data.array if isinstance(data, Tensor) else data
-        backend.register_cupy()
+        backend.register_arrays()
         array = backend.as_array(source, dtype)
         array = backend.to_device(array, device) if device else array
         self.array = array.copy() if np.may_share_memory(array, source) else array
@@ -217,7 +225,7 @@ def new_leaf(array: Array) -> Leaf:
     return Leaf(array.shape, array.dtype)
 
 
-def wrap(array: Any, entry: Entry | None = None) -> Tensor:
+def wrap(array: Any, entry: Entry | None = None) -> Any:
     """A Tensor around `array`, without a copy."""
     tensor = Tensor.__new__(Tensor)
     tensor.array = array if array.__class__ in ARRAY_TYPES else as_result(array)

@@ -7,7 +7,7 @@ from typing import Any
 
 from minigrad import backend
 from minigrad.tape.entry import Entry
-from minigrad.tape.primitive import Primitive
+from minigrad.tape.primitives import Primitive
 
 
 def explain(
@@ -17,8 +17,8 @@ def explain(
     settings: dict[str, Any] | None = None,
 ) -> Exception:
     """The library's error, told in terms of the operation and its operands."""
-    kind = IndexError if isinstance(error, IndexError) else ValueError
-    kind = TypeError if isinstance(error, TypeError) else kind
+    kind = next(k for k in (IndexError, TypeError, Exception) if isinstance(error, k))
+    kind = ValueError if kind is Exception else kind
     devices = sorted({backend.device_of(x) for x in arrays if backend.is_array(x)})
     told = ", ".join(
         f"{x.dtype}{list(x.shape)}" if backend.is_array(x) else repr(x) for x in arrays
@@ -52,6 +52,7 @@ def _way_out(made: Primitive, arrays: Sequence[Any], kind: type) -> str:
 
 
 def freed_error(entry: Entry) -> RuntimeError:
+    """The error of a walk that meets an entry which another walk has freed."""
     return RuntimeError(
         f"the tape was already walked at {entry.name} (entry {entry.order}): backward "
         "frees what it has used, so that memory is available at once, and a second "

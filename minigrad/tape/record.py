@@ -14,7 +14,7 @@ from minigrad import backend
 from minigrad.backend import ARRAY_TYPES, KNOWN
 from minigrad.tape.entry import Entry, Item, Tensor, as_result, recording, wrap
 from minigrad.tape.errors import explain
-from minigrad.tape.primitive import Primitive
+from minigrad.tape.primitives import Primitive
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,11 +80,13 @@ def _unary(made: Primitive) -> Callable[[Any], Any]:
     return call
 
 
-def _binary(made: Primitive) -> Callable[[Any, Any], Any]:
+def _binary(made: Primitive) -> Callable[[Any, Any], Any]:  # noqa: PLR0915
     """The caller for two operands and no settings: what `record` does, inlined."""
     forward = made.forward
     general = _general(made)
-    both, left, right = (_kept(made, n) for n in ((True, True), (True, False), (False, True)))
+    both, left, right = (
+        _kept(made, n) for n in ((True, True), (True, False), (False, True))
+    )
 
     def call(a: Any, b: Any) -> Any:
         x, parent_a = (a.array, a.entry) if isinstance(a, Tensor) else (a, None)
@@ -161,7 +163,7 @@ def _sort_arguments(
         operands, extra = args[:count], args[count:]
         if len(operands) < count or len(extra) > len(made.setting_names):
             inspect.signature(made.forward).bind(*args, **settings)  # raises
-    given = {**dict(zip(made.setting_names, extra)), **settings}
+    given = {**dict(zip(made.setting_names, extra, strict=False)), **settings}
     hashable = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in given.items()
@@ -172,7 +174,7 @@ def _sort_arguments(
 def _constant(operand: Any) -> Any:
     if operand.__class__ in KNOWN:
         return operand
-    backend.register_cupy()
+    backend.register_arrays()
     return backend.as_array(operand)
 
 
@@ -189,9 +191,7 @@ def run_forward(made: Primitive, arrays: list[Any], settings: dict[str, Any]) ->
 def record(made: Primitive, operands: Sequence[Any], settings: dict[str, Any]) -> Any:
     """Run the forward and, where a gradient is wanted, write the entry."""
     tensors = [x if isinstance(x, Tensor) else None for x in operands]
-    arrays = [
-        x.array if isinstance(x, Tensor) else _constant(x) for x in operands
-    ]
+    arrays = [x.array if isinstance(x, Tensor) else _constant(x) for x in operands]
     started = perf_counter()
     result = run_forward(made, arrays, settings)
     seconds = perf_counter() - started
@@ -217,7 +217,7 @@ def _new_entry(
     settings: dict[str, Any],
 ) -> Entry:
     flags, keep_output = made.keep(tuple(parent is not None for parent in parents))
-    kept = tuple(x if flag else None for x, flag in zip(arrays, flags))
+    kept = tuple(x if flag else None for x, flag in zip(arrays, flags, strict=True))
     if made.sequence:
         settings = {**settings, "shapes": tuple(np.shape(x) for x in arrays)}
     if made.many:

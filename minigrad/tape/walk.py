@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import ARRAY_TYPES
+from minigrad.backend import ARRAY_TYPES, as_array
 from minigrad.tape.entry import Entry, Tensor, recording, wrap
 from minigrad.tape.errors import freed_error
-from minigrad.tape.primitive import READS_NOTHING, READS_OUTPUT, Primitive
+from minigrad.tape.primitives import READS_NOTHING, READS_OUTPUT, Primitive
 from minigrad.tape.writes import writes
 
 
@@ -60,7 +60,7 @@ class Walk:
         self.wanted = {entry.order for entry in wanted}
         self.oldest = min(self.wanted, default=0)
         self.found: dict[int, Any] = {}
-        # order -> [entry, gradient so far, whether that array is ours, products put off]
+        # order -> [entry, gradient so far, whether it is ours, products put off]
         self.pending: dict[int, list[Any]] = {}
         self.heap: list[int] = []
 
@@ -107,10 +107,8 @@ class Walk:
             entry, g, owned, late = pending.pop(order)
             if late is not None:
                 g = g + late.total()
-            if entry.notes is not None:
-                g = _run_hooks(entry, g)
-            if order in self.wanted:
-                self.found[order] = g if owned else _copy(g)
+            if entry.notes is not None or order in self.wanted:
+                g = self._show(entry, g, owned)
             made = entry.primitive
             if made is None:
                 entry.propagate(g, owned, self)
@@ -127,10 +125,18 @@ class Walk:
                 entry.release()
         return self.found
 
+    def _show(self, entry: Entry, g: Any, owned: bool) -> Any:
+        """Show a complete gradient to the entry's hooks and to who wanted it."""
+        if entry.notes is not None:
+            g = _run_hooks(entry, g)
+        if entry.order in self.wanted:
+            self.found[entry.order] = g if owned else _copy(g)
+        return g
+
     def _step(self, entry: Entry, g: Any, rules: tuple[tuple[int, Any], ...]) -> None:
         """Hand `g` on to the parents: `_step_any` for the common case, inlined."""
         pending = self.pending
-        for parent, (reads, rule) in zip(entry.parents, rules):
+        for parent, (reads, rule) in zip(entry.parents, rules, strict=False):
             if parent is None:
                 continue
             if reads >= 0:
@@ -173,7 +179,9 @@ class Walk:
         if made.joint is not None:
             yield from zip(entry.parents, made.joint.apply(g, source), strict=True)
             return
-        for i, (parent, apply) in enumerate(zip(entry.parents, made.applies)):
+        for i, (parent, apply) in enumerate(
+            zip(entry.parents, made.applies, strict=False)
+        ):
             if parent is not None and not self._add_into(i, parent, entry, g):
                 yield parent, apply(g, source)
 
@@ -191,7 +199,8 @@ def _fit(made: Primitive, gradient: Any, parent: Entry) -> Any:
     if gradient.shape != parent.shape:
         if made.fit is None:
             raise ValueError(
-                f"the gradient rule of {made.name!r} returned shape {gradient.shape} for "
+                f"the gradient rule of {made.name!r} returned shape {gradient.shape} "
+                "for "
                 f"an operand of shape {parent.shape}: they must be equal. Correct the "
                 "rule (or give the primitive fit=, if its operands broadcast)."
             )
@@ -224,7 +233,7 @@ def _fill(gradients: list[Any], whole: Entry) -> list[Any]:
 
 def _run_hooks(entry: Entry, g: Any) -> Any:
     """Show the entry's complete gradient to its hooks; each may replace it."""
-    for hook in entry.notes.get("hooks", ()):
+    for hook in (entry.notes or {}).get("hooks", ()):
         replaced = hook(g if isinstance(g, Tensor) else wrap(g))
         if replaced is None:
             continue
@@ -236,3 +245,51 @@ def _run_hooks(entry: Entry, g: Any) -> Any:
             )
         g = replaced if isinstance(g, Tensor) else replaced.array
     return g
+
+
+# -- starting ----------------------------------------------------------------------
+
+
+def backward(
+    output: Tensor, grad_output: Any = None, retain_graph: bool = False
+) -> None:
+    """Add d(output)/d(leaf), times `grad_output`, to the `.grad` of every leaf.
+
+    Raises:
+        RuntimeError: the output was not recorded, or its tape was walked already.
+        ValueError: the output is no scalar and `grad_output` is missing or misshapen.
+    """
+    if output.entry is None:
+        raise RuntimeError(
+            "backward() was called on a tensor that no gradient can reach: nothing was "
+            "recorded for it, because no operand had requires_grad=True, or because it "
+            "was computed inside no_grad() or detached. Make a parameter with "
+            "Tensor(..., requires_grad=True) and compute the output from it."
+        )
+    seed = seed_of(output, grad_output)
+    walk = Walk(retain_graph=retain_graph, into_leaves=True)
+    walk.start(output.entry, seed.array if isinstance(seed, Tensor) else seed)
+    walk.run()
+
+
+def seed_of(output: Any, grad_output: Any) -> Any:
+    """The gradient that the walk starts from: ones for a scalar, or what was given."""
+    if grad_output is None:
+        if output.array.size != 1:
+            raise ValueError(
+                f"the gradient of a tensor of shape {output.array.shape} needs a "
+                "starting gradient: only a single number has one by itself. Reduce it "
+                "first, for example with .sum(), or pass grad_output=."
+            )
+        return np.ones_like(output.array)
+    seed: Any = grad_output
+    if not isinstance(grad_output, Tensor):
+        seed = as_array(grad_output)
+    if seed.shape != output.array.shape:
+        raise ValueError(
+            f"grad_output has shape {tuple(seed.shape)}, but the output has shape "
+            f"{output.array.shape}: they must be equal. Broadcast or reshape it first."
+        )
+    if seed.dtype != output.array.dtype:
+        seed = seed.astype(output.array.dtype)
+    return seed

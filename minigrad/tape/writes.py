@@ -50,10 +50,12 @@ class Writes:
             if i < min(len(names), len(entry.operands)):
                 which = f"operand {names[i]!r}"
             raise RuntimeError(
-                f"{entry.name} (entry {entry.order}{_line(entry)}) kept {which} of shape "
+                f"{entry.name} (entry {entry.order}{_line(entry)}) kept {which} of "
+                "shape "
                 f"{array.shape} for its gradient, but {stamp.operation} changed that "
                 "array in place before backward: the gradient would be wrong. Change a "
-                "copy instead (x = x + 1, or x.detach() of a Tensor(x)), or write after "
+                "copy instead (x = x + 1, or x.detach() of a Tensor(x)), or write "
+                "after "
                 "backward."
             )
 

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+
 class Pull(NamedTuple):
     """A gradient rule, and what it reads: names of operands, "y", shapes, settings."""
 
@@ -19,7 +20,6 @@ class Pull(NamedTuple):
     output: bool
     apply: Callable[[Any, Any], Any]  # (gradient, entry) -> gradient of the operand
     reads: int  # READS_NOTHING, READS_OUTPUT, READS_MORE, or the one operand's number
-
 
     def names(self, operand: int | None) -> bool:
         """Whether the rule reads this operand (None: the output)."""
@@ -114,7 +114,8 @@ class Primitive:
             return "setting", name
         raise TypeError(
             f"the rule of {self.name!r} names {name!r}, which is neither an operand "
-            f"{self.operand_names}, nor a setting {self.setting_names}, nor 'y', nor an "
+            f"{self.operand_names}, nor a setting {self.setting_names}, nor 'y', nor "
+            "an "
             "operand's shape such as 'a_shape'. Rename the rule's parameter."
         )
 
@@ -155,7 +156,10 @@ def _applier(
     rule: Callable[..., Any], reads: list[tuple[str, Any]], names: list[str]
 ) -> Callable[[Any, Any], Any]:
     """`rule` as a function of (gradient, entry)."""
-    getters = [(name, _GETTERS[kind], what) for name, (kind, what) in zip(names, reads)]
+    getters = [
+        (name, _GETTERS[kind], what)
+        for name, (kind, what) in zip(names, reads, strict=True)
+    ]
     return lambda g, entry: rule(
         g, **{name: get(entry, what) for name, get, what in getters}
     )
@@ -178,4 +182,3 @@ _GETTERS: dict[str, Callable[[Any, Any], Any]] = {
     "shape": lambda entry, i: entry.parents[i].shape,
     "rest": lambda entry, i: entry.operands[i:],
 }
-
