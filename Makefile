@@ -1,0 +1,66 @@
+# Everything a reader or contributor runs. Needs Python >= 3.11 (with venv and pip), git
+# and make; the rest is installed into .venv, again only when pyproject.toml changes.
+
+BIN := .venv/bin
+STEP = @printf '%s\n'
+
+# One core a test worker: BLAS threads would only fight each other.
+ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+ARGS ?=
+
+# A pinned kernel choice can halve the speed of matrix products; let OpenBLAS choose.
+unexport OPENBLAS_CORETYPE
+# An active environment or a path of the caller's must not reach into .venv.
+unexport PYTHONPATH PYTHONHOME
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types docs bench clean
+
+help:  ## list these targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+demo: .venv/ready-apps  ## train a captioner on the built-in pictures and show it
+	$(STEP) "Training the captioning demo ..."
+	@$(BIN)/minigrad caption demo $(ARGS)
+
+test: .venv/ready-test  ## run the tests (ARGS="-k lstm" chooses some)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+
+lint: .venv/ready-lint  ## check style with ruff
+	@$(BIN)/ruff check .
+
+types: .venv/ready-types  ## check types with mypy, and the Tensor stub against the code
+	@$(BIN)/python -m mypy
+
+docs: .venv/ready-docs  ## run the documentation's code, then build it
+	$(STEP) "Running the documentation's code ..."
+	@$(BIN)/sphinx-build -q -E -W -n --keep-going -d docs/_build/doctrees \
+	    -b doctest docs docs/_build/doctest
+	@$(BIN)/sphinx-build -q -E -W -n --keep-going -d docs/_build/doctrees \
+	    -b html docs docs/_build/html
+	$(STEP) "Read docs/_build/html/index.html"
+
+bench: .venv/ready-test  ## measure us beside every installed peer
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove .venv and everything built (trained runs stay)
+	@rm -rf .venv docs/_build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find minigrad nn apps tests benchmarks docs -name __pycache__ -type d \
+	    -exec rm -rf {} + 2>/dev/null || true
+
+# .venv/ready-NAME stands for "the extra NAME is installed as pyproject.toml asks".
+.venv/ready-%: pyproject.toml | .venv/created
+	$(STEP) "Installing what 'make $(firstword $(MAKECMDGOALS))' needs into .venv ..."
+	@$(BIN)/python -m pip install -qq --editable ".[$*]"
+	@touch $@
+
+.venv/created:
+	$(STEP) "Making .venv ..."
+	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	    if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	        2>/dev/null; then exec $$python -m venv --clear .venv; fi; \
+	done; \
+	echo "make: no Python 3.11 or newer with venv was found; install one" \
+	    "(on Debian: apt install python3 python3-venv) and run make again." >&2; exit 1
+	@touch $@
