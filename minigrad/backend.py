@@ -33,8 +33,15 @@ def as_array(value: Any, dtype: Any = None) -> Array:
     Raises:
         TypeError: the value is ragged or not numeric.
     """
+    dtype = None if dtype is None else np.dtype(dtype)
+    register_arrays()
     if is_array(value):
-        return value if dtype is None else value.astype(dtype, copy=False)
+        return _plain_array(value, dtype)
+    if isinstance(value, list | tuple) and any(hasattr(v, "backward") for v in value):
+        raise TypeError(
+            "cannot make one tensor from a list that holds tensors: their gradients "
+            "would be lost. Join them with minigrad.stack or minigrad.concatenate."
+        )
     if dtype is None and not isinstance(value, np.generic | np.ndarray):
         dtype = _dtype_of_python(value)
     try:
@@ -46,11 +53,20 @@ def as_array(value: Any, dtype: Any = None) -> Array:
     return array
 
 
+def _plain_array(array: Array, dtype: Any) -> Array:
+    """An array of numbers without the ways of a subclass (matrix, masked array)."""
+    if isinstance(array, np.ndarray):
+        array = np.asarray(array)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(_not_an_array(array))
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
 def _dtype_of_python(value: Any) -> Any:
     """float32 for Python numbers and lists of them; None keeps the value's own."""
     try:
         own = np.asarray(value).dtype
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise TypeError(_not_an_array(value)) from error
     holds_arrays = isinstance(value, list | tuple) and any(map(is_array, value))
     return np.dtype(np.float32) if own.kind in "iuf" and not holds_arrays else None
@@ -86,8 +102,8 @@ def to_device(array: Array, device: str) -> Array:
     if device_of(array) in (device, f"cuda:{index}"):
         return array
     cupy = _cupy(device)
-    with cupy.cuda.Device(index):
-        return cupy.asarray(array)
+    cupy.cuda.Device(index).use()  # results are made on the current device
+    return cupy.asarray(array)
 
 
 def _cuda_index(device: str) -> int:
@@ -133,7 +149,7 @@ def add_at(total: Array, index: tuple, values: Array) -> None:
     """Add `values` to ``total[index]`` in place; repeated positions add up."""
     rows: Any = index[0] if len(index) == 1 else None
     if isinstance(total, np.ndarray) and total.ndim > 1 and _is_rows(rows):
-        _add_rows(total, rows.reshape(-1), values.reshape(-1, *total.shape[1:]))
+        _add_rows(total, rows.reshape(-1), values.reshape(rows.size, *total.shape[1:]))
     else:
         np.add.at(total, index, values)
 
@@ -148,6 +164,7 @@ def _add_rows(total: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
     `np.add.at` walks element by element; summing sorted runs is about ten times
     faster for the rows of an embedding table.
     """
+    rows = rows.astype(np.intp, copy=False)  # small integers would overflow
     rows = np.where(rows < 0, rows + len(total), rows)
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.backend import as_array, device_of, to_device
-from minigrad.ops.elementwise import exp, multiply, sqrt, where
+from minigrad.ops.elementwise import exp_difference, multiply, sqrt, where
 from minigrad.ops.index import IDS, gather, getitem
 from minigrad.ops.linalg import matmul
 from minigrad.ops.reduce import Axis, axes_of, logsumexp, sum
 from minigrad.ops.shape import Shape, Slice, expand_dims, reshape, transpose
 from minigrad.random import Generator, default_generator
-from minigrad.tape import wrap
+from minigrad.tape import new_leaf, wrap
 
 if TYPE_CHECKING:
     from minigrad.tensor import Tensor
@@ -34,8 +34,8 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of `shape` filled with `value`."""
-    array = np.full(shape, value, dtype)
-    return Tensor(array, requires_grad=requires_grad, device=device)
+    array = to_device(np.full(shape, value, dtype), device)
+    return wrap(array, new_leaf(array) if requires_grad else None)
 
 
 def zeros(
@@ -68,8 +68,14 @@ def asarray(array: Any) -> Tensor:
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Mean over axes (all, if none is named)."""
+    x = _with_shape(x)
     total = sum(x, axis=axis, keepdims=keepdims)
     return total / _count(x, axis)
+
+
+def _with_shape(x: Any) -> Any:
+    """`x` itself, or the array that a list or number stands for."""
+    return x if isinstance(x, Tensor) else as_array(x)
 
 
 def _count(x: Any, axis: Axis) -> int:
@@ -81,6 +87,7 @@ def _count(x: Any, axis: Axis) -> int:
 
 def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
     """Variance over axes; the sum of squares is divided by n - ddof."""
+    x = _with_shape(x)
     centred = x - mean(x, axis=axis, keepdims=True)
     total = sum(multiply(centred, centred), axis=axis, keepdims=keepdims)
     return total / (_count(x, axis) - ddof)
@@ -108,7 +115,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 
 def softmax(x: Any, axis: int = -1) -> Any:
     """Probabilities along an axis, e ** x over their sum, without overflow."""
-    return exp(log_softmax(x, axis))
+    return exp_difference(x, logsumexp(x, axis=axis, keepdims=True))
 
 
 def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
@@ -127,7 +134,7 @@ def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
     if p == 0:
         return x
     draws = (generator or default_generator).uniform(x.shape)
-    mask = (draws >= p).astype(x.dtype)
+    mask = np.asarray(draws >= p, x.dtype)
     mask *= 1 / (1 - p)
     array = x.array if isinstance(x, Tensor) else x
     return multiply(x, to_device(mask, device_of(array)))
@@ -142,13 +149,21 @@ def take(x: Any, ids: Any, axis: int = 0) -> Any:
     Shapes:
         x (..., n, ...), ids (any shape) -> the axis replaced by the shape of ids.
     """
+    if not -x.ndim <= axis < x.ndim:
+        raise IndexError(
+            f"take along axis {axis} of a tensor of shape {x.shape}: there is no such "
+            "axis. Check the axis against the shape."
+        )
     axis %= x.ndim
     array = ids.array if isinstance(ids, Tensor) else as_array(ids, _ids_dtype(ids))
     return gather(x, array, index=(WHOLE,) * axis + (IDS,))
 
 
 def _ids_dtype(ids: Any) -> Any:
-    return None if hasattr(ids, "dtype") else np.asarray(ids).dtype
+    """Lists of ids are integers, also the empty list."""
+    if hasattr(ids, "dtype"):
+        return None
+    return np.asarray(ids).dtype if np.size(ids) else np.dtype(int)
 
 
 # -- einsum ------------------------------------------------------------------------
@@ -163,7 +178,9 @@ def einsum(equation: str, *operands: Any) -> Any:
     Raises:
         ValueError: the equation does not fit the operands.
     """
+    operands = tuple(_with_shape(x) for x in operands)
     inputs, output = _parse(equation, [x.ndim for x in operands])
+    _check_sizes(equation, inputs, operands)
     names, result = _diagonal(inputs[0], operands[0])
     for i, operand in enumerate(operands[1:], start=1):
         later = output + "".join(inputs[i + 1 :])
@@ -190,6 +207,18 @@ def _parse(equation: str, ndims: list[int]) -> tuple[list[str], str]:
             "that occur in them, each once. Write for example 'ij,jk->ik'."
         )
     return inputs, output
+
+
+def _check_sizes(equation: str, inputs: list[str], operands: tuple[Any, ...]) -> None:
+    size: dict[str, int] = {}
+    for names, operand in zip(inputs, operands, strict=True):
+        for name, n in zip(names, operand.shape, strict=True):
+            if size.setdefault(name, n) != n:
+                raise ValueError(
+                    f"einsum {equation!r}: axis {name!r} has size {size[name]} in one "
+                    f"operand and {n} in another: an axis has one size. Check the "
+                    f"shapes, {[x.shape for x in operands]}, or rename one axis."
+                )
 
 
 def _diagonal(names: str, x: Any) -> tuple[str, Any]:
@@ -246,8 +275,16 @@ def _product(sizes: Shape) -> int:
 
 
 def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
-    """Rows of the identity matrix: (...) integers -> (..., classes)."""
-    array = ids.array if isinstance(ids, Tensor) else np.asarray(ids)
-    columns = expand_dims(array, axis=-1)
-    return wrap((columns == np.arange(classes)).astype(dtype))
+    """Rows of the identity matrix: (...) integers -> (..., classes).
 
+    Raises:
+        IndexError: an id is not one of 0, ..., classes - 1.
+    """
+    array = ids.array if isinstance(ids, Tensor) else np.asarray(ids)
+    if array.size and not (array.min() >= 0 and array.max() < classes):
+        raise IndexError(
+            f"one_hot got ids from {array.min()} to {array.max()} for {classes} "
+            "classes: an id is at least 0 and below that number. Check the ids."
+        )
+    columns = np.arange(classes, like=array)
+    return wrap((expand_dims(array, axis=-1) == columns).astype(dtype))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 import weakref
 from collections import Counter
@@ -20,7 +21,8 @@ from minigrad import backend
 from minigrad.tape import Entry, Item, Scope, Tensor
 from minigrad.tape.writes import owner_of
 
-OURS = tuple(str(Path(__file__).parents[i] / name) for i, name in ((0, ""), (1, "nn")))
+ROOT = Path(__file__).parents[1]
+OURS = tuple(f"{ROOT / name}{os.sep}" for name in ("minigrad", "nn"))
 
 
 # -- the user's line ---------------------------------------------------------------
@@ -38,6 +40,8 @@ def users_line() -> str:
 
 class _Lines:
     """Watches recording and notes on each entry the line that asked for it."""
+
+    every_gradient = False  # the walk may add gradients up without showing each
 
     def forward(
         self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
@@ -63,6 +67,8 @@ def record_lines() -> Scope:
 
 class _Anomaly(_Lines):
     """Watches for the first value that is not finite."""
+
+    every_gradient = True
 
     def forward(
         self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
@@ -437,6 +443,8 @@ class Profile:
     Live bytes are those of the arrays that operations and rules made and that are still
     held by somebody at that moment.
     """
+
+    every_gradient = False
 
     def __init__(self) -> None:
         self.events: list[Event] = []

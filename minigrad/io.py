@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,8 +73,7 @@ def save_checkpoint(
 @contextlib.contextmanager
 def _replacing(path: Path) -> Any:
     """A temporary name beside `path`, renamed to it when all went well."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
+    name = str(path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}"))
     try:
         yield name
         _flush_to_disk(name)

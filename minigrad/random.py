@@ -6,7 +6,10 @@ every device.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,11 +17,38 @@ import numpy as np
 Shape = int | tuple[int, ...]
 
 
+class Watch(threading.local):
+    """Who wants to know which generators are drawn from, in this thread."""
+
+    def __init__(self) -> None:
+        self.watchers: list[dict[Generator, dict[str, Any]]] = []
+
+
+watch = Watch()
+
+
+@contextlib.contextmanager
+def watch_draws() -> Iterator[dict[Generator, dict[str, Any]]]:
+    """Collect the generators drawn from inside, with their states before that."""
+    seen: dict[Generator, dict[str, Any]] = {}
+    watch.watchers.append(seen)
+    try:
+        yield seen
+    finally:
+        del watch.watchers[-1]
+
+
 class Generator:
     """A seeded stream of random arrays, whose state can be saved and restored."""
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed(seed)
+
+    def _drawn_from(self) -> np.random.Generator:
+        for seen in watch.watchers:
+            if self not in seen:
+                seen[self] = self.get_state()
+        return self._stream
 
     def seed(self, seed: int | None) -> None:
         """Start again from `seed` (None: from the operating system's entropy)."""
@@ -28,7 +58,7 @@ class Generator:
         """Draw from the standard normal distribution."""
         dtype = np.dtype(dtype)
         draw = np.float64 if dtype == np.float64 else np.float32
-        return np.asarray(self._stream.standard_normal(shape, draw)).astype(
+        return np.asarray(self._drawn_from().standard_normal(shape, draw)).astype(
             dtype, copy=False
         )
 
@@ -42,18 +72,20 @@ class Generator:
         """Draw uniformly from [low, high)."""
         dtype = np.dtype(dtype)
         draw = np.float64 if dtype == np.float64 else np.float32
-        result: Any = self._stream.random(shape, draw)
+        result: Any = self._drawn_from().random(shape, draw)
         if (low, high) != (0.0, 1.0):
             result = low + (high - low) * result
-        return np.asarray(result).astype(dtype, copy=False)
+        result = np.asarray(result).astype(dtype, copy=False)
+        # Rounding to fewer digits may reach the upper end, which is excluded.
+        return np.minimum(result, np.nextafter(dtype.type(high), dtype.type(low)))
 
     def integers(self, low: int, high: int, shape: Shape = ()) -> np.ndarray:
         """Draw integers uniformly from low, ..., high - 1."""
-        return np.asarray(self._stream.integers(low, high, shape))
+        return np.asarray(self._drawn_from().integers(low, high, shape))
 
     def permutation(self, n: int) -> np.ndarray:
         """The numbers 0, ..., n - 1 in random order."""
-        return self._stream.permutation(n)
+        return self._drawn_from().permutation(n)
 
     def get_state(self) -> dict[str, Any]:
         """The state as plain data that JSON can hold."""

@@ -14,6 +14,7 @@ import numpy as np
 from minigrad import backend, functions
 from minigrad.ops import elementwise, index, linalg, reduce, shape
 from minigrad.tape import (
+    Entry,
     Leaf,
     Tensor,
     backward,
@@ -77,6 +78,8 @@ def _set_grad(self: Tensor, gradient: Any) -> None:
                 f"a gradient of shape {gradient.shape} does not fit a tensor of shape "
                 f"{self.array.shape}. Assign one of the same shape, or None."
             )
+        # Without its history: a leaf holding a graph that holds the leaf would not die.
+        gradient = wrap(gradient.array.astype(self.array.dtype, copy=False))
     self.entry.grad = gradient
 
 
@@ -100,6 +103,17 @@ def detach(self: Tensor) -> Tensor:
 def numpy(self: Tensor) -> np.ndarray:
     """The values as a NumPy array: shared on the CPU, copied from a GPU."""
     return backend.to_numpy(self.array)
+
+
+def as_numpy_input(self: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
+    """What NumPy and plotting call: the values of plain data, an error for others."""
+    if self.entry is not None or not isinstance(self.array, np.ndarray):
+        raise TypeError(
+            "NumPy was given a tensor that is recorded or on a GPU: its gradient would "
+            "be lost without a word. Use the tensor's own methods or minigrad's "
+            "functions, or pass x.detach().numpy()."
+        )
+    return np.array(self.array, dtype=dtype, copy=copy)
 
 
 def item(self: Tensor) -> Any:
@@ -149,7 +163,25 @@ def _write(self: Tensor, key: Any, values: Any, operation: str) -> None:
             "writes, so their gradient would be lost. Build the tensor with stack, "
             "concatenate or where, or write values.detach()."
         )
-    self.array[_plain(key)] = _plain(values)
+    array = _plain(values)
+    if backend.is_array(array):
+        array = backend.to_device(array, backend.device_of(self.array))
+    if backend.is_array(array) and not np.can_cast(
+        array.dtype, self.array.dtype, "same_kind"
+    ):
+        raise TypeError(
+            f"{operation} would store {array.dtype} values in a tensor of dtype "
+            f"{self.array.dtype} and lose what that cannot hold. Convert one of them "
+            "first, for example with .astype('float32')."
+        )
+    try:
+        self.array[_plain(key)] = array
+    except (ValueError, IndexError) as error:
+        raise type(error)(
+            f"{operation} of values of shape {np.shape(array)} into a tensor of shape "
+            f"{self.array.shape} failed: {error}. The values must broadcast to the "
+            "part that is written: check key and shapes."
+        ) from error
     record_write(self.array, operation)
 
 
@@ -177,8 +209,13 @@ def _in_place(operator: Callable[[Any, Any], Any], sign: str) -> Callable[..., T
 # -- gradients ---------------------------------------------------------------------
 
 
-def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> None:
+def register_hook(
+    self: Tensor, hook: Callable[[Tensor], Tensor | None]
+) -> Callable[[], None]:
     """Call `hook` with this tensor's complete gradient; it may return another one.
+
+    Returns:
+        A function that removes the hook.
 
     Raises:
         RuntimeError: the tensor does not require gradients.
@@ -189,8 +226,17 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> None
             "be "
             "none to show. Make it with requires_grad=True."
         )
-    hooks = (self.entry.notes or {}).get("hooks", ())
-    self.entry.note("hooks", (*hooks, hook))
+    entry = self.entry
+    entry.note("hooks", (*_hooks(entry), hook))
+
+    def remove() -> None:
+        entry.note("hooks", tuple(h for h in _hooks(entry) if h is not hook))
+
+    return remove
+
+
+def _hooks(entry: Entry) -> tuple[Any, ...]:
+    return (entry.notes or {}).get("hooks", ())
 
 
 def zero_grad(self: Tensor) -> None:
@@ -236,8 +282,56 @@ def represent(self: Tensor) -> str:
     return f"Tensor({', '.join([values, *facts])})"
 
 
+def as_integer(self: Tensor) -> int:
+    """What Python calls for ``words[t]``: the value of a single integer."""
+    if self.array.dtype.kind not in "iu" or self.array.size != 1:
+        raise TypeError(
+            f"a tensor of dtype {self.array.dtype} and shape {self.array.shape} cannot "
+            "index a list: one integer can. Use int(t), or .tolist() of .numpy()."
+        )
+    return int(self.array.item())
+
+
+def formatted(self: Tensor, spec: str) -> str:
+    """What ``f"{loss:.3f}"`` calls: a single number by `spec`, others as printed."""
+    return format(self.item(), spec) if spec else str(self)
+
+
+def reduced(self: Tensor) -> tuple[Any, ...]:
+    """What copy.deepcopy and pickle call: a copy is a leaf or plain data of its own."""
+    _refuse_recorded(self, "copying or pickling")
+    return _rebuilt, (type(self), self.numpy(), self.device, self.entry is not None)
+
+
+def _rebuilt(kind: type[Tensor], array: Any, device: str, wanted: bool) -> Tensor:
+    tensor = kind.__new__(kind)
+    tensor.array = backend.to_device(np.array(array), device)
+    tensor.entry = new_leaf(tensor.array) if wanted else None
+    return tensor
+
+
+def equals(self: Tensor, other: Any) -> Any:
+    """Elementwise ``==``; nothing equals None."""
+    return False if other is None else elementwise.equal(self, other)
+
+
+def differs(self: Tensor, other: Any) -> Any:
+    """Elementwise ``!=``; everything differs from None."""
+    return True if other is None else elementwise.not_equal(self, other)
+
+
 def truth(self: Tensor) -> bool:
-    """The truth of a single element; of several it is ambiguous."""
+    """The truth of a single element.
+
+    Raises:
+        ValueError: there are several elements, or none.
+    """
+    if self.array.size != 1:
+        raise ValueError(
+            f"the truth of a tensor of shape {self.array.shape} is ambiguous: it holds "
+            f"{self.array.size} values. Reduce it first, for example with "
+            "(x > 0).numpy().all() or .any()."
+        )
     return bool(self.array)
 
 
@@ -275,8 +369,8 @@ OPERATORS: dict[str, Any] = {
     "__rmatmul__": _swapped(linalg.matmul),
     "__neg__": elementwise.negative,
     "__abs__": elementwise.absolute,
-    "__eq__": elementwise.equal,
-    "__ne__": elementwise.not_equal,
+    "__eq__": equals,
+    "__ne__": differs,
     "__lt__": elementwise.less,
     "__le__": elementwise.less_equal,
     "__gt__": elementwise.greater,
@@ -284,6 +378,8 @@ OPERATORS: dict[str, Any] = {
     "__invert__": elementwise.logical_not,
     "__and__": elementwise.logical_and,
     "__or__": elementwise.logical_or,
+    "__rand__": elementwise.logical_and,
+    "__ror__": elementwise.logical_or,
     "__iadd__": _in_place(elementwise.add, "+="),
     "__isub__": _in_place(elementwise.subtract, "-="),
     "__imul__": _in_place(elementwise.multiply, "*="),
@@ -295,8 +391,12 @@ OPERATORS: dict[str, Any] = {
     "__bool__": truth,
     "__float__": lambda self: float(self.item()),
     "__int__": lambda self: int(self.item()),
+    "__index__": as_integer,
+    "__format__": formatted,
+    "__reduce__": reduced,
     "__repr__": represent,
     "__hash__": object.__hash__,
+    "__array__": as_numpy_input,
 }
 
 METHODS: dict[str, Any] = {

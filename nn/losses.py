@@ -76,7 +76,9 @@ def bce_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Any:
 def _negative_log_likelihood(scores: Any, ids: Any) -> Any:
     """`-log softmax(scores)[n, ids[n]]` for every row n."""
     rows = np.arange(scores.shape[0], like=ids)  # on the device the ids are on
-    return mg.logsumexp(scores, axis=1) - scores[rows, ids]
+    # Looked up first: backward comes to it last, and adds to the scores' gradient.
+    chosen = scores[rows, ids]
+    return mg.logsumexp(scores, axis=1) - chosen
 
 
 def _reduce(layer: str, losses: Any, reduction: str) -> Any:

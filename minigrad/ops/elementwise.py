@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array
+from minigrad.backend import Array, is_array
 from minigrad.ops.shape import sum_to
 from minigrad.tape import primitive
 
@@ -49,7 +49,7 @@ def divide(a: Array, b: Array) -> Array:
 
 
 @elementwise(
-    lambda g, a, b: g * (b * power(a, _lowered(b))),
+    lambda g, a, b: g * (b * power(a, _lowered(a, b))),
     lambda g, a, y: g * y * log(where(a == 0, 1, a)),
 )
 def power(a: Array, b: Array) -> Array:
@@ -57,11 +57,11 @@ def power(a: Array, b: Array) -> Array:
     return a**b
 
 
-def _lowered(b: Any) -> Any:
-    """B - 1, but 1 where b is 0: there the slope is 0 * a and not 0 * infinity."""
+def _lowered(a: Any, b: Any) -> Any:
+    """B - 1, but 1 where a and b are 0: there the slope is 0, not 0 * infinity."""
     if isinstance(b, int | float | complex):
         return b - 1 if b != 0 else 1
-    return where(b == 0, 1, b - 1)
+    return where(logical_and(a == 0, b == 0), 1, b - 1)
 
 
 @elementwise(lambda g: -g)
@@ -89,6 +89,15 @@ def sqrt(a: Array) -> Array:
 def exp(a: Array) -> Array:
     """Elementwise e ** a."""
     return np.exp(a)
+
+
+@elementwise(lambda g, y: g * y, lambda g, y: -(g * y))
+def exp_difference(a: Array, b: Array) -> Array:
+    """Elementwise e ** (a - b), broadcasting, without an array for a - b."""
+    result = a - b
+    if result.ndim == 0 or result.dtype.kind != "f":
+        return np.exp(result)
+    return np.exp(result, out=result)
 
 
 @elementwise(lambda g, a: g / a)
@@ -119,7 +128,7 @@ def tanh(a: Array) -> Array:
 def sigmoid(a: Array) -> Array:
     """Elementwise 1 / (1 + e ** -a), as (1 + tanh(a / 2)) / 2: never overflows."""
     result = np.tanh(a * 0.5)
-    result *= 0.5
+    result *= 0.5  # in place: no array more than the result
     result += 0.5
     return result
 
@@ -181,6 +190,8 @@ def clip(a: Array, *, low: float | None = None, high: float | None = None) -> Ar
 )
 def where(condition: Array, a: Array, b: Array) -> Array:
     """Elementwise a where the condition holds and b elsewhere, broadcasting."""
+    if isinstance(condition, bool):
+        condition = np.full_like(a if is_array(a) else b, condition, bool, shape=())
     return np.where(condition, a, b)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.backend import Array
 from minigrad.ops.shape import Shape, Slice, crop, to_index
-from minigrad.tape import Tensor, primitive
+from minigrad.tape import Pending, Tensor, primitive
 
 IDS = "ids"  # marks, in an index setting, the place of the next operand of ids
 
@@ -20,12 +20,13 @@ def _full_index(index: tuple[Any, ...], ids: tuple[Array, ...]) -> tuple[Any, ..
     return tuple(next(remaining) if i is IDS else i for i in to_index(index))
 
 
-def _add_gathered(pending: list[Any], _: int, g: Array, entry: Any) -> bool:
+def _add_gathered(pending: Pending, _: int, g: Array, entry: Any) -> bool:
     """Add at the ids that were read, in place, once the pending array is ours."""
-    if pending[2]:
+    ours = pending.owned and pending.gradient.ndim > 0
+    if ours:
         index = _full_index(entry.settings["index"], entry.operands[1:])
-        backend.add_at(pending[1], index, g)
-    return pending[2]
+        backend.add_at(pending.gradient, index, g)
+    return ours
 
 
 @primitive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,7 @@ from minigrad.backend import Array
 from minigrad.ops.elementwise import elementwise
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import Shape, expand_dims, reshape, swapaxes
-
-ROWS = 1024  # put-off products are computed when they have this many rows
+from minigrad.tape import Pending
 
 
 class LateProducts:
@@ -19,36 +19,53 @@ class LateProducts:
 
     A weight's gradient is a sum of products, and a sum of products is the product of
     the operands joined: X.T @ G. One product over all time steps takes about half the
-    time of T small ones and their additions. At most `ROWS` rows wait at a time, so the
-    memory is bounded.
+    time of T small ones and their additions. What waits is never larger than the
+    gradient itself.
     """
 
     def __init__(self) -> None:
         self.pairs: list[tuple[Array, Array]] = []
-        self.rows = 0
+        self.size = 0
 
-    def add(self, a: Array, g: Array) -> bool:
-        """Put one product off; say whether it is time to compute them."""
+    def add(self, a: Array, g: Array) -> None:
+        """Put one product off."""
         self.pairs.append((a, g))
-        self.rows += len(a)
-        return self.rows >= ROWS
+        self.size += a.size + g.size
 
-    def total(self) -> Array:
-        """The sum of the products that were put off, which are then forgotten."""
-        left, right = (np.concatenate(side) for side in zip(*self.pairs, strict=True))
-        self.__init__()  # type: ignore[misc]
-        return left.T @ right
+    def total(self, gradient: Array | None) -> Array:
+        """`gradient` and the products that were put off, which are then forgotten."""
+        left = np.concatenate([a for a, _ in self.pairs])
+        right = np.concatenate([g for _, g in self.pairs])
+        self.pairs.clear()
+        self.size = 0
+        total = left.T @ right
+        if gradient is not None:
+            total += gradient
+        return total
 
 
-def _put_off(pending: list[Any], which: int, g: Array, entry: Any) -> bool:
-    """Put the second and later products for one weight off (see `LateProducts`)."""
-    a = entry.operands[0]
-    if which != 1 or a.ndim != 2 or g.ndim != 2 or g.dtype != pending[0].dtype:
+def _put_off(pending: Pending, which: int, g: Array, entry: Any) -> bool:
+    """Put the product for a weight off, where what waits is small beside its gradient.
+
+    A weight that is used once gains nothing by waiting, so the first product waits only
+    if it is a quarter of the gradient's size at most.
+    """
+    a, weight = entry.operands[0], pending.entry
+    if which != 1 or a.ndim != 2 or g.ndim != 2 or g.dtype != weight.dtype:
         return False
-    late = pending[3] = pending[3] or LateProducts()
-    if late.add(a, g):
-        pending[1] = pending[1] + late.total()
-        pending[2:] = True, None
+    size = weight.shape[0] * weight.shape[1]
+    if (
+        pending.gradient is None
+        and pending.late is None
+        and 4 * (a.size + g.size) > size
+    ):
+        return False
+    late = pending.late = pending.late or LateProducts()
+    late.add(a, g)
+    if late.size >= size:
+        pending.gradient = late.total(pending.gradient)
+        pending.owned = True
+        pending.late = None
     return True
 
 
@@ -94,6 +111,7 @@ def _to_right(g: Any, a: Any, b_shape: Shape) -> Any:
     if a.ndim == 1:
         return expand_dims(a, axis=-1) * expand_dims(g, axis=-2)
     if a.ndim > 2 and len(b_shape) == 2:
-        a = reshape(a, shape=(-1, a.shape[-1]))
-        g = reshape(g, shape=(-1, g.shape[-1]))
+        rows = math.prod(a.shape[:-1])
+        a = reshape(a, shape=(rows, a.shape[-1]))
+        g = reshape(g, shape=(rows, g.shape[-1]))
     return matmul(swapaxes(a, axis1=-1, axis2=-2), g)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.backend import Array
-from minigrad.ops.elementwise import constant, exp, multiply, where
+from minigrad.ops.elementwise import constant, exp_difference, multiply, where
 from minigrad.ops.shape import (
     Shape,
     Slice,
@@ -27,10 +27,9 @@ Axis = int | tuple[int, ...] | None
 
 def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
     """The reduced axes as non-negative numbers, in order."""
-    if axis is None:
+    if axis is None or ndim == 0:
         return tuple(range(ndim))
-    given = axis if isinstance(axis, tuple) else (axis,)
-    return tuple(sorted(i % ndim for i in given))
+    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(axis, ndim)))
 
 
 def kept_shape(shape: Shape, axis: Axis) -> Shape:
@@ -114,6 +113,8 @@ def _to_extremes(g: Any, a: Any, y: Any, axis: Axis) -> Any:
 @primitive(lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis))
 def cumsum(a: Array, *, axis: int) -> Array:
     """Running sum along an axis."""
+    if not isinstance(axis, int):
+        raise TypeError(f"the axis of a running sum is one integer, not {axis!r}")
     return a.cumsum(axis)
 
 
@@ -122,7 +123,8 @@ def logsumexp(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Logarithm of the sum of exponentials over axes, without overflow."""
     top = a.max(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
-    total = np.exp(a - top).sum(axis=axis, keepdims=True)
+    # exp_difference works in place: `a` may be the largest array of all.
+    total = exp_difference(a, top).sum(axis=axis, keepdims=True)
     with np.errstate(divide="ignore"):  # the logarithm of an empty sum is -inf
         result = np.log(total) + top
     return result if keepdims else result.squeeze(axes_of(a.ndim, axis))
@@ -131,7 +133,7 @@ def logsumexp(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
 def _weights(a: Any, y: Any, axis: Axis) -> Any:
     """softmax(a), and zeros for a group whose elements are all -inf."""
     kept = reshape(y, shape=kept_shape(a.shape, axis))
-    return exp(a - where(kept == -np.inf, 0, kept))
+    return exp_difference(a, where(kept == -np.inf, 0, kept))
 
 
 @constant

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.backend import Array
-from minigrad.tape import primitive
+from minigrad.tape import Pending, primitive
 
 Shape = tuple[int, ...]
 
@@ -102,17 +102,18 @@ class Slice(NamedTuple):
     step: int | None
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def to_index(index: tuple[Any, ...]) -> tuple[Any, ...]:
     """The index that NumPy understands, from its hashable form."""
     return tuple(slice(*i) if isinstance(i, Slice) else i for i in index)
 
 
-def _add_crop(pending: list[Any], _: int, g: Array, entry: Any) -> bool:
+def _add_crop(pending: Pending, _: int, g: Array, entry: Any) -> bool:
     """Add to the part that was read, in place, once the pending array is ours."""
-    if pending[2]:
-        pending[1][to_index(entry.settings["index"])] += g
-    return pending[2]
+    ours = pending.owned and pending.gradient.ndim > 0
+    if ours:
+        pending.gradient[to_index(entry.settings["index"])] += g
+    return ours
 
 
 @primitive(
@@ -134,7 +135,11 @@ def place(a: Array, *, shape: Shape, index: tuple[Any, ...]) -> Array:
 @primitive(lambda g, a_shape, widths: crop(g, index=_inside(a_shape, widths)))
 def pad(a: Array, *, widths: tuple[tuple[int, int], ...], value: float = 0) -> Array:
     """Surround `a` with `value`: `widths` holds (before, after) for each axis."""
-    return np.pad(a, widths, constant_values=value)
+    if np.shape(widths) != (a.ndim, 2) and a.ndim:
+        raise ValueError(
+            f"widths must be a pair (before, after) for each of {a.ndim} axes"
+        )
+    return np.pad(a, widths, constant_values=value) if a.ndim else a.copy()
 
 
 def _inside(shape: Shape, widths: tuple[tuple[int, int], ...]) -> tuple[Slice, ...]:
@@ -161,17 +166,27 @@ def concatenate(arrays: Sequence[Array], *, axis: int = 0) -> Array:
     return np.concatenate(arrays, axis)
 
 
-@primitive(joint=lambda gs, axis: (concatenate(gs, axis=axis),), many=True)
+def _part(whole: Array, i: int, sizes: int | tuple[int, ...], axis: int) -> Array:
+    starts = _starts(whole.shape[axis], sizes)
+    before = (slice(None),) * (axis % whole.ndim)
+    return whole[(*before, slice(starts[i], starts[i + 1]))]
+
+
+@functools.lru_cache(maxsize=4096)
+def _starts(whole: int, sizes: int | tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(accumulate(_sizes(whole, sizes), initial=0))
+
+
+@primitive(joint=lambda gs, axis: (concatenate(gs, axis=axis),), many=True, part=_part)
 def split(a: Array, *, sizes: int | tuple[int, ...], axis: int = 0) -> list[Array]:
     """Part `a` along an axis: into a number of equal parts, or parts of given sizes."""
-    sizes = _sizes(a.shape[axis], sizes)
-    return np.split(a, list(accumulate(sizes))[:-1], axis)
+    return np.split(a, list(_starts(a.shape[axis], sizes))[1:-1], axis)
 
 
 def _sizes(whole: int, sizes: int | tuple[int, ...]) -> tuple[int, ...]:
     if isinstance(sizes, int):
         sizes = (whole // max(sizes, 1),) * sizes
-    if sum(sizes) != whole or not sizes:
+    if sum(sizes) != whole or not sizes or min(sizes) < 0:
         raise ValueError(
             f"parts of sizes {sizes} do not make up an axis of size {whole}"
         )
@@ -184,7 +199,11 @@ def stack(arrays: Sequence[Array], *, axis: int = 0) -> Array:
     return np.stack(arrays, axis)
 
 
-@primitive(joint=lambda gs, axis: (stack(gs, axis=axis),), many=True)
+def _slice(whole: Array, i: int, axis: int) -> Array:
+    return np.moveaxis(whole, axis, 0)[i, ...]
+
+
+@primitive(joint=lambda gs, axis: (stack(gs, axis=axis),), many=True, part=_slice)
 def unstack(a: Array, *, axis: int = 0) -> list[Array]:
     """The slices of `a` along an axis, that axis gone."""
     if a.ndim == 0 or a.shape[axis] == 0:

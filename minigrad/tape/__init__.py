@@ -13,6 +13,7 @@ from minigrad.tape.entry import (
     Recording,
     Scope,
     Tensor,
+    check_differentiable,
     new_leaf,
     no_grad,
     recording,
@@ -21,13 +22,14 @@ from minigrad.tape.entry import (
 from minigrad.tape.errors import freed_error
 from minigrad.tape.primitives import Primitive
 from minigrad.tape.record import primitive, registry
-from minigrad.tape.walk import Recorded, Walk, backward, seed_of
+from minigrad.tape.walk import Pending, Recorded, Walk, backward, seed_of
 from minigrad.tape.writes import record_write, writes
 
 __all__ = [
     "Entry",
     "Item",
     "Leaf",
+    "Pending",
     "Primitive",
     "Recorded",
     "Recording",
@@ -35,6 +37,7 @@ __all__ = [
     "Tensor",
     "Walk",
     "backward",
+    "check_differentiable",
     "freed_error",
     "new_leaf",
     "no_grad",

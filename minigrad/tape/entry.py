@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import threading
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from minigrad.backend import ARRAY_TYPES, Array
 if TYPE_CHECKING:
     from minigrad.tape.walk import Walk
 
+adding = threading.Lock()  # two threads may add to one leaf's gradient
+
 next_order = itertools.count(1).__next__
 
 
@@ -25,9 +28,9 @@ next_order = itertools.count(1).__next__
 class Recording(threading.local):
     """Whether this thread records, and who watches; `plain` is the one hot flag."""
 
-    enabled = True
-    observers: tuple[Any, ...] = ()
-    plain = True
+    def __init__(self) -> None:
+        self.before: list[tuple[bool, tuple[Any, ...]]] = []
+        self.set(True, ())
 
     def set(self, enabled: bool, observers: tuple[Any, ...]) -> None:
         """Change both facts and the flag that follows from them."""
@@ -45,21 +48,29 @@ class Scope:
     def __init__(self, enabled: bool | None = None, observer: Any = None) -> None:
         self.enabled = enabled
         self.observer = observer
-        self.before: list[tuple[bool, tuple[Any, ...]]] = []
 
     def __enter__(self) -> Any:
         enabled, observers = recording.enabled, recording.observers
-        self.before.append((enabled, observers))
+        recording.before.append((enabled, observers))
         if self.observer is not None:
             observers = (*observers, self.observer)
         recording.set(enabled if self.enabled is None else self.enabled, observers)
         return self.observer
 
     def __exit__(self, *_: object) -> None:
-        recording.set(*self.before.pop())
+        recording.set(*recording.before.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Run a function in this scope each time it is called."""
+        """Run a function in this scope each time it is called.
+
+        Raises:
+            TypeError: for a generator function, whose body would run outside.
+        """
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(
+                f"{function.__name__} is a generator function: its body runs after "
+                "this decorator has ended. Use the scope as a `with` inside its body."
+            )
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -123,6 +134,10 @@ class Entry:
             self.notes = {}
         self.notes[key] = value
 
+    def propagate(self, gradient: Any, owned: bool, walk: Walk) -> None:
+        """What an entry without a primitive, and so without rules, does."""
+        raise NotImplementedError
+
     def release(self) -> None:
         """Let go of arrays and parents: this stretch has been walked."""
         self.parents = self.operands = self.output = None
@@ -148,11 +163,12 @@ class Leaf(Entry):
         """Keep the gradient (``backward``); ``grad`` collects its own instead."""
         if not walk.into_leaves:
             return
-        if self.grad is not None:
-            gradient = self.grad.array + gradient
-        elif not owned:
-            gradient = gradient.copy()
-        self.grad = wrap(gradient)
+        with adding:
+            if self.grad is not None:
+                gradient = self.grad.array + gradient
+            elif not owned:
+                gradient = gradient.copy()
+            self.grad = wrap(gradient)
 
 
 class Item(Entry):
@@ -167,9 +183,8 @@ class Item(Entry):
         self.index = index
 
     def propagate(self, gradient: Any, owned: bool, walk: Walk) -> None:
-        """Fill this item's place in the list that the whole's rule joins once."""
-        whole = self.parents[0]
-        walk.list_of(whole)[self.index] = gradient
+        """Fill this item's place in the whole's gradient, which is handed on once."""
+        walk.fill(self.parents[0], self.index, gradient)
 
 
 # -- tensors -----------------------------------------------------------------------
@@ -201,10 +216,10 @@ class Tensor:
         device: str | None = None,
     ) -> None:
         source = data.array if isinstance(data, Tensor) else data
-        backend.register_arrays()
         array = backend.as_array(source, dtype)
         array = backend.to_device(array, device) if device else array
-        self.array = array.copy() if np.may_share_memory(array, source) else array
+        shared = type(array) is type(source) and np.may_share_memory(array, source)
+        self.array = array.copy() if shared else array
         self.entry = None
         if requires_grad:
             self.entry = new_leaf(self.array)
@@ -216,13 +231,18 @@ def new_leaf(array: Array) -> Leaf:
     Raises:
         TypeError: integers and booleans have no gradients.
     """
-    if array.dtype.kind not in "fc":
+    check_differentiable(array)
+    return Leaf(array.shape, array.dtype)
+
+
+def check_differentiable(array: Array) -> None:
+    """Refuse what has no gradients: integers, booleans and complex numbers."""
+    if array.dtype.kind != "f":
         raise TypeError(
             f"a tensor of dtype {array.dtype} cannot require gradients: only real "
             "numbers have them. Make it of floats, for example with "
             "x.astype('float32'), or leave requires_grad=False."
         )
-    return Leaf(array.shape, array.dtype)
 
 
 def wrap(array: Any, entry: Entry | None = None) -> Any:

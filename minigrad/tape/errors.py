@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from minigrad import backend
 from minigrad.tape.entry import Entry
 from minigrad.tape.primitives import Primitive
@@ -19,6 +21,8 @@ def explain(
     """The library's error, told in terms of the operation and its operands."""
     kind = next(k for k in (IndexError, TypeError, Exception) if isinstance(error, k))
     kind = ValueError if kind is Exception else kind
+    if isinstance(error, AttributeError):  # an operand that is no array
+        kind = TypeError
     devices = sorted({backend.device_of(x) for x in arrays if backend.is_array(x)})
     told = ", ".join(
         f"{x.dtype}{list(x.shape)}" if backend.is_array(x) else repr(x) for x in arrays
@@ -32,10 +36,14 @@ def explain(
             "an operation runs on one device. Move one of them first, for example "
             f"with x.to({devices[0]!r})."
         )
-    return kind(f"{what.rstrip('.')}. {_way_out(made, arrays, kind)}")
+    return kind(f"{what.rstrip('.')}. {_way_out(made, arrays, kind, error)}")
 
 
-def _way_out(made: Primitive, arrays: Sequence[Any], kind: type) -> str:
+def _way_out(
+    made: Primitive, arrays: Sequence[Any], kind: type, error: Exception
+) -> str:
+    if isinstance(error, np.exceptions.AxisError):
+        return "Check the axis against the shape."
     if kind is IndexError:
         return "Check the index against the shape."
     if made.name == "matmul":

@@ -45,10 +45,11 @@ class Primitive:
         joint: instead of `rules`, one rule that returns all operands' gradients.
         sequence: the operands come as one list (concatenate, stack).
         many: the forward returns a list of outputs (split, unstack).
+        part: (whole, i, settings) -> the view of the whole that output i is.
         fit: sums a gradient down to an operand's shape after broadcasting.
         into: (pending, which, g, entry) -> whether it added the gradient by operand
-            `which` to what is pending for it already, in a cheaper way than by
-            making the whole gradient and adding that: T slices then cost O(T).
+            `which` to what is pending for it (perhaps nothing yet), in a cheaper way
+            than by making the whole gradient: T slices then cost O(T).
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Primitive:
         joint: Callable[..., Any] | None = None,
         sequence: bool = False,
         many: bool = False,
+        part: Callable[..., Any] | None = None,
         fit: Callable[..., Any] | None = None,
         into: Callable[..., Any] | None = None,
     ) -> None:
@@ -67,9 +69,11 @@ class Primitive:
         self.joint_rule = joint
         self.sequence = sequence
         self.many = many
+        self.part = part
         self.fit = fit
         self.into = into
         self._read_signature()
+        self._check_rules()
         self.pulls = tuple(self._pull(rule, i) for i, rule in enumerate(self.rules))
         self.joint = self._pull(joint, None)
         self.applies = tuple(pull and pull.apply for pull in self.pulls)
@@ -86,6 +90,15 @@ class Primitive:
         self.operand_names = [p.name for p in positional]
         self.setting_names = [p.name for p in static]
         self.defaults = {p.name: p.default for p in static if p.default is not p.empty}
+
+    def _check_rules(self) -> None:
+        """A forgotten rule would be a gradient silently lost."""
+        if self.rules and len(self.rules) != len(self.operand_names):
+            raise TypeError(
+                f"primitive {self.name!r} has {len(self.rules)} rules for its operands "
+                f"{self.operand_names}: each operand needs one. Add the missing rules, "
+                "or None for an operand without gradient."
+            )
 
     def _pull(self, rule: Callable[..., Any] | None, own: int | None) -> Pull | None:
         """Read a rule's signature: what it names is what the tape keeps."""
@@ -106,8 +119,8 @@ class Primitive:
             return "setting", name
         if name in self.operand_names:
             return "operand", self.operand_names.index(name)
-        if name.endswith("_shape") and name[:-6] in self.operand_names:
-            return "shape", self.operand_names.index(name[:-6])
+        if own is not None and name == f"{self.operand_names[own]}_shape":
+            return "shape", own
         if name == self.rest_name:
             return "rest", len(self.operand_names)
         if name == "shapes" and self.sequence:

@@ -96,7 +96,7 @@ def _binary(made: Primitive) -> Callable[[Any, Any], Any]:  # noqa: PLR0915
         elif parent_b is not None:
             keep_a, keep_b, keep_output = right
         elif x is a and y is b and x.__class__ in KNOWN and y.__class__ in KNOWN:
-            return forward(x, y)
+            return run_forward(made, [x, y], NO_SETTINGS)
         else:
             return general(a, b)
         known = x.__class__ in KNOWN and y.__class__ in KNOWN
@@ -104,7 +104,7 @@ def _binary(made: Primitive) -> Callable[[Any, Any], Any]:  # noqa: PLR0915
             return general(a, b)
         try:
             result = forward(x, y)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise explain(made, (x, y), error) from error
         if result.__class__ not in ARRAY_TYPES:
             result = as_result(result)
@@ -154,27 +154,55 @@ def _sort_arguments(
     made: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
 ) -> tuple[Sequence[Any], dict[str, Any]]:
     """Operands first; further positional arguments are settings, in their order."""
+    operands: Sequence[Any]
     if made.sequence:
-        operands, extra = args[0], args[1:]
+        operands, extra = _listed(made, args), args[1:]
     elif made.rest_name:
         operands, extra = args, ()
     else:
         count = len(made.operand_names)
         operands, extra = args[:count], args[count:]
-        if len(operands) < count or len(extra) > len(made.setting_names):
+        if len(operands) < count:
             inspect.signature(made.forward).bind(*args, **settings)  # raises
+    _check_settings(made, extra, settings)
     given = {**dict(zip(made.setting_names, extra, strict=False)), **settings}
-    hashable = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in given.items()
-    }
+    hashable = {name: _hashable(value) for name, value in given.items()}
     return operands, {**made.defaults, **hashable}
 
 
+def _listed(made: Primitive, args: tuple[Any, ...]) -> list[Any]:
+    if not args or isinstance(args[0], Tensor) or backend.is_array(args[0]):
+        raise TypeError(
+            f"{made.name} takes its operands as one list. Write for example "
+            f"{made.name}([a, b], axis=0)."
+        )
+    return list(args[0])
+
+
+def _check_settings(
+    made: Primitive, extra: Sequence[Any], settings: dict[str, Any]
+) -> None:
+    """Refuse settings that there are not, or that are given twice."""
+    names = made.setting_names
+    twice = set(names[: len(extra)]) & set(settings)
+    unknown = set(settings) - set(names)
+    if twice or unknown or len(extra) > len(names):
+        raise TypeError(
+            f"{made.name} got settings it cannot use: {sorted(twice | unknown)!r}, and "
+            f"{len(extra)} by position. It has {names}, each to be given once."
+        )
+
+
+def _hashable(value: Any) -> Any:
+    """A setting as it stands on the tape: lists, also nested ones, become tuples."""
+    if value.__class__ in (list, tuple):  # a Slice stays one
+        return tuple(map(_hashable, value))
+    return int(value) if isinstance(value, np.integer) else value
+
+
 def _constant(operand: Any) -> Any:
-    if operand.__class__ in KNOWN:
+    if operand.__class__ in KNOWN or isinstance(operand, np.generic):
         return operand
-    backend.register_arrays()
     return backend.as_array(operand)
 
 
@@ -184,7 +212,7 @@ def run_forward(made: Primitive, arrays: list[Any], settings: dict[str, Any]) ->
         if made.sequence:
             return made.forward(arrays, **settings)
         return made.forward(*arrays, **settings)
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, AttributeError) as error:
         raise explain(made, arrays, error, settings) from error
 
 
@@ -200,13 +228,20 @@ def record(made: Primitive, operands: Sequence[Any], settings: dict[str, Any]) -
         for i, t in enumerate(tensors)
     )
     entry = None
-    if recording.enabled and any(parent is not None for parent in parents):
+    wanted = recording.enabled and any(parent is not None for parent in parents)
+    if wanted and _has_slope(result):
         entry = _new_entry(made, parents, arrays, result, settings)
     for observer in recording.observers:
         observer.forward(made, entry, arrays, result, seconds)
     if made.many:
         return [wrap(r, entry and Item(entry, i, r)) for i, r in enumerate(result)]
     return wrap(result, entry)
+
+
+def _has_slope(result: Any) -> bool:
+    """Integers and booleans carry no gradient: astype(int) ends a path."""
+    first = result[0] if isinstance(result, list) else result
+    return first.dtype.kind == "f"
 
 
 def _new_entry(

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import ARRAY_TYPES, as_array
-from minigrad.tape.entry import Entry, Tensor, recording, wrap
+from minigrad.backend import ARRAY_TYPES, as_array, device_of, is_array, to_device
+from minigrad.tape.entry import Entry, Tensor, as_result, recording, wrap
 from minigrad.tape.errors import freed_error
 from minigrad.tape.primitives import READS_NOTHING, READS_OUTPUT, Primitive
 from minigrad.tape.writes import writes
@@ -32,6 +32,18 @@ class Recorded:
 
 def _rewrap(array: Any, entry: Entry | None) -> Any:
     return wrap(array, entry) if array.__class__ in ARRAY_TYPES else array
+
+
+class Pending:
+    """What an entry has received so far."""
+
+    __slots__ = ("entry", "gradient", "late", "owned")
+
+    def __init__(self, entry: Entry, gradient: Any, owned: bool) -> None:
+        self.entry = entry
+        self.gradient = gradient  # None while only late products wait
+        self.owned = owned  # nobody else holds that array: it may be added to
+        self.late: Any = None  # products that a primitive has put off
 
 
 class Walk:
@@ -57,11 +69,12 @@ class Walk:
         self.create_graph = create_graph
         self.retain_graph = retain_graph or create_graph
         self.into_leaves = into_leaves
+        watched = any(getattr(o, "every_gradient", False) for o in recording.observers)
+        self.shortcuts = not (create_graph or watched)
         self.wanted = {entry.order for entry in wanted}
         self.oldest = min(self.wanted, default=0)
         self.found: dict[int, Any] = {}
-        # order -> [entry, gradient so far, whether it is ours, products put off]
-        self.pending: dict[int, list[Any]] = {}
+        self.pending: dict[int, Pending] = {}
         self.heap: list[int] = []
 
     def start(self, entry: Entry, gradient: Any) -> None:
@@ -72,31 +85,50 @@ class Walk:
         """Add a contribution to an entry's gradient."""
         known = self.pending.get(entry.order)
         if known is None:
-            self.pending[entry.order] = [entry, gradient, owned, None]
+            self.pending[entry.order] = Pending(entry, gradient, owned)
             heappush(self.heap, -entry.order)
         else:
             self.add(known, gradient)
 
-    def add(self, known: list[Any], gradient: Any) -> None:
+    def add(self, known: Pending, gradient: Any) -> None:
         """Add to a gradient that is pending already.
 
         The first contribution may be shared with others, so the second makes a fresh
         sum, which is ours: the third and later ones are added in place.
         """
-        if known[2] and not self.create_graph:
-            known[1] += gradient
+        if known.gradient is None:
+            known.gradient = gradient
+        elif known.owned and not self.create_graph:
+            known.gradient += gradient
         else:
-            known[1] = known[1] + gradient
-            known[2] = True
+            known.gradient = known.gradient + gradient
+            known.owned = True
 
-    def list_of(self, whole: Entry) -> list[Any]:
-        """The list that a whole's items fill with their gradients."""
+    def fill(self, whole: Entry, index: int, gradient: Any) -> None:
+        """Write an item's gradient into its place in the whole's.
+
+        The place is a part of one array of zeros, so that nothing needs joining; where
+        rules are recorded, it is one in a list that the joint rule joins.
+        """
+        if whole.parents is None:
+            raise freed_error(whole)
         known = self.pending.get(whole.order)
         if known is None:
-            known = [whole, [None] * len(whole.shape), False, None]
+            known = Pending(whole, self._room_for(whole, gradient), True)
             self.pending[whole.order] = known
             heappush(self.heap, -whole.order)
-        return known[1]
+        if isinstance(known.gradient, list):
+            known.gradient[index] = gradient
+        else:
+            part = whole.primitive.part(known.gradient, index, **whole.settings)
+            part[...] = gradient
+
+    def _room_for(self, whole: Entry, gradient: Any) -> Any:
+        made = whole.primitive
+        if made is None or made.part is None or not self.shortcuts:
+            return [None] * len(whole.shape)
+        shape = whole.parents[0].shape
+        return np.zeros(shape, whole.dtype, like=as_result(gradient))
 
     def run(self) -> dict[int, Any]:
         """Walk until nothing is pending; return the wanted gradients by order."""
@@ -104,11 +136,12 @@ class Walk:
         plain = not (self.create_graph or recording.observers)
         while heap and -heap[0] >= self.oldest:
             order = -heappop(heap)
-            entry, g, owned, late = pending.pop(order)
-            if late is not None:
-                g = g + late.total()
+            known = pending.pop(order)
+            entry, g, owned = known.entry, known.gradient, known.owned
+            if known.late is not None:
+                g = known.late.total(g)
             if entry.notes is not None or order in self.wanted:
-                g = self._show(entry, g, owned)
+                g, owned = self._show(entry, g, owned)
             made = entry.primitive
             if made is None:
                 entry.propagate(g, owned, self)
@@ -125,13 +158,13 @@ class Walk:
                 entry.release()
         return self.found
 
-    def _show(self, entry: Entry, g: Any, owned: bool) -> Any:
+    def _show(self, entry: Entry, g: Any, owned: bool) -> tuple[Any, bool]:
         """Show a complete gradient to the entry's hooks and to who wanted it."""
-        if entry.notes is not None:
-            g = _run_hooks(entry, g)
+        if entry.notes is not None and "hooks" in entry.notes:
+            g, owned = _run_hooks(entry, g), False
         if entry.order in self.wanted:
-            self.found[entry.order] = g if owned else _copy(g)
-        return g
+            self.found[entry.order] = _copy(g)
+        return g, owned
 
     def _step(self, entry: Entry, g: Any, rules: tuple[tuple[int, Any], ...]) -> None:
         """Hand `g` on to the parents: `_step_any` for the common case, inlined."""
@@ -149,16 +182,16 @@ class Walk:
                 gradient = _fit(entry.primitive, gradient, parent)
             known = pending.get(parent.order)
             if known is None:
-                owned = parent.primitive is None and _is_fresh(gradient, g)
-                pending[parent.order] = [parent, gradient, owned, None]
+                owned = gradient is not g and gradient.base is None
+                pending[parent.order] = Pending(parent, gradient, owned)
                 heappush(self.heap, -parent.order)
-            elif known[2]:
-                known[1] += gradient
             else:
                 self.add(known, gradient)
 
     def _step_any(self, entry: Entry, g: Any) -> None:
         """Hand `g` on to the parents, in every case: joint, into, watched, recorded."""
+        made = entry.primitive
+        whole = g if made.many else None  # items have filled it: nobody else has it
         started = perf_counter()
         handed = [
             (parent, gradient)
@@ -168,12 +201,17 @@ class Walk:
         for observer in recording.observers:
             observer.backward(entry, g, handed, perf_counter() - started)
         for parent, gradient in handed:
-            fitted = _fit(entry.primitive, gradient, parent)
-            self.push(parent, fitted, _is_fresh(fitted, g))
+            fitted = _fit(made, gradient, parent)
+            # A joint rule may hand one array to several operands.
+            ours = made.joint is None and _is_fresh(fitted, g)
+            self.push(parent, fitted, ours or fitted is whole)
 
     def _gradients(self, entry: Entry, g: Any) -> Iterable[tuple[Any, Any]]:
         made = entry.primitive
         source = Recorded(entry) if self.create_graph else entry
+        if made.many and not isinstance(g, list):
+            yield entry.parents[0], g
+            return
         if made.many:
             g = _fill(g, entry)
         if made.joint is not None:
@@ -187,11 +225,16 @@ class Walk:
 
     def _add_into(self, which: int, parent: Entry, entry: Entry, g: Any) -> bool:
         """Let the primitive add to what the parent has received, where it knows how."""
-        known = self.pending.get(parent.order)
         into = entry.primitive.into
-        if into is None or known is None or self.create_graph or recording.observers:
+        if into is None or not self.shortcuts:
             return False
-        return into(known, which, g, entry)
+        known = self.pending.get(parent.order) or Pending(parent, None, False)
+        if not into(known, which, g, entry):
+            return False
+        if parent.order not in self.pending:
+            self.pending[parent.order] = known
+            heappush(self.heap, -parent.order)
+        return True
 
 
 def _fit(made: Primitive, gradient: Any, parent: Entry) -> Any:
@@ -232,17 +275,26 @@ def _fill(gradients: list[Any], whole: Entry) -> list[Any]:
 
 
 def _run_hooks(entry: Entry, g: Any) -> Any:
-    """Show the entry's complete gradient to its hooks; each may replace it."""
+    """Show a copy of the gradient to each hook, which may return another one."""
     for hook in (entry.notes or {}).get("hooks", ()):
-        replaced = hook(g if isinstance(g, Tensor) else wrap(g))
+        replaced: Any = hook(g if isinstance(g, Tensor) else wrap(g.copy()))
         if replaced is None:
             continue
+        if not (isinstance(replaced, Tensor) or is_array(replaced)):
+            raise TypeError(
+                f"a gradient hook on {entry.name} returned a {type(replaced).__name__}: "
+                "only a Tensor can take a gradient's place. Return a Tensor, or None to "
+                "leave the gradient as it is."
+            )
+        replaced = replaced if isinstance(replaced, Tensor) else wrap(replaced)
         if tuple(replaced.shape) != tuple(entry.shape):
             raise ValueError(
                 f"a gradient hook on {entry.name} returned shape {replaced.shape}, but "
                 f"the gradient has shape {entry.shape}. Return a Tensor of that shape, "
                 "or None to leave the gradient as it is."
             )
+        if replaced.dtype != entry.dtype:
+            replaced = replaced.astype(entry.dtype)
         g = replaced if isinstance(g, Tensor) else replaced.array
     return g
 
@@ -284,7 +336,7 @@ def seed_of(output: Any, grad_output: Any) -> Any:
         return np.ones_like(output.array)
     seed: Any = grad_output
     if not isinstance(grad_output, Tensor):
-        seed = as_array(grad_output)
+        seed = to_device(as_array(grad_output), device_of(output.array))
     if seed.shape != output.array.shape:
         raise ValueError(
             f"grad_output has shape {tuple(seed.shape)}, but the output has shape "

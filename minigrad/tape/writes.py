@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any, NamedTuple
 
-from minigrad.backend import ARRAY_TYPES, Array
+from minigrad.backend import Array, is_array
 from minigrad.tape.entry import Entry, next_order, recording
 
 
@@ -39,12 +39,13 @@ class Writes:
         operation = ", ".join([operation, *lines])
         self.stamps[key] = Stamp(self.last, operation, gone)
 
-    def check(self, entry: Entry) -> None:
-        """Refuse an entry whose kept arrays were written after it was recorded."""
+    def check(self, entry: Entry, since: int | None = None) -> None:
+        """Refuse an entry whose kept arrays were written later, or after `since`."""
+        since = entry.order if since is None else since
         names = entry.primitive.operand_names if entry.primitive else []
         for i, array in enumerate((*entry.operands, entry.output)):
             stamp = self.stamps.get(id(owner_of(array)))
-            if stamp is None or stamp.order < entry.order:
+            if stamp is None or stamp.order < since:
                 continue
             which = "its output" if i == len(entry.operands) else "an operand"
             if i < min(len(names), len(entry.operands)):
@@ -55,14 +56,13 @@ class Writes:
                 f"{array.shape} for its gradient, but {stamp.operation} changed that "
                 "array in place before backward: the gradient would be wrong. Change a "
                 "copy instead (x = x + 1, or x.detach() of a Tensor(x)), or write "
-                "after "
-                "backward."
+                "after backward."
             )
 
 
 def owner_of(array: Any) -> Any:
     """The array that owns the memory `array` looks into."""
-    while getattr(array, "base", None).__class__ in ARRAY_TYPES:
+    while is_array(getattr(array, "base", None)):
         array = array.base
     return array
 

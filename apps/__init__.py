@@ -1,0 +1,1 @@
+"""What can be built with minigrad? Complete programs, one folder each."""

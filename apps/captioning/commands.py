@@ -1,0 +1,212 @@
+"""What can one do with the captioner from the command line?
+
+The commands import what they need when they run: `--help` answers at once, and the
+command line can look which `minigrad` and `nn` Python finds before they are imported.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from apps.captioning.evaluate import Scores
+    from apps.captioning.train import Settings, Trained
+
+SHAPES_FOLDER = Path("runs/shapes")
+FOLDER = click.Path(path_type=Path)
+POSITIVE = click.IntRange(min=1)
+RUN = click.argument("run", type=FOLDER)
+NEW_RUN = click.option(
+    "--run", type=FOLDER, help="Folder for the results.  [default: runs/caption-TIME]"
+)
+SEED = click.option(
+    "--seed", default=0, show_default=True, help="Same seed, same result."
+)
+SPLIT = click.option(
+    "--split", type=click.Choice(["train", "val"]), default="val", show_default=True
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def caption() -> None:
+    """Teach a recurrent network to describe pictures."""
+
+
+@caption.command()
+@click.option(
+    "--data",
+    type=FOLDER,
+    help="Folder in the cs231n layout.  [default: shapes, drawn on first use]",
+)
+@click.option(
+    "--cell",
+    type=click.Choice(["rnn", "lstm", "gru"]),
+    default="lstm",
+    show_default=True,
+    help="The recurrent layer.",
+)
+@click.option("--wordvec-dim", type=POSITIVE, default=256, show_default=True)
+@click.option("--hidden-dim", type=POSITIVE, default=512, show_default=True)
+@click.option(
+    "--dropout",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="Share of word vectors and outputs dropped in training.",
+)
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    default=2e-3,
+    show_default=True,
+    help="Adam's first learning rate; a cosine lowers it to 0.",
+)
+@click.option(
+    "--batch", type=POSITIVE, default=64, show_default=True, help="Captions a step."
+)
+@click.option("--epochs", type=POSITIVE, default=12, show_default=True)
+@SEED
+@NEW_RUN
+@click.option("--resume", type=FOLDER, help="Run folder to go on with.")
+def train(
+    data: Path | None,
+    run: Path | None,
+    resume: Path | None,
+    **settings: Any,
+) -> None:
+    """Train a captioner, and score it once on the validation pictures."""
+    with _clear_errors():
+        from apps.captioning import train as training
+
+        console = _console()
+        if resume is not None:
+            _finish(training.resume(resume, console), resume, console)
+            return
+        made = training.Settings(data=_data_folder(data), **settings)
+        _start(made, run, console)
+
+
+@caption.command()
+@RUN
+@SPLIT
+@click.option("--count", type=POSITIVE, default=8, show_default=True)
+@SEED
+def sample(run: Path, split: str, count: int, seed: int) -> None:
+    """Show what a trained captioner says of some pictures."""
+    with _clear_errors():
+        from apps.captioning import train as training
+
+        _show_samples(training.load(run), run, split, count, seed, _console())
+
+
+@caption.command()
+@RUN
+@SPLIT
+def evaluate(run: Path, split: str) -> None:
+    """Score a trained captioner by unigram BLEU."""
+    with _clear_errors():
+        from apps.captioning import train as training
+
+        _print_scores(training.load(run), split, _console())
+
+
+@caption.command()
+@SEED
+@NEW_RUN
+def demo(seed: int, run: Path | None) -> None:
+    """Draw shapes, learn to describe them, and describe scenes never seen before."""
+    with _clear_errors():
+        from apps.captioning import train as training
+
+        console = _console()
+        console.print(
+            f"Drawing coloured shapes, or finding them in {SHAPES_FOLDER} ..."
+        )
+        folder = _data_folder(None)
+        settings = training.Settings(data=folder, seed=seed, **training.DEMO)
+        _start(settings, run, console)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Show the user's mistakes as one message, not as a traceback."""
+    from apps.captioning.data import DataError
+    from apps.run import RunError
+
+    try:
+        yield
+    except (DataError, RunError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _data_folder(data: Path | None) -> str:
+    """The whole path, so that a run finds its data from any working folder."""
+    from apps.captioning import shapes
+
+    return str((shapes.ensure(SHAPES_FOLDER) if data is None else data).resolve())
+
+
+def _start(settings: Settings, run: Path | None, console: Console) -> None:
+    from apps.captioning import train as training
+    from apps.run import new_path
+
+    path = run or new_path("caption")
+    _finish(training.start(settings, path, console), path, console)
+
+
+def _finish(trained: Trained | None, path: Path, console: Console) -> None:
+    """Score and show a trained captioner, or say how to go on with a stopped one."""
+    from apps.run import RunFolder
+
+    if trained is None:
+        console.print(
+            f"Stopped and saved. To go on: minigrad caption train --resume {path}",
+            soft_wrap=True,
+        )
+        raise SystemExit(128 + signal.SIGINT)
+    _show_samples(trained, path, "val", 8, trained.settings.seed, console)
+    scores = _print_scores(trained, "val", console)
+    run = RunFolder(path)
+    last = run.metrics()[-1]
+    run.log(epoch=last["epoch"], step=last["step"], val_bleu=scores.bleu)
+    console.print(f"The run is in {path}.", soft_wrap=True)
+
+
+def _show_samples(
+    trained: Trained, path: Path, split: str, count: int, seed: int, console: Console
+) -> None:
+    from apps.captioning import sample as sampling
+
+    chosen = getattr(trained.data, split)
+    samples = sampling.draw_samples(trained, chosen, count, seed)
+    sampling.print_samples(samples, console)
+    if chosen.images:
+        sampling.save_picture(samples, path / "samples.png")
+        console.print(f"Pictures with captions: {path / 'samples.png'}")
+
+
+def _print_scores(trained: Trained, split: str, console: Console) -> Scores:
+    from apps.captioning.evaluate import evaluate
+
+    scores = evaluate(trained, getattr(trained.data, split))
+    console.print(
+        f"{split}: unigram BLEU {scores.bleu:.3f} "
+        f"(the commonest caption, said every time: {scores.baseline:.3f}); "
+        f"{scores.exact:.0%} of the captions are word for word among the true ones",
+        highlight=False,
+    )
+    return scores

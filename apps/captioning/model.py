@@ -1,0 +1,133 @@
+"""What is the network? A picture sets the first state; words go in, words come out.
+
+Glossary of shapes: N batch, D input_dim, T time steps, W wordvec_dim, H hidden_dim,
+V words in the vocabulary.
+Source: Vinyals, Toshev, Bengio, Erhan, Show and Tell (2015), in the form of the CS231n
+coursework, where the picture gives the first hidden state and not the first input.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+import nn
+from apps.captioning.data import END, NULL, START
+from nn.functional import temporal_softmax_loss
+
+CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class Captioner(nn.Module):
+    """Picture features -> first state; word vectors -> recurrent layer -> word scores.
+
+    Shapes: features (N, D), captions (N, T) of word ids.
+    Raises: ValueError for an unknown cell or a vocabulary without `<NULL>`.
+    """
+
+    def __init__(
+        self,
+        vocabulary: dict[str, int],
+        input_dim: int,
+        wordvec_dim: int,
+        hidden_dim: int,
+        cell: str = "rnn",
+        dtype: str = "float32",
+        *,
+        dropout: float = 0.0,
+        generator: mg.Generator | None = None,
+    ) -> None:
+        _check(vocabulary, cell)
+        made: Any = {"dtype": dtype, "generator": generator}
+        self.vocabulary = vocabulary
+        self.cell = cell
+        self.project = nn.Linear(input_dim, hidden_dim, **made)
+        self.embed = nn.Embedding(len(vocabulary), wordvec_dim, **made)
+        self.recur = CELLS[cell](wordvec_dim, hidden_dim, **made)
+        self.score = nn.Linear(hidden_dim, len(vocabulary), **made)
+        self.dropout = nn.Dropout(dropout, generator=generator)
+        self._adjust_start()
+
+    def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
+        """Cross-entropy of each next word, summed over a caption, averaged over N."""
+        words, targets = captions[:, :-1], captions[:, 1:]
+        scores, _ = self._read(words, self._first_state(features))
+        mask = targets != self.vocabulary[NULL]
+        return temporal_softmax_loss(scores, targets, mask)
+
+    def sample(self, features: Any, max_length: int = 30) -> np.ndarray:
+        """Say each picture's caption greedily: the best next word is fed back.
+
+        Shapes: features (N, D) -> ids (N, max_length), `<NULL>` after `<END>`.
+        Raises: ValueError if the vocabulary has no `<START>` or no `<END>`.
+        """
+        self._require(START, END)
+        training = self.training
+        self.eval()
+        try:
+            with mg.no_grad():
+                return self._sample_greedily(features, max_length)
+        finally:
+            self.train(training)
+
+    def _adjust_start(self) -> None:
+        """Start with small word vectors, and with an LSTM that remembers.
+
+        Small vectors, so that the picture is not drowned out by words that mean
+        nothing yet. Source for the forget gate's bias of 1: Jozefowicz, Zaremba,
+        Sutskever, An Empirical Exploration of Recurrent Network Architectures (2015).
+        """
+        self.embed.W.data *= 0.3
+        if self.cell == "lstm":
+            hidden = self.recur.hidden_size
+            self.recur.b.data[hidden : 2 * hidden] = 1
+
+    def _first_state(self, features: Any) -> Any:
+        """The state before the first word: (h, c) for the LSTM, otherwise h."""
+        h = self.project(features)
+        return (h, self.recur.zero_state(len(features))) if self.cell == "lstm" else h
+
+    def _read(self, words: np.ndarray, state: Any) -> tuple[mg.Tensor, Any]:
+        """Read words (N, T); give each next word's scores (N, T, V), and the state."""
+        vectors = self.dropout(self.embed(words))
+        outputs, state = self.recur(vectors, state)
+        return self.score(self.dropout(outputs)), state
+
+    def _sample_greedily(self, features: Any, max_length: int) -> np.ndarray:
+        state = self._first_state(features)
+        n = len(features)
+        words = np.full((n, 1), self.vocabulary[START])
+        captions = np.full((n, max_length), self.vocabulary[NULL])
+        running = np.ones(n, dtype=bool)
+        for t in range(max_length):
+            scores, state = self._read(words, state)
+            words = scores.argmax(axis=2).numpy()
+            captions[running, t] = words[running, 0]
+            running &= words[:, 0] != self.vocabulary[END]
+            if not running.any():
+                break
+        return captions
+
+    def _require(self, *words: str) -> None:
+        missing = [word for word in words if word not in self.vocabulary]
+        if missing:
+            raise ValueError(
+                f"Captioner.sample: the vocabulary lacks {' and '.join(missing)}, so "
+                "a caption can be neither begun nor ended. Add them to the vocabulary "
+                "and train with captions that use them."
+            )
+
+
+def _check(vocabulary: dict[str, int], cell: str) -> None:
+    if cell not in CELLS:
+        raise ValueError(
+            f"Captioner: cell is {cell!r}, but the recurrent layers are "
+            f"{', '.join(map(repr, CELLS))}. Give one of these."
+        )
+    if NULL not in vocabulary:
+        raise ValueError(
+            f"Captioner: the vocabulary has no {NULL}, so padding cannot be told from "
+            f"words. Add {NULL} to it."
+        )

@@ -1,0 +1,93 @@
+"""What does the captioner say? Pictures with true and generated captions."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image, UnidentifiedImageError
+from rich.console import Console
+from rich.table import Table
+
+from apps.captioning.data import Split
+from apps.captioning.train import Trained
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture: where it is, if it has a file, and what was and should be said."""
+
+    image: Path | None
+    true: str
+    generated: str
+
+
+def draw_samples(trained: Trained, split: Split, count: int, seed: int) -> list[Sample]:
+    """Caption some pictures of a split, chosen at random by the seed."""
+    described = np.unique(split.image_indices)
+    count = min(count, len(described))
+    pictures = np.random.default_rng(seed).choice(described, count, replace=False)
+    captions = trained.describe(split, pictures)
+    return [
+        Sample(
+            image=split.images[picture] if split.images else None,
+            true=_closest(trained.data.words(split.references(picture)), caption),
+            generated=" ".join(caption),
+        )
+        for picture, caption in zip(pictures.tolist(), captions, strict=True)
+    ]
+
+
+def print_samples(samples: Sequence[Sample], console: Console) -> None:
+    """Print a table: file, true caption, generated caption."""
+    table = Table("picture", "true caption", "generated caption", show_lines=True)
+    for sample in samples:
+        name = sample.image.name if sample.image else "-"
+        table.add_row(name, sample.true, sample.generated)
+    console.print(table)
+
+
+def save_picture(samples: Sequence[Sample], path: Path) -> None:
+    """Draw the pictures with both captions into one PNG file."""
+    columns = min(4, len(samples))
+    rows = -(-len(samples) // columns)
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
+    figure = Figure(figsize=(3.2 * columns, 4.2 * rows), layout=layout)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.axis("off")
+    for axis, sample in zip(axes, samples, strict=False):
+        _show(axis, sample)
+    unfinished = path.with_name(f".{path.name}.part")
+    figure.savefig(unfinished, format="png", dpi=100)
+    os.replace(unfinished, path)
+
+
+def _closest(references: list[list[str]], caption: list[str]) -> str:
+    """The true caption that was generated, if it was; otherwise the first."""
+    return " ".join(caption if caption in references else references[0])
+
+
+def _show(axis: Axes, sample: Sample) -> None:
+    axis.imshow(_read_image(sample.image))
+    true = textwrap.fill(f"true: {sample.true}", 38)
+    generated = textwrap.fill(f"generated: {sample.generated}", 38)
+    axis.set_title(f"{true}\n{generated}", fontsize=10, loc="left")
+
+
+def _read_image(path: Path | None) -> Image.Image:
+    """A picture, or a grey placeholder where it is missing or cannot be read."""
+    if path is not None:
+        try:
+            with Image.open(path) as image:
+                return image.convert("RGB")
+        except (OSError, UnidentifiedImageError):
+            pass
+    return Image.new("RGB", (64, 64), (200, 200, 200))

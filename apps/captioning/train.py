@@ -1,0 +1,140 @@
+"""How does the captioner learn? Settings, minibatches, and the run that holds them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+import minigrad as mg
+import nn
+from apps import run as runs
+from apps.captioning.data import NULL, CaptionData, Split, Standard, load_data
+from apps.captioning.model import Captioner
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides how a run ends, apart from the data's content."""
+
+    data: str
+    cell: str = "lstm"
+    wordvec_dim: int = 256
+    hidden_dim: int = 512
+    dropout: float = 0.5
+    lr: float = 2e-3
+    batch: int = 64
+    epochs: int = 12
+    seed: int = 0
+
+
+# The drawn pictures are simple: a smaller network learns them within a minute.
+DEMO: dict[str, Any] = {
+    "wordvec_dim": 64,
+    "hidden_dim": 128,
+    "dropout": 0.0,
+    "lr": 3e-3,
+    "epochs": 20,
+}
+
+# Longest gradient that an update follows. Source: Pascanu, Mikolov, Bengio, On the
+# difficulty of training recurrent neural networks (2013), algorithm 1.
+MAX_NORM = 5.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A captioner with the settings and the data that it learned from."""
+
+    settings: Settings
+    data: CaptionData
+    model: Captioner
+    standard: Standard
+
+    def describe(self, split: Split, pictures: np.ndarray) -> list[list[str]]:
+        """Say in words what these pictures of a split show."""
+        captions: list[list[str]] = []
+        for begin in range(0, len(pictures), 256):
+            features = split.read_features(pictures[begin : begin + 256])
+            ids = self.model.sample(self.standard(features))
+            captions += self.data.words(ids)
+        return captions
+
+
+def build(settings: Settings) -> tuple[Trained, runs.Job]:
+    """Open the data and make an untrained captioner and the job of training it.
+
+    Raises: DataError for a data folder that does not hold what it should.
+    """
+    opened = load_data(settings.data)
+    generator = mg.Generator(settings.seed)
+    model = Captioner(
+        opened.vocabulary,
+        opened.train.input_dim,
+        settings.wordvec_dim,
+        settings.hidden_dim,
+        settings.cell,
+        dropout=settings.dropout,
+        generator=generator,
+    )
+    trained = Trained(settings, opened, model, Standard.of(opened.train))
+    return trained, _job(trained, generator)
+
+
+def start(settings: Settings, path: Path, console: Console) -> Trained | None:
+    """Train in a new run folder; None if Ctrl-C stopped it."""
+    trained, job = build(settings)
+    run = runs.RunFolder.create(path, asdict(settings))
+    console.print(f"Training on {settings.data}; Ctrl-C saves and stops.")
+    return trained if runs.train(job, run, console) else None
+
+
+def resume(path: Path, console: Console) -> Trained | None:
+    """Go on with a run that was stopped; None if Ctrl-C stopped it again."""
+    run, trained, job = _reopen(path)
+    run.forget_after(job.step)
+    return trained if runs.train(job, run, console) else None
+
+
+def load(path: Path) -> Trained:
+    """Load the captioner that a run has trained, or has trained so far."""
+    _, trained, _ = _reopen(path)
+    return trained
+
+
+def _reopen(path: Path) -> tuple[runs.RunFolder, Trained, runs.Job]:
+    run = runs.RunFolder.open(path)
+    trained, job = build(Settings(**run.config()))
+    runs.restore(job, run)
+    return run, trained, job
+
+
+def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
+    settings, train = trained.settings, trained.data.train
+    null = trained.data.vocabulary[NULL]
+
+    def batches(epoch: int) -> list[np.ndarray]:
+        count = len(train.captions)
+        return runs.minibatches(count, settings.batch, settings.seed, epoch)
+
+    def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
+        captions = train.captions[batch]
+        features = train.read_features(train.image_indices[batch])
+        words = int(np.count_nonzero(captions[:, 1:] != null))
+        return trained.model.loss(trained.standard(features), captions), words
+
+    optimizer = nn.Adam(trained.model.parameters(), lr=settings.lr)
+    steps = settings.epochs * len(batches(0))
+    return runs.Job(
+        model=trained.model,
+        optimizer=optimizer,
+        schedule=nn.CosineWithWarmup(optimizer, 0, steps),
+        generator=generator,
+        epochs=settings.epochs,
+        batches=batches,
+        loss=loss,
+        max_norm=MAX_NORM,
+    )

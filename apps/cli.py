@@ -1,0 +1,49 @@
+"""Which commands does `minigrad` have? One group for each application."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from apps.captioning.commands import caption
+
+HOUSE = Path(__file__).resolve().parents[1]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def minigrad() -> None:
+    """Train and use the networks that are built with minigrad."""
+
+
+minigrad.add_command(caption)
+
+
+def check_rooms() -> None:
+    """Make sure that `minigrad` and `nn` are ours: they lie beside `apps`.
+
+    Raises: SystemExit with an explanation where they are not.
+    """
+    for room in ("minigrad", "nn"):
+        spec = find_spec(room)
+        origin = spec.origin if spec else None
+        if origin is None or Path(origin).resolve().parents[1] != HOUSE:
+            sys.exit(
+                f"The package '{room}' that Python finds is "
+                f"{origin or 'missing'}, not the one in {HOUSE}. The package index has "
+                "strangers' packages called minigrad and nn: remove them "
+                "(pip uninstall minigrad nn), then install this project from its clone "
+                "(pip install -e '.[apps]') in a virtual environment of its own."
+            )
+
+
+def main() -> None:
+    """Run the command line."""
+    check_rooms()
+    minigrad()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Which pictures do the application's tests learn from? A small drawn set."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from apps.captioning import shapes
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 40 training and 12 validation scenes; not to be changed."""
+    folder = tmp_path_factory.mktemp("drawn") / "shapes"
+    shapes.make(folder, seed=3, scenes=(40, 12))
+    return folder
+
+
+@pytest.fixture
+def copy(drawn: Path, tmp_path: Path) -> Path:
+    """A copy of the drawn folder, into which a test puts a fault."""
+    return Path(shutil.copytree(drawn, tmp_path / "copy"))

@@ -1,0 +1,183 @@
+"""Do the commands work, and do they explain what went wrong?"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from apps import cli
+from apps.captioning import shapes, train
+from apps.run import Job, RunFolder
+
+SMALL = ["--wordvec-dim", "8", "--hidden-dim", "16", "--epochs", "2"]
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli.minigrad, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def losses(run: Path) -> list[tuple[int, float | None, float | None]]:
+    """What a run's metrics say, but for its speed."""
+    records = RunFolder(run).metrics()
+    return [(r["step"], r.get("loss"), r.get("val_bleu")) for r in records]
+
+
+@pytest.fixture(scope="module")
+def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "trained"
+    run("caption", "train", "--data", drawn, "--run", path, *SMALL)
+    return path
+
+
+def test_train_leaves_a_run(trained: Path) -> None:
+    config = json.loads((trained / "config.json").read_text())
+    assert config["hidden_dim"] == 16
+    assert config["cell"] == "lstm"
+    records = RunFolder(trained).metrics()
+    assert [r.get("epoch") for r in records] == [1, 2, 2]
+    assert records[1]["loss"] < records[0]["loss"]
+    assert 0 <= records[2]["val_bleu"] <= 1
+    assert (trained / "checkpoint.h5").is_file()
+    with Image.open(trained / "samples.png") as picture:
+        assert picture.width > 500
+
+
+def test_sample_and_evaluate_read_the_run(trained: Path) -> None:
+    before = (trained / "metrics.jsonl").read_bytes()
+    sampled = run("caption", "sample", trained, "--count", 3, "--split", "train")
+    assert sampled.output.count(".png") == 3 + 1
+    again = run("caption", "sample", trained, "--count", 3, "--split", "train")
+    assert again.output == sampled.output
+    scored = run("caption", "evaluate", trained)
+    assert "val: unigram BLEU 0." in scored.output
+    assert "commonest caption" in scored.output
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_same_seed_same_run(trained: Path, drawn: Path, tmp_path: Path) -> None:
+    run("caption", "train", "--data", drawn, "--run", tmp_path / "again", *SMALL)
+    assert losses(trained) == losses(tmp_path / "again")
+
+
+def test_interrupted_training_says_how_to_go_on(
+    drawn: Path, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = Job.update
+
+    def interrupted(job: Job, batch: object) -> tuple[float, int]:
+        if job.step == 5:
+            signal.raise_signal(signal.SIGINT)
+        return update(job, batch)  # type: ignore[arg-type]
+
+    path = tmp_path / "half"
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "update", interrupted)
+        arguments = ["caption", "train", "--data", drawn, "--run", path, *SMALL]
+        output = run(*arguments, code=130).output
+    assert f"caption train --resume {path}" in " ".join(output.split())
+    # As if it had been killed later, after logging and before saving.
+    RunFolder(path).log(epoch=2, step=8, loss=0.0)
+    run("caption", "train", "--resume", path)
+    assert losses(path) == losses(trained)
+
+
+def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = shapes.make
+    monkeypatch.setattr(shapes, "make", lambda f, seed: make(f, seed, (12, 4)))
+    monkeypatch.setattr(train, "DEMO", {**train.DEMO, "epochs": 1})
+    monkeypatch.chdir(tmp_path)
+    output = run("caption", "demo").output
+    assert "epoch   1/1" in output
+    assert "true caption" in output
+    assert "unigram BLEU" in output
+    (picture,) = tmp_path.glob("runs/caption-*/samples.png")
+    assert "samples.png" in output
+    assert picture.is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--data", "nowhere"], "nowhere is not a folder"),
+        (["train", "--resume", "nowhere"], "config.json is missing"),
+        (["sample", "nowhere"], "config.json is missing"),
+        (["evaluate", "nowhere"], "config.json is missing"),
+    ],
+)
+def test_mistakes_give_one_message(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = run("caption", *arguments, code=1).output
+    assert message in output
+    assert output.startswith("Error: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_faulty_data_begins_no_run(copy: Path, tmp_path: Path) -> None:
+    (copy / "coco2014_vocab.json").unlink()
+    run("caption", "train", "--data", copy, "--run", tmp_path / "r", code=1)
+    assert not (tmp_path / "r").exists()
+
+
+def test_checkpoint_of_another_model_is_refused(trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("config.json", "checkpoint.h5"):
+        (other / name).write_bytes((trained / name).read_bytes())
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "hidden_dim": 24}))
+    output = run("caption", "sample", other, code=1).output
+    assert "misshapen" in output
+
+
+def test_missing_picture_gets_a_placeholder(trained: Path, copy: Path) -> None:
+    config = json.loads((trained / "config.json").read_text())
+    moved = trained.parent / "moved"
+    moved.mkdir()
+    (moved / "config.json").write_text(json.dumps({**config, "data": str(copy)}))
+    (moved / "checkpoint.h5").write_bytes((trained / "checkpoint.h5").read_bytes())
+    for picture in (copy / "images").glob("val*"):
+        picture.write_text("not a picture")
+    run("caption", "sample", moved)
+    assert (moved / "samples.png").is_file()
+
+
+def test_stranger_called_nn_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "nn").mkdir()
+    (tmp_path / "nn" / "__init__.py").write_text("raise SystemExit('stranger ran')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(cli.HOUSE)!r}); "
+        f"sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ['minigrad']; "
+        "from apps.cli import main; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "The package 'nn' that Python finds is" in result.stderr
+    assert "pip uninstall minigrad nn" in result.stderr
+
+
+@pytest.mark.parametrize("module", ["apps.cli", "apps.captioning"])
+def test_help_without_installing(module: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=cli.HOUSE,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Usage:" in result.stdout
