@@ -35,15 +35,15 @@ def _rewrap(array: Any, entry: Entry | None) -> Any:
 
 
 class Pending:
-    """What an entry has received so far."""
+    """What an entry has received so far, as primitives with `into` see it."""
 
     __slots__ = ("entry", "gradient", "late", "owned")
 
-    def __init__(self, entry: Entry, gradient: Any, owned: bool) -> None:
+    def __init__(self, entry: Entry, gradient: Any, owned: bool, late: Any) -> None:
         self.entry = entry
         self.gradient = gradient  # None while only late products wait
         self.owned = owned  # nobody else holds that array: it may be added to
-        self.late: Any = None  # products that a primitive has put off
+        self.late = late  # products that a primitive has put off
 
 
 class Walk:
@@ -74,7 +74,9 @@ class Walk:
         self.wanted = {entry.order for entry in wanted}
         self.oldest = min(self.wanted, default=0)
         self.found: dict[int, Any] = {}
-        self.pending: dict[int, Pending] = {}
+        # order -> (entry, its gradient so far, whether that array is ours to add to)
+        self.pending: dict[int, tuple[Entry, Any, bool]] = {}
+        self.late: dict[int, Any] = {}  # order -> products that were put off
         self.heap: list[int] = []
 
     def start(self, entry: Entry, gradient: Any) -> None:
@@ -82,27 +84,22 @@ class Walk:
         self.push(entry, gradient, False)
 
     def push(self, entry: Entry, gradient: Any, owned: bool) -> None:
-        """Add a contribution to an entry's gradient."""
-        known = self.pending.get(entry.order)
-        if known is None:
-            self.pending[entry.order] = Pending(entry, gradient, owned)
-            heappush(self.heap, -entry.order)
-        else:
-            self.add(known, gradient)
-
-    def add(self, known: Pending, gradient: Any) -> None:
-        """Add to a gradient that is pending already.
+        """Add a contribution to an entry's gradient.
 
         The first contribution may be shared with others, so the second makes a fresh
         sum, which is ours: the third and later ones are added in place.
         """
-        if known.gradient is None:
-            known.gradient = gradient
-        elif known.owned and not self.create_graph:
-            known.gradient += gradient
-        else:
-            known.gradient = known.gradient + gradient
-            known.owned = True
+        known = self.pending.get(entry.order)
+        if known is None:
+            heappush(self.heap, -entry.order)
+        elif known[1] is not None:
+            if known[2] and not self.create_graph:
+                total = known[1]
+                total += gradient
+            else:
+                total = known[1] + gradient
+            gradient, owned = total, True
+        self.pending[entry.order] = (entry, gradient, owned)
 
     def fill(self, whole: Entry, index: int, gradient: Any) -> None:
         """Write an item's gradient into its place in the whole's.
@@ -114,14 +111,14 @@ class Walk:
             raise freed_error(whole)
         known = self.pending.get(whole.order)
         if known is None:
-            known = Pending(whole, self._room_for(whole, gradient), True)
+            known = (whole, self._room_for(whole, gradient), True)
             self.pending[whole.order] = known
             heappush(self.heap, -whole.order)
-        if isinstance(known.gradient, list):
-            known.gradient[index] = gradient
+        room = known[1]
+        if isinstance(room, list):
+            room[index] = gradient
         else:
-            part = whole.primitive.part(known.gradient, index, **whole.settings)
-            part[...] = gradient
+            whole.primitive.part(room, index, **whole.settings)[...] = gradient
 
     def _room_for(self, whole: Entry, gradient: Any) -> Any:
         made = whole.primitive
@@ -136,10 +133,9 @@ class Walk:
         plain = not (self.create_graph or recording.observers)
         while heap and -heap[0] >= self.oldest:
             order = -heappop(heap)
-            known = pending.pop(order)
-            entry, g, owned = known.entry, known.gradient, known.owned
-            if known.late is not None:
-                g = known.late.total(g)
+            entry, g, owned = pending.pop(order)
+            if order in self.late:
+                g, owned = self.late.pop(order).total(g), True
             if entry.notes is not None or order in self.wanted:
                 g, owned = self._show(entry, g, owned)
             made = entry.primitive
@@ -155,7 +151,7 @@ class Walk:
             else:
                 self._step_any(entry, g)
             if not self.retain_graph:
-                entry.release()
+                entry.parents = entry.operands = entry.output = None
         return self.found
 
     def _show(self, entry: Entry, g: Any, owned: bool) -> tuple[Any, bool]:
@@ -180,13 +176,13 @@ class Walk:
                 gradient = rule(g, entry.output if reads == READS_OUTPUT else entry)
             if gradient.shape != parent.shape or gradient.dtype is not parent.dtype:
                 gradient = _fit(entry.primitive, gradient, parent)
-            known = pending.get(parent.order)
-            if known is None:
-                owned = gradient is not g and gradient.base is None
-                pending[parent.order] = Pending(parent, gradient, owned)
-                heappush(self.heap, -parent.order)
+            order = parent.order
+            if order in pending:
+                self.push(parent, gradient, False)
             else:
-                self.add(known, gradient)
+                owned = gradient is not g and gradient.base is None
+                pending[order] = (parent, gradient, owned)
+                heappush(self.heap, -order)
 
     def _step_any(self, entry: Entry, g: Any) -> None:
         """Hand `g` on to the parents, in every case: joint, into, watched, recorded."""
@@ -228,13 +224,17 @@ class Walk:
         into = entry.primitive.into
         if into is None or not self.shortcuts:
             return False
-        known = self.pending.get(parent.order) or Pending(parent, None, False)
-        if not into(known, which, g, entry):
-            return False
-        if parent.order not in self.pending:
-            self.pending[parent.order] = known
-            heappush(self.heap, -parent.order)
-        return True
+        order = parent.order
+        known = self.pending.get(order, (parent, None, False))
+        seen = Pending(*known, self.late.pop(order, None))
+        added = into(seen, which, g, entry)
+        if added and order not in self.pending:
+            heappush(self.heap, -order)
+        if added:
+            self.pending[order] = (parent, seen.gradient, seen.owned)
+        if seen.late is not None:
+            self.late[order] = seen.late
+        return added
 
 
 def _fit(made: Primitive, gradient: Any, parent: Entry) -> Any:
@@ -243,9 +243,8 @@ def _fit(made: Primitive, gradient: Any, parent: Entry) -> Any:
         if made.fit is None:
             raise ValueError(
                 f"the gradient rule of {made.name!r} returned shape {gradient.shape} "
-                "for "
-                f"an operand of shape {parent.shape}: they must be equal. Correct the "
-                "rule (or give the primitive fit=, if its operands broadcast)."
+                f"for an operand of shape {parent.shape}: they must be equal. Correct "
+                "the rule (or give the primitive fit=, if its operands broadcast)."
             )
         gradient = made.fit(gradient, parent.shape)
     if gradient.dtype != parent.dtype:
@@ -282,9 +281,9 @@ def _run_hooks(entry: Entry, g: Any) -> Any:
             continue
         if not (isinstance(replaced, Tensor) or is_array(replaced)):
             raise TypeError(
-                f"a gradient hook on {entry.name} returned a {type(replaced).__name__}: "
-                "only a Tensor can take a gradient's place. Return a Tensor, or None to "
-                "leave the gradient as it is."
+                f"a gradient hook on {entry.name} returned a "
+                f"{type(replaced).__name__}: only a Tensor can stand for a gradient. "
+                "Return a Tensor, or None to leave the gradient as it is."
             )
         replaced = replaced if isinstance(replaced, Tensor) else wrap(replaced)
         if tuple(replaced.shape) != tuple(entry.shape):

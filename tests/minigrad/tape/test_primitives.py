@@ -1,0 +1,104 @@
+"""Can a user write a primitive, and is a wrong one refused?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.inspect import kept_bytes
+from minigrad.tape import registry
+from minigrad.testing import check_gradients
+from tests.minigrad.helpers import assert_equal, assert_parts, leaf
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch):
+    """The tests' primitives are forgotten afterwards."""
+    known = dict(registry)
+    yield
+    registry.clear()
+    registry.update(known)
+
+
+def test_a_rule_reads_operands_output_shape_and_settings():
+    @mg.primitive(
+        lambda g, b, a_shape, times: mg.broadcast_to((g * b * times).sum(), a_shape),
+        lambda g, y, b: g * y / b,
+    )
+    def scaled(a, b, *, times=1):
+        """The sum of a, times b."""
+        return np.asarray(a.sum() * b * times)
+
+    check_gradients(lambda a, b: scaled(a, b, times=3), [1.0, 2.0], 3.0, order=2)
+    a, b = leaf([1.0, 2.0]), leaf(3.0)
+    assert scaled.__doc__ == "The sum of a, times b."
+    assert registry["scaled"] is scaled
+    y = scaled(a, b, times=3)
+    assert_equal(y, 27)
+    assert kept_bytes(y) == 2 * 8
+
+
+def test_an_operand_without_rule_has_no_gradient():
+    @mg.primitive(lambda g, mask: g * mask, None)
+    def masked(a, mask):
+        return a * mask
+
+    a, mask = leaf([1.0, 2.0]), leaf([0.0, 1.0])
+    y = masked(a, mask)
+    y.sum().backward()
+    assert_equal(a.grad, [0, 1])
+    assert mask.grad is None
+    assert not masked(a.detach(), mask).requires_grad
+
+
+def test_a_joint_rule_serves_all_operands():
+    @mg.primitive(joint=lambda g, a, b: (g * b, g * a))
+    def times(a, b):
+        return a * b
+
+    check_gradients(times, [1.0, 2.0], [3.0, 4.0], order=2)
+
+
+def test_a_rule_that_names_what_does_not_exist_is_refused():
+    with pytest.raises(TypeError) as raised:
+
+        @mg.primitive(lambda g, x: g * x)
+        def times_two(a):
+            return a * 2
+
+    assert_parts(raised.value, "times_two", "'x'", "['a']", "Rename")
+
+
+def test_a_rule_of_the_wrong_shape_is_caught_when_it_is_used():
+    @mg.primitive(lambda g: g.sum())
+    def same(a):
+        return a + 0
+
+    with pytest.raises(ValueError, match="same") as raised:
+        same(leaf([1.0, 2.0])).sum().backward()
+    assert_parts(raised.value, "()", "(2,)", "must be equal", "Correct the rule")
+
+
+def test_more_rules_than_operands_are_refused():
+    with pytest.raises((TypeError, ValueError)) as raised:
+
+        @mg.primitive(lambda g: g, lambda g: g)
+        def one(a):
+            return a + 0
+
+    assert_parts(raised.value, "one", "rule")
+
+
+def test_fewer_rules_than_operands_are_refused():
+    with pytest.raises((TypeError, ValueError)) as raised:
+
+        @mg.primitive(lambda g: g)
+        def two(a, b):
+            return a + b
+
+    assert_parts(raised.value, "two", "rule")
+
+
+def test_the_name_of_a_primitive_can_be_read():
+    assert repr(mg.tanh.primitive) == "<primitive tanh>"

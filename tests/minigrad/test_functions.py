@@ -1,0 +1,190 @@
+"""Do the composed functions give what NumPy and the closed forms say?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad.testing import arrays, axes, shapes
+from tests.minigrad.helpers import assert_close, assert_equal, assert_parts, leaf, plain
+from tests.minigrad.ops.cases import EQUATIONS
+
+REDUCED = shapes(0, 3).flatmap(
+    lambda s: st.tuples(arrays(s, distinct=True), axes(len(s)), st.booleans())
+)
+ROWS = shapes(1, 3).flatmap(
+    lambda s: st.tuples(arrays(s), st.integers(-len(s), len(s) - 1))
+)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "std", "max", "min", "prod"])
+@given(drawn=REDUCED)
+def test_statistics_are_numpys(name, drawn):
+    values, axis, keepdims = drawn
+    for x in (leaf(values), plain(values)):
+        ours = getattr(mg, name)(x, axis=axis, keepdims=keepdims)
+        theirs = getattr(np, name)(values, axis=axis, keepdims=keepdims)
+        assert_close(ours, theirs)
+
+
+@given(drawn=REDUCED)
+def test_norm_is_the_root_of_the_sum_of_squares(drawn):
+    values, axis, keepdims = drawn
+    expected = np.sqrt((values**2).sum(axis=axis, keepdims=keepdims))
+    assert_close(mg.norm(leaf(values), axis=axis, keepdims=keepdims), expected)
+
+
+def test_norm_of_zero_has_a_gradient_of_zero_and_of_second_order_too():
+    x = leaf([[0.0, 0.0], [3.0, 4.0]])
+    slope = mg.grad(mg.norm(x, axis=1).sum(), x, create_graph=True)
+    assert_close(slope, [[0, 0], [0.6, 0.8]])
+    assert_close(mg.grad(slope.sum(), x)[0], [0, 0])
+
+
+@given(drawn=ROWS)
+def test_logsumexp_softmax_and_log_softmax_fit_together(drawn):
+    values, axis = drawn
+    e = np.exp(values)
+    total = e.sum(axis=axis, keepdims=True)
+    x = leaf(values)
+    assert_close(mg.softmax(x, axis), e / total)
+    assert_close(mg.log_softmax(x, axis), np.log(e / total))
+    assert_close(mg.logsumexp(x, axis=axis, keepdims=True), np.log(total))
+
+
+@given(drawn=ROWS)
+def test_the_gradient_of_softmax_is_its_closed_form(drawn):
+    values, axis = drawn
+    c = np.cos(np.arange(values.size)).reshape(values.shape)
+    x = leaf(values)
+    p = mg.softmax(x, axis)
+    expected = p.numpy() * (c - (p.numpy() * c).sum(axis=axis, keepdims=True))
+    p.backward(c)
+    assert_close(x.grad, expected)
+
+
+LARGE = [[1000.0, 0.0], [-1000.0, -1000.0], [800.0, 800.0]]
+
+
+def test_large_numbers_do_not_overflow():
+    x = leaf(LARGE)
+    assert_close(mg.logsumexp(x, axis=1), [1000, np.log(2) - 1000, 800 + np.log(2)])
+    assert_close(mg.softmax(x), [[1, 0], [0.5, 0.5], [0.5, 0.5]])
+    for f in (mg.softplus, mg.sigmoid, mg.tanh, mg.log_softmax):
+        y = f(x)
+        (slope,) = mg.grad(y.sum(), [x], create_graph=True)
+        assert np.isfinite(y.numpy()).all()
+        assert np.isfinite(slope.numpy()).all()
+
+
+def test_groups_of_minus_infinity_have_no_nan():
+    x = leaf([[-np.inf, -np.inf], [-np.inf, 0.0]])
+    y = mg.logsumexp(x, axis=1)
+    assert_equal(y, [-np.inf, 0])
+    y[1].backward()
+    assert_equal(x.grad, [[0, 0], [0, 1]])
+
+
+# -- dropout -----------------------------------------------------------------------
+
+
+def test_dropout_zeroes_some_and_scales_the_others():
+    x = leaf(np.ones(10_000))
+    y = mg.dropout(x, 0.25, mg.Generator(1))
+    assert set(np.unique(y.numpy())) == {0, 1 / 0.75}
+    assert abs((y.numpy() == 0).mean() - 0.25) < 0.02
+    y.sum().backward()
+    assert_equal(x.grad, y.numpy())
+
+
+def test_dropout_of_zero_is_the_identity():
+    x = leaf(np.ones(5))
+    assert mg.dropout(x, 0) is x
+
+
+def test_dropout_draws_from_the_default_generator():
+    def drawn(seed):
+        mg.manual_seed(seed)
+        return mg.dropout(plain(np.ones(50))).numpy()
+
+    np.testing.assert_array_equal(drawn(3), drawn(3))
+    assert (drawn(3) != drawn(4)).any()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_dropout_drops_the_same_in_every_dtype(dtype):
+    y = mg.dropout(mg.ones(100, dtype), 0.5, mg.Generator(0))
+    z = mg.dropout(mg.ones(100, "float64"), 0.5, mg.Generator(0))
+    assert y.dtype == dtype
+    assert_equal(y, z.numpy())
+
+
+@pytest.mark.parametrize("p", [-0.1, 1, 1.5])
+def test_dropout_refuses_what_is_no_probability(p):
+    with pytest.raises(ValueError, match="dropout") as raised:
+        mg.dropout(plain([1.0]), p)
+    assert_parts(raised.value, f"p={p}", "[0, 1)", "p=0.5")
+
+
+# -- einsum ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+@settings(max_examples=10)
+@given(data=st.data())
+def test_einsum_is_numpys(equation, data):
+    parts = equation.split("->")[0].split(",")
+    size = {i: data.draw(st.integers(1, 3)) for i in sorted(set("".join(parts)))}
+    operands = [data.draw(arrays(tuple(size[i] for i in part))) for part in parts]
+    expected = np.einsum(equation, *operands)
+    assert_close(mg.einsum(equation, *map(leaf, operands)), expected)
+    assert_close(mg.einsum(equation, *map(plain, operands)), expected)
+    mixed = [leaf(operands[0]), *operands[1:]]
+    assert_close(mg.einsum(equation, *mixed), expected)
+
+
+@pytest.mark.parametrize("equation", ["ij", "ij,jk->il", "ij,jk->iik", "i j,j1", "..."])
+def test_einsum_refuses_what_does_not_fit(equation):
+    with pytest.raises(ValueError, match="einsum") as raised:
+        mg.einsum(equation, plain(np.ones((2, 2))), plain(np.ones((2, 2))))
+    assert_parts(raised.value, repr(equation), "'ij,jk->ik'")
+
+
+def test_einsum_names_the_sizes_that_differ():
+    with pytest.raises(ValueError, match="2") as raised:
+        mg.einsum("ij,jk->ik", plain(np.ones((2, 3))), plain(np.ones((2, 2))))
+    assert_parts(raised.value, "einsum", "'j'", "3")
+
+
+# -- making and looking up ---------------------------------------------------------
+
+
+def test_tensors_are_made_of_a_shape():
+    assert_equal(mg.zeros((2, 1)), [[0], [0]])
+    assert_equal(mg.ones(2), [1, 1])
+    assert_equal(mg.full((), 3.5, "float64"), 3.5)
+    assert mg.zeros(1).dtype == np.float32
+    assert mg.ones(1, "float64", requires_grad=True).requires_grad
+
+
+def test_one_hot_rows():
+    assert_equal(mg.one_hot([[2], [0]], 3), [[[0, 0, 1]], [[1, 0, 0]]])
+    assert mg.one_hot(plain([1], "int64"), 2).dtype == np.float32
+
+
+@given(values=arrays((3, 2, 2)), axis=st.integers(-3, 2), data=st.data())
+def test_take_is_numpys(values, axis, data):
+    n = values.shape[axis]
+    ids = data.draw(st.lists(st.integers(-n, n - 1), min_size=1))
+    expected = np.take(values, ids, axis=axis)
+    assert_equal(mg.take(leaf(values), ids, axis=axis), expected)
+    assert_equal(mg.take(leaf(values), np.array(ids), axis=axis), expected)
+    assert_equal(mg.take(leaf(values), plain(ids, "int64"), axis=axis), expected)
+
+
+@pytest.mark.parametrize("f", [mg.mean, mg.var, mg.std, mg.norm, mg.softmax])
+def test_lists_are_taken_as_arrays_by_every_function(f):
+    np.testing.assert_allclose(f([1.0, 2.0]), f(np.array([1.0, 2.0], "float32")))

@@ -1,0 +1,86 @@
+"""Are random numbers reproducible, and of the distribution and dtype asked for?"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+
+DRAWS = {
+    "normal": lambda g: g.normal((3, 2)),
+    "uniform": lambda g: g.uniform((3, 2), low=-1, high=2),
+    "integers": lambda g: g.integers(0, 1000, (3, 2)),
+    "permutation": lambda g: g.permutation(50),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_the_same_seed_gives_the_same_numbers(name):
+    draw = DRAWS[name]
+    np.testing.assert_array_equal(draw(mg.Generator(7)), draw(mg.Generator(7)))
+    assert (draw(mg.Generator(7)) != draw(mg.Generator(8))).any()
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_a_state_goes_through_json_and_continues(name):
+    generator, other = mg.Generator(7), mg.Generator(8)
+    generator.normal(3)  # an odd number leaves half a word behind
+    generator.integers(0, 10)
+    other.set_state(json.loads(json.dumps(generator.get_state())))
+    for _ in range(3):
+        ours, theirs = DRAWS[name](generator), DRAWS[name](other)
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_state_is_a_copy():
+    generator = mg.Generator(7)
+    state = generator.get_state()
+    first = generator.normal(5)
+    generator.set_state(state)
+    np.testing.assert_array_equal(generator.normal(5), first)
+
+
+def test_manual_seed_restarts_the_default_generator():
+    assert mg.manual_seed(3) is mg.default_generator
+    first = mg.default_generator.normal(4)
+    mg.manual_seed(3)
+    np.testing.assert_array_equal(mg.default_generator.normal(4), first)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_dtypes(dtype):
+    generator = mg.Generator(0)
+    assert generator.normal((2,), dtype).dtype == dtype
+    assert generator.uniform((2,), dtype, -1, 1).dtype == dtype
+    assert type(generator.normal()) is np.ndarray
+
+
+def test_distributions():
+    generator = mg.Generator(0)
+    normal, uniform = generator.normal(20_000), generator.uniform(20_000, low=2, high=4)
+    assert abs(normal.mean()) < 0.05
+    assert abs(normal.std() - 1) < 0.05
+    assert 2 <= uniform.min() < 2.01
+    assert 3.99 < uniform.max() < 4
+    assert set(generator.integers(3, 6, 100)) == {3, 4, 5}
+    assert sorted(generator.permutation(9)) == list(range(9))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_uniform_numbers_stay_below_the_upper_end(dtype):
+    drawn = mg.Generator(0).uniform(50_000, dtype)
+    assert drawn.min() >= 0
+    assert drawn.max() < 1
+
+
+def test_without_a_seed_generators_differ():
+    assert (mg.Generator().normal(8) != mg.Generator().normal(8)).any()
+
+
+@pytest.mark.parametrize("state", [{}, {"bit_generator": "MT19937"}, 3])
+def test_what_is_no_state_is_refused(state):
+    with pytest.raises(ValueError, match="not a generator's state"):
+        mg.Generator(0).set_state(state)

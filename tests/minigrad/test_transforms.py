@@ -1,0 +1,339 @@
+"""Do grad, vjp, jvp, hvp, hessian and checkpoint say what mathematics says?"""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad.testing import arrays, check_gradients, shapes
+from tests.minigrad.helpers import assert_close, assert_equal, assert_parts, leaf, plain
+
+VECTORS = st.integers(1, 4).flatmap(lambda n: arrays((n,)))
+SYSTEMS = st.integers(1, 3).flatmap(
+    lambda n: st.tuples(arrays((n, n)), arrays((n,)), arrays((n,)))
+)
+
+
+# -- grad --------------------------------------------------------------------------
+
+
+def test_grad_of_one_input_is_a_tensor_and_of_several_a_list():
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    assert_equal(mg.grad((x * y).sum(), x), [3, 4])
+    on_x, on_y = mg.grad((x * y).sum(), [x, y])
+    assert_equal(on_x, [3, 4])
+    assert_equal(on_y, [1, 2])
+    assert len(mg.grad((x * y).sum(), (x,))) == 1
+    assert mg.grad((x * y).sum(), []) == []
+
+
+def test_grad_leaves_every_grad_alone():
+    x = leaf(2.0)
+    mg.grad(x * x, x)
+    assert x.grad is None
+
+
+def test_an_input_that_the_output_does_not_reach_gets_zeros():
+    x, unused = leaf([1.0, 2.0]), leaf(np.ones((2, 3)), "float32")
+    on_x, on_unused = mg.grad((x * x).sum(), [x, unused])
+    assert_equal(on_x, [2, 4])
+    assert_equal(on_unused, np.zeros((2, 3)))
+    assert on_unused.dtype == np.float32
+
+
+def test_a_constant_output_has_zero_gradients():
+    x = leaf([1.0, 2.0])
+    assert_equal(mg.grad((x > 1).sum(), x), [0, 0])
+
+
+def test_grad_by_a_result_and_by_what_it_came_from():
+    x = leaf(3.0)
+    y = x * x
+    z = y * y
+    assert_equal(mg.grad(z, y, retain_graph=True), 18)
+    on_y, on_x = mg.grad(z, [y, x])
+    assert_equal(on_y, 18)
+    assert_equal(on_x, 108)
+
+
+def test_grad_of_a_tensor_by_itself_is_the_cotangent():
+    x = leaf([1.0, 2.0])
+    assert_equal(mg.grad(x, x, [5.0, 6.0]), [5, 6])
+
+
+@pytest.mark.parametrize("kind", [lambda c: c, lambda c: c.tolist(), mg.Tensor])
+def test_a_cotangent_may_be_array_list_or_tensor(kind):
+    x = leaf([1.0, 2.0])
+    assert_equal(mg.grad(x * x, x, kind(np.array([1.0, 10.0]))), [2, 40])
+
+
+def test_a_cotangent_takes_the_outputs_dtype():
+    x = leaf([1.0, 2.0], "float32")
+    assert mg.grad(x * x, x, np.ones(2)).dtype == np.float32
+
+
+def test_the_gradient_by_the_cotangent_itself():
+    x, c = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    slope = mg.grad(x * x, x, c, create_graph=True)
+    assert_equal(mg.grad(slope.sum(), c), [2, 4])
+
+
+def test_gradients_can_be_recorded_inside_no_grad():
+    x = leaf(3.0)
+    y = x**3
+    with mg.no_grad():
+        slope = mg.grad(y, x, create_graph=True)
+    assert_equal(mg.grad(slope, x), 18)
+
+
+# -- value_and_grad ----------------------------------------------------------------
+
+
+@given(system=SYSTEMS)
+def test_value_and_grad_of_a_quadratic_form(system):
+    A, b, x = system
+    f = mg.value_and_grad(lambda x: x @ A @ x + b @ x)
+    value, gradient = f(x)
+    assert_close(value, x @ A @ x + b @ x)
+    assert_close(gradient, (A + A.T) @ x + b, 1e-10)
+    assert not value.requires_grad
+
+
+def test_value_and_grad_of_several_arguments():
+    value, (on_x, on_y) = mg.value_and_grad(lambda x, y: (x * y).sum())(
+        np.array([1.0, 2.0]), plain([3.0, 4.0])
+    )
+    assert_equal(value, 11)
+    assert_equal(on_x, [3, 4])
+    assert_equal(on_y, [1, 2])
+
+
+def test_value_and_grad_works_inside_no_grad():
+    with mg.no_grad():
+        _, slope = mg.value_and_grad(lambda x: x * x)(3.0)
+    assert_equal(slope, 6)
+
+
+def test_value_and_grad_composes_or_says_that_it_does_not():
+    """The gradient of a gradient must not be zero in silence."""
+
+    def slope(x):
+        return mg.value_and_grad(lambda x: (x * x * x).sum())(x)[1].sum()
+
+    try:
+        _, second = mg.value_and_grad(slope)(np.array([1.0, 2.0]))
+    except (RuntimeError, TypeError, ValueError) as error:
+        assert_parts(error, "grad")
+    else:
+        assert_equal(second, [6, 12])
+
+
+def test_value_and_grad_keeps_name_and_docstring():
+    def loss(x):
+        """Documented."""
+        return x.sum()
+
+    assert mg.value_and_grad(loss).__name__ == "loss"
+    assert mg.value_and_grad(loss).__doc__ == "Documented."
+
+
+# -- vjp and jvp -------------------------------------------------------------------
+
+
+@given(system=SYSTEMS)
+def test_vjp_and_jvp_multiply_by_the_jacobian(system):
+    A, x, v = system
+    J = np.cos(A @ x)[:, None] * A
+    value, pull = mg.vjp(lambda x: mg.sin(A @ x), x)
+    assert_close(value, np.sin(A @ x))
+    assert_close(pull(v)[0], v @ J, 1e-10)
+    assert_close(pull(2 * v)[0], 2 * (v @ J), 1e-10)
+    value, push = mg.jvp(lambda x: mg.sin(A @ x), [x], [v])
+    assert_close(value, np.sin(A @ x))
+    assert_close(push, J @ v, 1e-10)
+
+
+@given(a=arrays((3,)), b=arrays((3,)), u=arrays((3,)), v=arrays((3,)))
+def test_jvp_of_two_inputs_adds_both_directions(a, b, u, v):
+    _, push = mg.jvp(lambda a, b: a * a * b, [a, b], [u, v])
+    assert_close(push, 2 * a * b * u + a * a * v, 1e-10)
+
+
+@given(x=VECTORS, v=st.just(1.0))
+def test_jvp_of_a_linear_function_is_the_function(x, v):
+    direction = np.full_like(x, v)
+    _, push = mg.jvp(lambda x: mg.cumsum(x, axis=0), [x], [direction])
+    assert_close(push, np.cumsum(direction))
+
+
+def test_jvp_refuses_a_tangent_of_another_shape():
+    with pytest.raises(ValueError, match="shape"):
+        mg.jvp(lambda x: x * x, [np.ones(3)], [np.ones((2, 3))])
+
+
+# -- hvp and hessian ---------------------------------------------------------------
+
+
+@given(system=SYSTEMS)
+def test_hvp_and_hessian_of_a_quadratic_form(system):
+    A, v, x = system
+    f = lambda x: (x @ A @ x) * 0.5 + mg.sin(x).sum()  # noqa: E731
+    H = (A + A.T) / 2 - np.diag(np.sin(x))
+    assert_close(mg.hessian(f, x), H, 1e-10)
+    assert_close(mg.hvp(f, x, v), H @ v, 1e-10)
+
+
+@given(x=VECTORS)
+def test_the_hessian_of_logsumexp_is_that_of_softmax(x):
+    p = np.exp(x) / np.exp(x).sum()
+    assert_close(mg.hessian(mg.logsumexp, x), np.diag(p) - np.outer(p, p), 1e-10)
+
+
+def test_a_hessian_has_the_axes_of_the_input_twice():
+    x = np.arange(6.0).reshape(2, 3)
+    H = mg.hessian(lambda x: (x**3).sum(), x)
+    np.testing.assert_array_equal(H.numpy().reshape(6, 6), np.diag(6 * x.reshape(-1)))
+    assert mg.hessian(lambda x: x * x, np.array(3.0)).shape == ()
+    assert mg.hessian(lambda x: x.sum(), np.zeros(0)).shape == (0, 0)
+
+
+def test_the_hessian_of_a_linear_function_is_zero():
+    assert_equal(mg.hessian(lambda x: (x * 3).sum(), np.ones(2)), np.zeros((2, 2)))
+    assert_equal(mg.hvp(lambda x: (x * 3).sum(), np.ones(2), np.ones(2)), [0, 0])
+
+
+# -- checkpoint --------------------------------------------------------------------
+
+
+def block(x, w):
+    return mg.tanh(x @ w) * mg.sigmoid(x @ w)
+
+
+@given(x=arrays((2, 3)), w=arrays((3, 3)), c=arrays((2, 3)))
+def test_a_checkpoint_changes_neither_values_nor_gradients(x, w, c):
+    found = []
+    for f in (block, mg.checkpoint(block)):
+        a, b = leaf(x), leaf(w)
+        y = f(f(a, b), b)
+        y.backward(c)
+        found.append((y, a.grad, b.grad))
+    for plain_one, dropped in zip(*found, strict=True):
+        assert_equal(dropped, plain_one.numpy())
+
+
+@given(x=arrays((2, 2)), w=arrays((2, 2)), seed=st.integers(0, 99))
+def test_a_checkpoint_has_gradients_of_gradients(x, w, seed):
+    check_gradients(mg.checkpoint(block), x, w, order=2, seed=seed)
+
+
+def test_parameters_that_a_checkpoint_closes_over_get_gradients():
+    found = []
+    for wrap in (lambda f: f, mg.checkpoint):
+        w, x = leaf([[1.0, 2.0], [3.0, 4.0]]), leaf([0.1, 0.2])
+        inner = w * 2  # a result, made before, used inside
+        wrap(lambda x, w=w, inner=inner: mg.tanh(x @ w) + x @ inner)(x).sum().backward()
+        found.append((x.grad.numpy(), w.grad.numpy()))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_parameters_get_gradients_when_no_operand_does():
+    w = leaf([1.0, 2.0])
+    mg.checkpoint(lambda x: (x * w).sum())(plain([3.0, 4.0])).backward()
+    assert_equal(w.grad, [3, 4])
+
+
+def test_dropout_inside_a_checkpoint_drops_the_same_again():
+    mg.manual_seed(5)
+    x = leaf(np.ones(200))
+    y = mg.checkpoint(lambda x: mg.dropout(x * x, 0.5))(x)
+    mg.default_generator.normal(3)  # what others draw in between stays drawn
+    after = mg.default_generator.get_state()
+    y.sum().backward()
+    assert_equal(x.grad, 2 * y.numpy())
+    assert mg.default_generator.get_state() == after
+
+
+def test_dropout_of_a_generator_of_ones_own_drops_the_same_again():
+    generator = mg.Generator(5)
+    x = leaf(np.ones(200))
+    y = mg.checkpoint(lambda x: mg.dropout(x * x, 0.5, generator))(x)
+    try:
+        y.sum().backward()
+    except (RuntimeError, ValueError) as error:
+        assert_parts(error, "checkpoint", "generator")
+    else:
+        assert_equal(x.grad, 2 * y.numpy())
+
+
+def test_several_outputs_one_of_them_unused():
+    x = leaf([1.0, 2.0])
+    first, second, constant = mg.checkpoint(
+        lambda x: (x * x, mg.exp(x), plain([1.0, 1.0]))
+    )(x)
+    (first * 3 + constant).sum().backward()
+    assert_equal(x.grad, [6, 12])
+    assert second.requires_grad
+    assert not constant.requires_grad
+
+
+def test_checkpoints_nest():
+    x = leaf([0.5, 1.0])
+    inner = mg.checkpoint(mg.tanh)
+    outer = mg.checkpoint(lambda x: inner(x * 2) * 3)
+    outer(x).sum().backward()
+    assert_close(x.grad, 6 * (1 - np.tanh(2 * x.numpy()) ** 2))
+
+
+def test_a_checkpoint_inside_no_grad_records_nothing():
+    with mg.no_grad():
+        assert not mg.checkpoint(mg.tanh)(leaf(1.0)).requires_grad
+
+
+def test_a_checkpoint_is_walked_once_or_retained():
+    x = leaf(1.0)
+    y = mg.checkpoint(mg.tanh)(x)
+    y.backward(retain_graph=True)
+    y.backward()
+    with pytest.raises(RuntimeError) as raised:
+        y.backward()
+    assert_parts(raised.value, "already walked", "retain_graph=True")
+    assert_close(x.grad, 2 * (1 - np.tanh(1.0) ** 2))
+
+
+def peak_of_training(wrap):
+    """Peak bytes of forward and backward through 16 blocks of 4 arrays each."""
+    x = leaf(np.ones(20_000))
+
+    def deep(x):
+        for _ in range(4):
+            x = mg.tanh(x)
+        return x
+
+    tracemalloc.start()
+    try:
+        y = x
+        for _ in range(16):
+            y = wrap(deep)(y)
+        y.sum().backward()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_checkpoints_lower_the_peak():
+    whole, dropped = peak_of_training(lambda f: f), peak_of_training(mg.checkpoint)
+    assert whole > 64 * 160_000
+    assert dropped < 0.5 * whole
+
+
+@given(shape=shapes(0, 2))
+def test_a_checkpoint_of_any_shape(shape):
+    x = leaf(np.ones(shape))
+    mg.checkpoint(lambda x: x * 2)(x).sum().backward()
+    assert_equal(x.grad, np.full(shape, 2.0))
