@@ -88,7 +88,11 @@ def _get_requires_grad(self: Tensor) -> bool:
 
 
 def _set_requires_grad(self: Tensor, wanted: bool) -> None:
-    _refuse_recorded(self, "setting requires_grad")
+    if self.entry is not None and not isinstance(self.entry, Leaf):
+        raise RuntimeError(
+            f"requires_grad of the result of {self.entry.name} follows from its "
+            "operands and cannot be set. Use x.detach() for a tensor without history."
+        )
     if wanted and self.entry is None:
         self.entry = new_leaf(self.array)
     elif not wanted:

@@ -51,21 +51,25 @@ def grad(
     wanted: list[Any] = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
     for i, tensor in enumerate((output, *wanted), start=-1):
         if not isinstance(tensor, Tensor):
-            what = "the output" if i < 0 else f"input {i}"
-            raise TypeError(
-                f"{what} of grad is of type {type(tensor).__name__}: only a Tensor has "
-                "an entry on the tape, and nothing was recorded for this. Pass the "
-                "Tensor that was made with requires_grad=True, and what was computed "
-                "from it."
-            )
+            raise _no_tensor(tensor, i)
         if i >= 0 and tensor.entry is None:
             raise TypeError(
-                f"input {i} of grad does not require gradients, so nothing was "
-                "recorded "
+                f"input {i} of grad does not require gradients: nothing was recorded "
                 "for it. Make it with requires_grad=True before computing the output."
             )
     found = _walk_to(output, wanted, grad_output, create_graph, retain_graph)
     return found if several else found[0]
+
+
+def _no_tensor(value: Any, i: int) -> TypeError:
+    what = "the output" if i < 0 else f"input {i}"
+    way_out = "made with requires_grad=True, from which the output was computed"
+    if i < 0:
+        way_out = "that was computed, not its .item()"
+    return TypeError(
+        f"{what} of grad is of type {type(value).__name__}: only a Tensor has an entry "
+        f"on the tape, and nothing was recorded for this. Pass the Tensor {way_out}."
+    )
 
 
 def _walk_to(
