@@ -45,7 +45,7 @@ bench: .venv/ready-test  ## measure us beside every installed peer
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## remove .venv and everything built (trained runs stay)
-	@rm -rf .venv docs/_build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv docs/_build docs/_generated dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find minigrad nn apps tests benchmarks docs -name __pycache__ -type d \
 	    -exec rm -rf {} + 2>/dev/null || true
 
