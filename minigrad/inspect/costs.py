@@ -1,0 +1,110 @@
+"""What does each operation cost, in time and in live bytes?"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from typing import Any, NamedTuple
+
+from minigrad import backend
+from minigrad.inspect.table import table_text
+from minigrad.tape import Entry, Scope, Tensor
+from minigrad.tape.writes import owner_of
+
+
+class Event(NamedTuple):
+    """One operation forward, or one entry backward."""
+
+    phase: str
+    name: str
+    order: int | None
+    seconds: float
+    live_bytes: int
+
+
+class Profile:
+    """Time and live bytes of each operation, forward and backward: print it.
+
+    Live bytes are those of the arrays that operations and rules made and that are still
+    held by somebody at that moment.
+    """
+
+    every_gradient = False
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.live = 0
+        self._seen: dict[int, weakref.ref[Any]] = {}
+
+    def forward(
+        self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
+    ) -> None:
+        """Called by the tape after each operation."""
+        for array in result if isinstance(result, list) else [result]:
+            self._track(array)
+        order = entry.order if entry is not None else None
+        self.events.append(Event("forward", made.name, order, seconds, self.live))
+
+    def backward(self, entry: Entry, g: Any, handed: Any, seconds: float) -> None:
+        """Called by the tape after each entry's rules."""
+        for _, gradient in handed:
+            self._track(gradient.array if isinstance(gradient, Tensor) else gradient)
+        event = Event("backward", entry.name, entry.order, seconds, self.live)
+        self.events.append(event)
+
+    def _track(self, array: Any) -> None:
+        """Count an array until it dies; views count for nothing of their own."""
+        owner = owner_of(array)
+        if not backend.is_array(owner) or id(owner) in self._seen:
+            return
+        key, size = id(owner), owner.nbytes
+        self.live += size
+
+        def died(_: Any) -> None:
+            self.live -= size
+            self._seen.pop(key, None)
+
+        self._seen[key] = weakref.ref(owner, died)
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most bytes that were alive at once."""
+        return max((event.live_bytes for event in self.events), default=0)
+
+    def __str__(self) -> str:
+        """A row an operation, dearest first."""
+        spent: Counter[str] = Counter()
+        cells = []
+        for event in self.events:
+            spent[event.name] += event.seconds  # type: ignore[assignment]
+        for name, _ in spent.most_common():
+            ahead = [e for e in self.events if (e.name, e.phase) == (name, "forward")]
+            back = [e for e in self.events if (e.name, e.phase) == (name, "backward")]
+            cells.append(
+                (
+                    name,
+                    str(len(ahead)),
+                    _milliseconds(ahead),
+                    str(len(back)),
+                    _milliseconds(back),
+                    f"{max(e.live_bytes for e in (*ahead, *back)):,}",
+                )
+            )
+        header = (
+            "operation",
+            "calls",
+            "forward ms",
+            "walked",
+            "backward ms",
+            "live bytes",
+        )
+        return f"{table_text(header, cells)}\npeak: {self.peak_bytes:,} live bytes"
+
+
+def _milliseconds(events: list[Event]) -> str:
+    return f"{1000 * sum(event.seconds for event in events):.3f}"
+
+
+def profile() -> Scope:
+    """Measure what is recorded and walked, inside a ``with``."""
+    return Scope(observer=Profile())

@@ -1,0 +1,119 @@
+"""Which line of the user's asked for an operation, and which made the first NaN?"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.tape import Entry, Scope, Tensor
+
+ROOT = Path(__file__).parents[2]
+OURS = tuple(f"{ROOT / name}{os.sep}" for name in ("minigrad", "nn"))
+
+
+def users_line() -> str:
+    """The innermost line outside minigrad and nn, as "file:number: code"."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(OURS):
+        frame = frame.f_back
+    file, number = frame.f_code.co_filename, frame.f_lineno
+    code = linecache.getline(file, number).strip()
+    return f"{Path(file).name}:{number}: {code}"
+
+
+class _Lines:
+    """Watches recording and notes on each entry the line that asked for it."""
+
+    every_gradient = False  # the walk may add gradients up without showing each
+
+    def forward(
+        self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
+    ) -> None:
+        if entry is not None:
+            entry.note("line", users_line())
+
+    def backward(self, entry: Entry, g: Any, handed: Any, seconds: float) -> None:
+        """Nothing is noted on the way back."""
+
+    def line(self) -> str:
+        """The user's line now, for a write in place."""
+        return users_line()
+
+
+def record_lines() -> Scope:
+    """Make each entry remember the user's line, inside a ``with``."""
+    return Scope(observer=_Lines())
+
+
+# -- the first NaN -----------------------------------------------------------------
+
+
+class _Anomaly(_Lines):
+    """Watches for the first value that is not finite."""
+
+    every_gradient = True
+
+    def forward(
+        self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
+    ) -> None:
+        super().forward(made, entry, arrays, result, seconds)
+        bad = _first_bad(result)
+        if bad is None:
+            return
+        arrived = any(_first_bad(x) is not None for x in arrays)
+        came = (
+            "An operand held such a value already"
+            if arrived
+            else "Its operands are finite"
+        )
+        raise FloatingPointError(
+            f"the output of {made.name} holds {bad}, recorded at {users_line()}. "
+            f"{came}: "
+            "look at their values there, for example for a division by 0, the "
+            "logarithm "
+            "of 0 or an overflow."
+        )
+
+    def backward(self, entry: Entry, g: Any, handed: Any, seconds: float) -> None:
+        for parent, gradient in handed:
+            value = gradient.array if isinstance(gradient, Tensor) else gradient
+            bad = _first_bad(value)
+            if bad is not None:
+                line = (entry.notes or {}).get("line", "an unknown line")
+                raise FloatingPointError(
+                    f"the gradient that {entry.name} (entry {entry.order}) hands to "
+                    "its "
+                    f"{parent.name} of shape {parent.shape} holds {bad}; it was "
+                    "recorded "
+                    f"at {line}. Its slope is not finite there: keep its operand away "
+                    "from that point, for example with clip or a small constant added."
+                )
+
+
+def _first_bad(value: Any) -> str | None:
+    """The first NaN or infinity of one or several arrays, told with its index."""
+    if isinstance(value, list):
+        return next((bad for bad in map(_first_bad, value) if bad), None)
+    array = np.asarray(value) if np.isscalar(value) else value
+    if array.dtype.kind not in "fc" or bool(np.isfinite(array).all()):
+        return None
+    host = backend.to_numpy(array)
+    place = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
+    return f"{host[place]} at index {place}"
+
+
+def detect_anomaly() -> Scope:
+    """Inside, the first NaN or infinity raises, naming operation and user's line.
+
+    Covers outputs and gradients; wrap both the forward and the backward.
+
+    Raises:
+        FloatingPointError: on leaving the first operation that produced one.
+    """
+    return Scope(observer=_Anomaly())
