@@ -190,11 +190,11 @@ def test_first_order(name, s):
     assert_close(ours, numeric_gradients(f, arrays, cotangents), FIRST_ORDER)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [*FUNCTIONS, *MODULES])
 @settings(max_examples=50)
 @given(s=sizes)
 def test_second_order(name, s):
-    f, arrays = FUNCTIONS[name](s)
+    f, arrays = (FUNCTIONS | MODULES)[name](s)
     cotangents = draw_cotangents(f, arrays, s.rng)
     direction = [np.asarray(s.rng.standard_normal(a.shape)) for a in arrays]
 
