@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
+from minigrad.ops.linalg import LateProducts
 from minigrad.testing import arrays
 from tests.minigrad.helpers import assert_close, assert_equal, leaf
 
@@ -70,3 +71,53 @@ def test_a_vector_on_both_sides():
     y.backward()
     assert_equal(x.grad, [2, 4])
     assert mg.matmul(x, x).shape == ()
+
+
+USES = {
+    "a product": lambda h, W: h @ W,
+    "a product with the transpose": lambda h, W: h @ W.T,
+    "a row, added": lambda h, W: h + W[0] * 0.1,
+    "a batch of products": lambda h, W: (mg.stack([h, h]) @ W)[0],
+}
+
+
+@settings(max_examples=50)
+@given(
+    size=st.integers(8, 20),
+    rows=st.integers(1, 3),
+    steps=st.lists(st.sampled_from(sorted(USES)), min_size=1, max_size=25),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_products_put_off_are_the_products_at_once(size, rows, steps, seed):
+    generator = mg.Generator(seed)
+    W = leaf(0.3 * generator.normal((size, size), "float64"))
+    x = leaf(generator.normal((rows, size), "float64"))
+
+    def loss():
+        h = x
+        for step in steps:
+            h = USES[step](h, W).tanh()
+        return (h * h).sum()
+
+    put_off = mg.grad(loss(), [W, x])
+    at_once = mg.grad(loss(), [W, x], create_graph=True)
+    for ours, theirs in zip(put_off, at_once, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_what_waits_is_never_larger_than_the_gradient(monkeypatch):
+    waiting = []
+    add = LateProducts.add
+
+    def watched(self, a, g):
+        add(self, a, g)
+        waiting.append(self.size)
+
+    monkeypatch.setattr(LateProducts, "add", watched)
+    W, h = leaf(np.eye(32)), leaf(np.ones((2, 32)))
+    y = h
+    for _ in range(40):
+        y = y @ W
+    y.sum().backward()
+    assert len(waiting) == 40
+    assert max(waiting) <= W.size
