@@ -30,7 +30,7 @@ test: .venv/ready-test  ## run the tests (ARGS="-k lstm" chooses some)
 lint: .venv/ready-lint  ## check style with ruff
 	@$(BIN)/ruff check .
 
-types: .venv/ready-types  ## check types with mypy, and the Tensor stub against the code
+types: .venv/ready-types  ## check types with mypy
 	@$(BIN)/python -m mypy
 
 docs: .venv/ready-docs  ## run the documentation's code, then build it
