@@ -9,6 +9,7 @@ import numpy as np
 from minigrad.backend import as_array, device_of, to_device
 from minigrad.ops.elementwise import exp_difference, multiply, sqrt, where
 from minigrad.ops.index import IDS, gather, getitem
+from minigrad.ops.index import scatter_add as place_at
 from minigrad.ops.linalg import matmul
 from minigrad.ops.reduce import Axis, axes_of, logsumexp, sum
 from minigrad.ops.shape import Shape, Slice, expand_dims, reshape, transpose
@@ -155,8 +156,34 @@ def take(x: Any, ids: Any, axis: int = 0) -> Any:
             "axis. Check the axis against the shape."
         )
     axis %= x.ndim
-    array = ids.array if isinstance(ids, Tensor) else as_array(ids, _ids_dtype(ids))
-    return gather(x, array, index=(WHOLE,) * axis + (IDS,))
+    return gather(x, _ids(ids), index=(WHOLE,) * axis + (IDS,))
+
+
+def scatter_add(values: Any, ids: Any, size: int, axis: int = 0) -> Any:
+    """Zeros with `values` added at integer ids along an axis: the adjoint of `take`.
+
+    Shapes:
+        values (..., *ids.shape, ...) -> the axes of ids, which begin at `axis`,
+        replaced by one of `size`; values at repeated ids add up.
+
+    Raises:
+        ValueError: values do not have the shape of ids at `axis` (counted from 0).
+    """
+    array = _ids(ids)
+    values = _with_shape(values)
+    before, after = values.shape[:axis], values.shape[axis + array.ndim :]
+    if axis < 0 or values.shape[axis : axis + array.ndim] != array.shape:
+        raise ValueError(
+            f"scatter_add got values of shape {values.shape} for ids of shape "
+            f"{array.shape} at axis {axis}: each id needs its value. The values' axes "
+            "from `axis` on must be those of ids; reshape one of them."
+        )
+    shape = (*before, size, *after)
+    return place_at(values, array, shape=shape, index=(WHOLE,) * axis + (IDS,))
+
+
+def _ids(ids: Any) -> Any:
+    return ids.array if isinstance(ids, Tensor) else as_array(ids, _ids_dtype(ids))
 
 
 def _ids_dtype(ids: Any) -> Any:

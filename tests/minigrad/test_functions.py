@@ -188,3 +188,20 @@ def test_take_is_numpys(values, axis, data):
 @pytest.mark.parametrize("f", [mg.mean, mg.var, mg.std, mg.norm, mg.softmax])
 def test_lists_are_taken_as_arrays_by_every_function(f):
     np.testing.assert_allclose(f([1.0, 2.0]), f(np.array([1.0, 2.0], "float32")))
+
+
+@given(data=st.data(), axis=st.integers(0, 1))
+def test_scatter_add_is_the_adjoint_of_take(data, axis):
+    x = data.draw(arrays((3, 4)))
+    ids = np.array(data.draw(st.lists(st.integers(-3, 2), min_size=1, max_size=5)))
+    taken = mg.take(leaf(x), ids, axis=axis)
+    values = data.draw(arrays(taken.shape))
+    placed = mg.scatter_add(values, ids, x.shape[axis], axis=axis)
+    assert placed.shape == x.shape
+    np.testing.assert_allclose((taken * values).sum().item(), (placed * x).sum())
+
+
+def test_scatter_add_refuses_values_that_do_not_fit_the_ids():
+    with pytest.raises(ValueError, match="each id needs its value") as raised:
+        mg.scatter_add(np.ones((3, 2)), [0, 1], 4)
+    assert "reshape" in str(raised.value)

@@ -353,6 +353,16 @@ def scattered(draw):
 
 
 @st.composite
+def scattered_along(draw):
+    ids = np.array(draw(st.lists(st.integers(-3, 2), min_size=1, max_size=4)))
+    ids = draw(st.sampled_from([ids, ids.reshape(1, -1)]))
+    axis = draw(st.integers(0, 1))
+    sizes = (2,) * axis
+    values = draw(arrays((*sizes, *ids.shape, 2)))
+    return (lambda v: functions.scatter_add(v, ids, 3, axis=axis)), [values]
+
+
+@st.composite
 def taken(draw):
     x = draw(small(1, 3, 1, 3).flatmap(arrays))
     axis = draw(within(x.ndim))
@@ -488,6 +498,8 @@ COMPOSED: dict[str, st.SearchStrategy] = {
     "log_softmax": along_one(functions.log_softmax),
     "dropout": dropped(),
     "take": taken(),
+    # Of the same name as the primitive that it calls, so both are drawn.
+    "scatter_add": st.one_of(scattered(), scattered_along()),
     "einsum": einsums(),
 }
 
