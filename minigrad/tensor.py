@@ -156,28 +156,8 @@ def _setitem(self: Tensor, key: Any, values: Any) -> None:
 def _write(self: Tensor, key: Any, values: Any, operation: str) -> None:
     """Write into the array and stamp it, so that backward notices a stale read."""
     _refuse_recorded(self, operation)
-    if self.entry is not None and recording.enabled:
-        raise RuntimeError(
-            f"{operation} on a leaf that requires gradients: the tape does not record "
-            "writes. Do it inside no_grad(), as an optimiser does."
-        )
-    if isinstance(values, Tensor) and values.entry is not None and recording.enabled:
-        raise RuntimeError(
-            f"{operation} with values that carry gradients: the tape does not record "
-            "writes, so their gradient would be lost. Build the tensor with stack, "
-            "concatenate or where, or write values.detach()."
-        )
-    array = _plain(values)
-    if backend.is_array(array):
-        array = backend.to_device(array, backend.device_of(self.array))
-    if backend.is_array(array) and not np.can_cast(
-        array.dtype, self.array.dtype, "same_kind"
-    ):
-        raise TypeError(
-            f"{operation} would store {array.dtype} values in a tensor of dtype "
-            f"{self.array.dtype} and lose what that cannot hold. Convert one of them "
-            "first, for example with .astype('float32')."
-        )
+    _refuse_lost_gradients(self, values, operation)
+    array = _storable(self, values, operation)
     try:
         self.array[_plain(key)] = array
     except (ValueError, IndexError) as error:
@@ -187,6 +167,36 @@ def _write(self: Tensor, key: Any, values: Any, operation: str) -> None:
             "part that is written: check key and shapes."
         ) from error
     record_write(self.array, operation)
+
+
+def _refuse_lost_gradients(self: Tensor, values: Any, operation: str) -> None:
+    if not recording.enabled:
+        return
+    if self.entry is not None:
+        raise RuntimeError(
+            f"{operation} on a leaf that requires gradients: the tape does not record "
+            "writes. Do it inside no_grad(), as an optimiser does."
+        )
+    if isinstance(values, Tensor) and values.entry is not None:
+        raise RuntimeError(
+            f"{operation} with values that carry gradients: the tape does not record "
+            "writes, so their gradient would be lost. Build the tensor with stack, "
+            "concatenate or where, or write values.detach()."
+        )
+
+
+def _storable(self: Tensor, values: Any, operation: str) -> Any:
+    """The values on the tensor's device, if its dtype can hold them."""
+    array = _plain(values)
+    if not backend.is_array(array):
+        return array
+    if not np.can_cast(array.dtype, self.array.dtype, "same_kind"):
+        raise TypeError(
+            f"{operation} would store {array.dtype} values in a tensor of dtype "
+            f"{self.array.dtype} and lose what that cannot hold. Convert one of them "
+            "first, for example with .astype('float32')."
+        )
+    return backend.to_device(array, backend.device_of(self.array))
 
 
 def _plain(value: Any) -> Any:

@@ -81,7 +81,10 @@ def _unary(made: Primitive) -> Callable[[Any], Any]:
 
 
 def _binary(made: Primitive) -> Callable[[Any, Any], Any]:  # noqa: PLR0915
-    """The caller for two operands and no settings: what `record` does, inlined."""
+    """The caller for two operands and no settings: what `record` does, inlined.
+
+    It is long because it runs for every + and *: a call it makes costs every user.
+    """
     forward = made.forward
     general = _general(made)
     both, left, right = (
