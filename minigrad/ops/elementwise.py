@@ -1,7 +1,7 @@
 """Which primitives work element by element?  Each with its derivative, broadcasting.
 
 A rule avoids Python scalars where it can (`g - g * (y * y)`, not `g * (1 - y * y)`):
-each costs NumPy 0.4 microseconds.
+each costs NumPy about half a microsecond.
 """
 
 from __future__ import annotations
