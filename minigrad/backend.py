@@ -9,7 +9,8 @@ both.  What differs between the two libraries is here.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,26 @@ Array = Any  # numpy.ndarray or cupy.ndarray: neither knows the other's type
 
 ARRAY_TYPES: set[type] = {np.ndarray}
 KNOWN: set[type] = {np.ndarray, float, int, bool, complex}  # need no conversion
+
+
+class Library(NamedTuple):
+    """An array library beside NumPy: its devices are "name", "name:1" and so on."""
+
+    name: str
+    array_type: type
+    put: Callable[[Array, int], Array]  # a NumPy array, or one of another device
+    get: Callable[[Array], np.ndarray]
+    index_of: Callable[[Array], int]  # the number of the device an array is on
+
+
+libraries: dict[str, Library] = {}
+
+
+def add_library(library: Library) -> None:
+    """Let the arrays of another library be computed with, under its devices' names."""
+    libraries[library.name] = library
+    ARRAY_TYPES.add(library.array_type)
+    KNOWN.add(library.array_type)
 
 
 def is_array(value: object) -> bool:
@@ -85,8 +106,9 @@ def device_of(array: Array) -> str:
     """The device an array lives on: "cpu", "cuda" or "cuda:1"."""
     if isinstance(array, np.ndarray):
         return "cpu"
-    index = int(array.device.id)
-    return "cuda" if index == 0 else f"cuda:{index}"
+    library = _library_of(array)
+    index = library.index_of(array)
+    return library.name if index == 0 else f"{library.name}:{index}"
 
 
 def to_device(array: Array, device: str) -> Array:
@@ -97,26 +119,39 @@ def to_device(array: Array, device: str) -> Array:
         RuntimeError: CuPy or a CUDA driver is missing.
     """
     if device == "cpu":
-        return array if isinstance(array, np.ndarray) else array.get()
-    index = _cuda_index(device)
-    if device_of(array) in (device, f"cuda:{index}"):
+        return to_numpy(array)
+    name, index = _parse(device)
+    if name == "cuda":
+        _import_cupy(device)
+    library = libraries[name]
+    if type(array) is library.array_type and library.index_of(array) == index:
         return array
-    cupy = _cupy(device)
-    cupy.cuda.Device(index).use()  # results are made on the current device
-    return cupy.asarray(array)
+    return library.put(array, index)
 
 
-def _cuda_index(device: str) -> int:
-    name, _, number = device.partition(":")
-    if name != "cuda" or not (number.isdigit() or device == "cuda"):
+def to_numpy(array: Array) -> np.ndarray:
+    """The array as NumPy's, copied from the device where it is not there already."""
+    if isinstance(array, np.ndarray):
+        return array
+    return _library_of(array).get(array)
+
+
+def _library_of(array: Array) -> Library:
+    return next(x for x in libraries.values() if isinstance(array, x.array_type))
+
+
+def _parse(device: str) -> tuple[str, int]:
+    name, colon, number = device.partition(":")
+    known = name in libraries or name == "cuda"
+    if not known or (colon and not number.isdigit()):
         raise ValueError(
             f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:N'. "
             "Pass one of these as device=."
         )
-    return int(number or 0)
+    return name, int(number or 0)
 
 
-def _cupy(device: str) -> Any:
+def _import_cupy(device: str) -> None:
     try:
         import cupy
 
@@ -125,24 +160,30 @@ def _cupy(device: str) -> Any:
         raise RuntimeError(
             f"device {device!r} is not available: {type(error).__name__}: {error}. "
             "Install CuPy (pip install 'minigrad-tape[cuda12]' or [cuda13]) on a "
-            "machine "
-            "with an NVIDIA driver, or use device='cpu'."
+            "machine with an NVIDIA driver, or use device='cpu'."
         ) from error
     register_arrays()
-    return cupy
 
 
 def register_arrays() -> None:
     """Let CuPy arrays made by the user be recognised, if CuPy was imported."""
     cupy = sys.modules.get("cupy")
-    if cupy is not None:
-        ARRAY_TYPES.add(cupy.ndarray)
-        KNOWN.add(cupy.ndarray)
+    if cupy is None or "cuda" in libraries:
+        return
 
+    def put(array: Array, index: int) -> Array:
+        cupy.cuda.Device(index).use()  # results are made on the current device
+        return cupy.asarray(array)
 
-def to_numpy(array: Array) -> np.ndarray:
-    """The array as NumPy's, copied from the device where it is not there already."""
-    return array if isinstance(array, np.ndarray) else array.get()
+    add_library(
+        Library(
+            name="cuda",
+            array_type=cupy.ndarray,
+            put=put,
+            get=lambda array: array.get(),
+            index_of=lambda array: int(array.device.id),
+        )
+    )
 
 
 def add_at(total: Array, index: tuple, values: Array) -> None:
