@@ -8,6 +8,7 @@ both.  What differs between the two libraries is here.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -28,6 +29,9 @@ class Library(NamedTuple):
     put: Callable[[Array, int], Array]  # a NumPy array, or one of another device
     get: Callable[[Array], np.ndarray]
     index_of: Callable[[Array], int]  # the number of the device an array is on
+    select: Callable[[int], None] | None = None  # before all work on that device
+    # Adds at an index of arrays and slices: CuPy's does not take one through NumPy's.
+    add_at: Callable[[Array, tuple, Array], None] = np.add.at
 
 
 libraries: dict[str, Library] = {}
@@ -107,8 +111,7 @@ def device_of(array: Array) -> str:
     if isinstance(array, np.ndarray):
         return "cpu"
     library = _library_of(array)
-    index = library.index_of(array)
-    return library.name if index == 0 else f"{library.name}:{index}"
+    return _device_name(library.name, library.index_of(array))
 
 
 def to_device(array: Array, device: str) -> Array:
@@ -116,17 +119,19 @@ def to_device(array: Array, device: str) -> Array:
 
     Raises:
         ValueError: the device's name is unknown.
-        RuntimeError: CuPy or a CUDA driver is missing.
+        RuntimeError: there is no such GPU, or CuPy or its driver is missing.
     """
+    if device == "auto":
+        device = _freest(0)
     if device == "cpu":
         return to_numpy(array)
-    name, index = _parse(device)
-    if name == "cuda":
-        _import_cupy(device)
+    name, index = _locate(device)
     library = libraries[name]
-    if type(array) is library.array_type and library.index_of(array) == index:
-        return array
-    return library.put(array, index)
+    if library.select is not None:
+        library.select(index)
+    if not isinstance(array, library.array_type):
+        return library.put(to_numpy(array), index)
+    return array if library.index_of(array) == index else library.put(array, index)
 
 
 def to_numpy(array: Array) -> np.ndarray:
@@ -137,51 +142,225 @@ def to_numpy(array: Array) -> np.ndarray:
 
 
 def _library_of(array: Array) -> Library:
-    return next(x for x in libraries.values() if isinstance(array, x.array_type))
+    for library in libraries.values():
+        if isinstance(array, library.array_type):
+            return library
+    raise TypeError(
+        f"{type(array).__name__} is no array that minigrad computes with: its library "
+        "is not registered. Convert it to NumPy's, or register the library with "
+        "minigrad.backend.add_library."
+    )
 
 
-def _parse(device: str) -> tuple[str, int]:
-    name, colon, number = device.partition(":")
+# -- which device ------------------------------------------------------------------
+
+
+class Device(str):
+    """A device's name, "cpu" or "cuda:1", which knows the `reason` why it was taken."""
+
+    reason: str
+
+    def __new__(cls, name: str, reason: str = "") -> Device:
+        """Make it a string beside which the reason stands."""
+        made = super().__new__(cls, name)
+        made.reason = reason
+        return made
+
+
+def device(name: str = "auto", memory: int = 0) -> Device:
+    """The device of this name, once it is known to be there.
+
+    Args:
+        name: "cpu", "cuda" (the first GPU that CUDA_VISIBLE_DEVICES shows), "cuda:1"
+            (the second), or "auto": the one with the most free memory, otherwise the
+            CPU.
+        memory: bytes that must be free on a GPU for "auto" to take it.
+
+    Raises:
+        ValueError: the name is unknown.
+        RuntimeError: there is no such GPU, or CuPy or its driver is missing.
+    """
+    if name == "auto":
+        return _freest(memory)
+    if isinstance(name, Device):
+        return name
+    if name == "cpu":
+        return Device("cpu", "as asked")
+    library, index = _locate(name)
+    reason = "as asked"
+    if library == "cuda":
+        free, total = _free_memory(index)
+        reason = f"{_gpu_name(index)}: {_gigabytes(free, total)} free"
+    return Device(_device_name(library, index), reason)
+
+
+def _device_name(library: str, index: int) -> str:
+    return library if index == 0 else f"{library}:{index}"
+
+
+def _locate(device: str) -> tuple[str, int]:
+    """The library and the number that a device's name stands for, if it is there."""
+    name, colon, number = str(device).partition(":")
     known = name in libraries or name == "cuda"
-    if not known or (colon and not number.isdigit()):
+    if not known or (colon and not number.isdecimal()):
         raise ValueError(
-            f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:N'. "
+            f"unknown device {device!r}: expected 'cpu', 'cuda', 'cuda:N' or 'auto'. "
             "Pass one of these as device=."
         )
-    return name, int(number or 0)
+    index = int(number or 0)
+    if name == "cuda":
+        _check_gpu(device, index)
+    return name, index
 
 
-def _import_cupy(device: str) -> None:
-    try:
-        import cupy
-
-        cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:  # ImportError, or CuPy's own errors about the driver
+def _check_gpu(device: str, index: int) -> None:
+    """Raise unless CuPy sees a GPU of this number."""
+    gpus = _look_for_gpus()
+    if gpus.number == 0:
         raise RuntimeError(
-            f"device {device!r} is not available: {type(error).__name__}: {error}. "
-            "Install CuPy (pip install 'minigrad-tape[cuda12]' or [cuda13]) on a "
-            "machine with an NVIDIA driver, or use device='cpu'."
-        ) from error
+            f"device {device!r} is not available: {gpus.why}. {gpus.way_out}, or use "
+            "device='cpu'."
+        )
+    if index >= gpus.number:
+        names = [repr(_device_name("cuda", i)) for i in range(gpus.number)]
+        raise RuntimeError(
+            f"device {device!r} is not available: CuPy sees {_counted(gpus.number)}, "
+            f"{' and '.join(names)}{_visible()}. Use one of these."
+        )
     register_arrays()
 
 
-def register_arrays() -> None:
-    """Let CuPy arrays made by the user be recognised, if CuPy was imported."""
-    cupy = sys.modules.get("cupy")
-    if cupy is None or "cuda" in libraries:
-        return
+class Gpus(NamedTuple):
+    """How many GPUs CuPy sees and, where it sees none, why not and what helps."""
 
-    def put(array: Array, index: int) -> Array:
-        cupy.cuda.Device(index).use()  # results are made on the current device
-        return cupy.asarray(array)
+    number: int
+    why: str = ""
+    way_out: str = ""
+
+
+INSTALL = (
+    "Install it, in minigrad's clone, with pip install -e '.[cuda12]' or '.[cuda13]' "
+    "(nvidia-smi shows the driver's CUDA version)"
+)
+
+
+def _look_for_gpus() -> Gpus:
+    try:
+        from cupy.cuda import runtime
+    except Exception as error:
+        return _no_cupy(error)
+    try:
+        count = runtime.getDeviceCount()
+    except Exception as error:
+        return _no_driver(runtime, error)
+    return Gpus(count) if count else _no_gpu()
+
+
+def _no_cupy(error: Exception) -> Gpus:
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing in ("cupy", "cupy.cuda"):  # the second where a mere folder is so called
+        return Gpus(0, "CuPy is not installed", INSTALL)
+    # CuPy puts general advice around the error that stopped it.
+    told = str(error).rpartition("Original error:")[2].strip("=\n ")
+    return Gpus(0, f"CuPy is installed but cannot be imported ({told})", INSTALL)
+
+
+def _no_driver(runtime: Any, error: Exception) -> Gpus:
+    """CUDA's own words, told apart: no driver, an old one, no GPU, anything else."""
+    if "cudaErrorNoDevice" in str(error):
+        return _no_gpu()
+    if "cudaErrorInsufficientDriver" not in str(error):
+        return Gpus(0, f"CUDA failed ({error})", "Check that nvidia-smi shows a GPU")
+    has, needs = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    if has == 0:  # CUDA calls a missing driver an insufficient one
+        why = "CuPy is installed, but no NVIDIA driver is"
+        return Gpus(0, why, "Install NVIDIA's driver (nvidia-smi then shows the GPU)")
+    why = f"the NVIDIA driver is too old: it has CUDA {_version(has)}, CuPy needs "
+    way_out = "Update the driver, or install CuPy for an older CUDA ('.[cuda12]')"
+    return Gpus(0, why + _version(needs), way_out)
+
+
+def _no_gpu() -> Gpus:
+    why = f"the NVIDIA driver shows no GPU{_visible()}"
+    way_out = "Check nvidia-smi, and CUDA_VISIBLE_DEVICES if it is set"
+    return Gpus(0, why, way_out)
+
+
+def _visible() -> str:
+    """What CUDA_VISIBLE_DEVICES has to do with it, where it is set."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "" if shown is None else f" (CUDA_VISIBLE_DEVICES is {shown!r})"
+
+
+def _version(number: int) -> str:
+    """12.9 for CUDA's 12090."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _freest(memory: int) -> Device:
+    """The GPU with the most free memory if that is enough, otherwise the CPU."""
+    gpus = _look_for_gpus()
+    if gpus.number == 0:
+        return Device("cpu", f"no GPU: {gpus.why}")
+    found = [_free_memory(i) for i in range(gpus.number)]
+    index = max(range(gpus.number), key=lambda i: found[i][0])
+    among = f"the most free memory of {_counted(gpus.number)}"
+    size = _gigabytes(*found[index])
+    if found[index][0] <= memory:
+        need = f"{memory / 1e9:.1f} GB" if memory else "some"
+        name = _device_name("cuda", index)
+        return Device("cpu", f"{among} is {name}'s {size}, but {need} must be free")
+    return Device(_device_name("cuda", index), f"{_gpu_name(index)}, {among}: {size}")
+
+
+def _free_memory(index: int) -> tuple[int, int]:
+    """Free and total bytes of a GPU; no free ones where it lets nobody in."""
+    import cupy
+
+    try:
+        with cupy.cuda.Device(index):
+            return cupy.cuda.runtime.memGetInfo()
+    except cupy.cuda.runtime.CUDARuntimeError:  # another process has it for itself
+        return 0, 0
+
+
+def _gpu_name(index: int) -> str:
+    import cupy
+
+    return cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
+
+
+def _gigabytes(free: int, total: int) -> str:
+    return f"{free / 1e9:.1f} of {total / 1e9:.1f} GB"
+
+
+def _counted(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"
+
+
+def register_arrays() -> None:
+    """Let CuPy arrays made by the user be recognised, if CuPy was imported.
+
+    CuPy runs every kernel on the thread's current GPU and makes results there; it
+    refuses operands of another GPU or, where the hardware can, reads them across the
+    bus and gives a result on the wrong one.  A tape cannot mend that afterwards, so
+    moving to a GPU makes it the current one, also where the array is there already:
+    all that follows runs there.  A program on one GPU, whichever, never notices;
+    one that takes turns on several moves an operand with `.to` at each turn.
+    """
+    cupy: Any = sys.modules.get("cupy")
+    if "cuda" in libraries or not hasattr(cupy, "ndarray"):  # half imported, or none
+        return
 
     add_library(
         Library(
             name="cuda",
             array_type=cupy.ndarray,
-            put=put,
+            put=lambda array, index: cupy.asarray(array),  # on the current device
             get=lambda array: array.get(),
             index_of=lambda array: int(array.device.id),
+            select=lambda index: cupy.cuda.Device(index).use(),
+            add_at=lambda total, *where: cupy.add.at(total, *where),
         )
     )
 
@@ -191,8 +370,10 @@ def add_at(total: Array, index: tuple, values: Array) -> None:
     rows: Any = index[0] if len(index) == 1 else None
     if isinstance(total, np.ndarray) and total.ndim > 1 and _is_rows(rows):
         _add_rows(total, rows.reshape(-1), values.reshape(rows.size, *total.shape[1:]))
-    else:
+    elif isinstance(total, np.ndarray):
         np.add.at(total, index, values)
+    else:
+        _library_of(total).add_at(total, index, values)
 
 
 def _is_rows(rows: Any) -> bool:

@@ -126,12 +126,23 @@ class Module:
         for parameter in self.parameters():
             parameter.grad = None
 
-    def to(self, device: Any) -> Self:
-        """Move every parameter, with its gradient, to a device; give this module."""
-        for parameter in self.parameters():
-            gradient = parameter.grad
-            parameter.data = parameter.detach().to(device).data
-            parameter.grad = None if gradient is None else gradient.to(device)
+    def to(self, device: str) -> Self:
+        """Move every parameter, with its gradient, to a device; give this module.
+
+        The parameters stay the same objects, and an optimiser's state follows them at
+        its next step.
+
+        Raises: ValueError and RuntimeError as `minigrad.device`; nothing is moved then.
+        """
+        device = mg.device(device)  # "auto" is one device for all of them
+        parameters = list(self.parameters())
+        moved = [
+            (p.detach().to(device), None if p.grad is None else p.grad.to(device))
+            for p in parameters
+        ]
+        for parameter, (values, gradient) in zip(parameters, moved, strict=True):
+            parameter.data = values.data
+            parameter.grad = gradient
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:

@@ -32,7 +32,8 @@ class Optimizer:
 
     A subclass names its settings (numbers) and moments (arrays like the parameter) and
     writes `_update_tile`. Parameters without a gradient are skipped, and their moments
-    and step count stay as they are.
+    and step count stay as they are. Moments follow a parameter that was moved to
+    another device.
     """
 
     settings: ClassVar[tuple[str, ...]] = ()
@@ -136,30 +137,39 @@ class Optimizer:
         data = parameter.data
         p = data.reshape(-1)
         g = gradient.reshape(-1)
-        state = self._advance(index, p)
+        state = self._advance(index, p, parameter.device)
         moments = [state[name] for name in self.moments]
         factors = self._factors(state["step"])
         for tile in _tiles(p, TILE):
             arrays = [array[tile] for array in (p, g, *moments)]
-            scratch = self._scratch_like(arrays[0])
+            scratch = self._scratch_like(arrays[0], parameter.device)
             self._update_tile(arrays[0], arrays[1], scratch, *arrays[2:], **factors)
         if not data.flags.c_contiguous:
             # Then p is a copy, in another order than the parameter's memory.
             data[...] = p.reshape(data.shape)
         mg.record_write(data, f"{type(self).__name__}.step")
 
-    def _advance(self, index: int, p: Any) -> State:
+    def _advance(self, index: int, p: Any, device: str) -> State:
         """The parameter's state, made if this is its first step, one step further."""
         state = self._states[index]
+        if state.get("device", device) != device:
+            self._move(state, device)
         state["step"] = state.get("step", 0) + 1
+        state["device"] = device
         for name in self.moments:
             if name not in state:
                 state[name] = np.zeros_like(p)
         return state
 
-    def _scratch_like(self, p: Any) -> Any:
+    def _move(self, state: State, device: str) -> None:
+        """Let the moments follow their parameter; scratch is made anew where it is."""
+        for name in self.moments:
+            state[name] = mg.asarray(state[name]).to(device).data
+        self._scratch.clear()
+
+    def _scratch_like(self, p: Any, device: str) -> Any:
         """A free array like p, the same piece of memory from tile to tile."""
-        key = f"{p.device} {p.dtype}"
+        key = f"{device} {p.dtype}"
         scratch = self._scratch.get(key)
         if scratch is None or scratch.size < p.size:
             scratch = self._scratch[key] = np.empty_like(p)
@@ -214,7 +224,7 @@ class Optimizer:
         if f"{index}.step" not in state:
             return {}
         p = self.params[index]
-        own: State = {"step": int(state[f"{index}.step"])}
+        own: State = {"step": int(state[f"{index}.step"]), "device": p.device}
         for name in self.moments:
             flat = np.reshape(state[f"{index}.{name}"], -1)
             own[name] = mg.Tensor(flat, dtype=p.dtype, device=p.device).data
@@ -360,10 +370,11 @@ class AdamW(Adam):
         return g
 
 
-def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> float:
+def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> float | mg.Tensor:
     """Scale all gradients together so that their joint norm is at most max_norm.
 
-    Gives the norm before; sums in float64. Parameters without gradient count as zeros,
+    Gives the norm before; sums in float64. On a GPU that norm is a Tensor: only who
+    reads it, with `float(norm)`, waits. Parameters without gradient count as zeros,
     and a norm that is not finite leaves the gradients as they are, for the caller to
     see. Gradients are replaced, not written into: two parameters may share one.
 
@@ -373,6 +384,8 @@ def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> float:
     """
     _check_range("clip_grad_norm", "max_norm", max_norm, max_norm > 0, "max_norm > 0")
     owners = [p for p in _tensors(params) if p.grad is not None]
+    if any(p.device != "cpu" for p in owners):
+        return _clip_without_waiting(owners, max_norm)
     squares = [_sum_of_squares(_array(p.grad)) for p in owners]
     total = math.sqrt(sum(squares))
     if max_norm < total < math.inf:
@@ -380,6 +393,18 @@ def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> float:
             scaled = _array(parameter.grad) * (max_norm / total)
             parameter.grad = mg.asarray(scaled)
     return total
+
+
+def _clip_without_waiting(owners: list[mg.Tensor], max_norm: float) -> mg.Tensor:
+    """The same on a GPU: the norm and the choice whether to scale stay there."""
+    flat = [_array(p.grad).reshape(-1).astype("float64") for p in owners]
+    total = np.sqrt(sum(x.dot(x) for x in flat))
+    clips = np.logical_and(total > max_norm, np.isfinite(total))
+    factor = np.where(clips, max_norm / total, 1.0)
+    for parameter in owners:
+        gradient = _array(parameter.grad)
+        parameter.grad = mg.asarray(gradient * factor.astype(gradient.dtype))
+    return mg.asarray(total)
 
 
 def _sum_of_squares(array: Any) -> float:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from apps.captioning.evaluate import Scores
     from apps.captioning.train import Settings, Trained
+    from minigrad import Device
 
 SHAPES_FOLDER = Path("runs/shapes")
 FOLDER = click.Path(path_type=Path)
@@ -33,6 +34,36 @@ SEED = click.option(
 SPLIT = click.option(
     "--split", type=click.Choice(["train", "val"]), default="val", show_default=True
 )
+
+# Weights, Adam's moments and a minibatch of the default size take far less.
+GPU_MEMORY = 2**30  # bytes
+
+
+class DeviceError(click.ClickException):
+    """There is no such device; a wrong option, so the exit code is click's for one."""
+
+    exit_code = 2
+
+
+def _find_device(_: click.Context, __: click.Parameter, name: str) -> Device:
+    """Find the device before any work is done."""
+    import minigrad as mg
+
+    try:
+        return mg.device(name, memory=GPU_MEMORY)
+    except (ValueError, RuntimeError) as error:
+        raise DeviceError(str(error)) from error
+
+
+def device_option(default: str) -> Any:
+    """The option `--device`, a `minigrad.Device` by the time the command begins."""
+    return click.option(
+        "--device",
+        default=default,
+        show_default=True,
+        callback=_find_device,
+        help="cpu, cuda, cuda:N, or auto: the GPU with the most free memory, if any.",
+    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,10 +107,12 @@ def caption() -> None:
 @SEED
 @NEW_RUN
 @click.option("--resume", type=FOLDER, help="Run folder to go on with.")
+@device_option("auto")
 def train(
     data: Path | None,
     run: Path | None,
     resume: Path | None,
+    device: Device,
     **settings: Any,
 ) -> None:
     """Train a captioner, and score it once on the validation pictures."""
@@ -88,10 +121,10 @@ def train(
 
         console = _console()
         if resume is not None:
-            _finish(training.resume(resume, console), resume, console)
+            _finish(training.resume(resume, console, device), resume, console)
             return
         made = training.Settings(data=_data_folder(data), **settings)
-        _start(made, run, console)
+        _start(made, run, console, device)
 
 
 @caption.command()
@@ -99,29 +132,35 @@ def train(
 @SPLIT
 @click.option("--count", type=POSITIVE, default=8, show_default=True)
 @SEED
-def sample(run: Path, split: str, count: int, seed: int) -> None:
+@device_option("auto")
+def sample(run: Path, split: str, count: int, seed: int, device: Device) -> None:
     """Show what a trained captioner says of some pictures."""
     with _clear_errors():
         from apps.captioning import train as training
 
-        _show_samples(training.load(run), run, split, count, seed, _console())
+        console = _console()
+        trained = training.load(run, console, device)
+        _show_samples(trained, run, split, count, seed, console)
 
 
 @caption.command()
 @RUN
 @SPLIT
-def evaluate(run: Path, split: str) -> None:
+@device_option("auto")
+def evaluate(run: Path, split: str, device: Device) -> None:
     """Score a trained captioner by unigram BLEU."""
     with _clear_errors():
         from apps.captioning import train as training
 
-        _print_scores(training.load(run), split, _console())
+        console = _console()
+        _print_scores(training.load(run, console, device), split, console)
 
 
 @caption.command()
 @SEED
 @NEW_RUN
-def demo(seed: int, run: Path | None) -> None:
+@device_option("cpu")  # so small a network keeps no GPU busy
+def demo(seed: int, run: Path | None, device: Device) -> None:
     """Draw shapes, learn to describe them, and describe scenes never seen before."""
     with _clear_errors():
         from apps.captioning import train as training
@@ -132,7 +171,7 @@ def demo(seed: int, run: Path | None) -> None:
         )
         folder = _data_folder(None)
         settings = training.Settings(data=folder, seed=seed, **training.DEMO)
-        _start(settings, run, console)
+        _start(settings, run, console, device)
 
 
 def _console() -> Console:
@@ -160,12 +199,14 @@ def _data_folder(data: Path | None) -> str:
     return str((shapes.ensure(SHAPES_FOLDER) if data is None else data).resolve())
 
 
-def _start(settings: Settings, run: Path | None, console: Console) -> None:
+def _start(
+    settings: Settings, run: Path | None, console: Console, device: Device
+) -> None:
     from apps.captioning import train as training
     from apps.run import new_path
 
     path = run or new_path("caption")
-    _finish(training.start(settings, path, console), path, console)
+    _finish(training.start(settings, path, console, device), path, console)
 
 
 def _finish(trained: Trained | None, path: Path, console: Console) -> None:

@@ -23,7 +23,8 @@ CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 class Captioner(nn.Module):
     """Picture features -> first state; word vectors -> recurrent layer -> word scores.
 
-    Shapes: features (N, D), captions (N, T) of word ids.
+    Shapes: features (N, D), captions (N, T) of word ids; both are taken to the device
+    that the parameters are on.
     Raises: ValueError for an unknown cell or a vocabulary without `<NULL>`.
     """
 
@@ -52,7 +53,7 @@ class Captioner(nn.Module):
 
     def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
         """Cross-entropy of each next word, summed over a caption, averaged over N."""
-        words, targets = captions[:, :-1], captions[:, 1:]
+        words, targets = self._here(captions[:, :-1]), self._here(captions[:, 1:])
         scores, _ = self._read(words, self._first_state(features))
         mask = targets != self.vocabulary[NULL]
         return temporal_softmax_loss(scores, targets, mask)
@@ -86,10 +87,15 @@ class Captioner(nn.Module):
 
     def _first_state(self, features: Any) -> Any:
         """The state before the first word: (h, c) for the LSTM, otherwise h."""
-        h = self.project(features)
+        h = self.project(self._here(features))
         return (h, self.recur.zero_state(len(features))) if self.cell == "lstm" else h
 
-    def _read(self, words: np.ndarray, state: Any) -> tuple[mg.Tensor, Any]:
+    def _here(self, values: Any) -> mg.Tensor:
+        """The values as a Tensor on the parameters' device."""
+        tensor = values if isinstance(values, mg.Tensor) else mg.asarray(values)
+        return tensor.to(self.score.W.device)
+
+    def _read(self, words: mg.Tensor, state: Any) -> tuple[mg.Tensor, Any]:
         """Read words (N, T); give each next word's scores (N, T, V), and the state."""
         vectors = self.dropout(self.embed(words))
         outputs, state = self.recur(vectors, state)
@@ -102,7 +108,7 @@ class Captioner(nn.Module):
         captions = np.full((n, max_length), self.vocabulary[NULL])
         running = np.ones(n, dtype=bool)
         for t in range(max_length):
-            scores, state = self._read(words, state)
+            scores, state = self._read(self._here(words), state)
             words = scores.argmax(axis=2).numpy()
             captions[running, t] = words[running, 0]
             running &= words[:, 0] != self.vocabulary[END]

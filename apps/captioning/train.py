@@ -64,8 +64,11 @@ class Trained:
         return captions
 
 
-def build(settings: Settings) -> tuple[Trained, runs.Job]:
+def build(settings: Settings, device: str = "cpu") -> tuple[Trained, runs.Job]:
     """Open the data and make an untrained captioner and the job of training it.
+
+    The device is no setting: random numbers are the same on every one, and a run that
+    began on one can go on on another.
 
     Raises: DataError for a data folder that does not hold what it should.
     """
@@ -79,35 +82,46 @@ def build(settings: Settings) -> tuple[Trained, runs.Job]:
         settings.cell,
         dropout=settings.dropout,
         generator=generator,
-    )
+    ).to(device)
     trained = Trained(settings, opened, model, Standard.of(opened.train))
     return trained, _job(trained, generator)
 
 
-def start(settings: Settings, path: Path, console: Console) -> Trained | None:
+def start(
+    settings: Settings, path: Path, console: Console, device: str = "cpu"
+) -> Trained | None:
     """Train in a new run folder; None if Ctrl-C stopped it."""
-    trained, job = build(settings)
+    trained, job = build(settings, device)
     run = runs.RunFolder.create(path, asdict(settings))
+    _tell(device, console)
     console.print(f"Training on {settings.data}; Ctrl-C saves and stops.")
     return trained if runs.train(job, run, console) else None
 
 
-def resume(path: Path, console: Console) -> Trained | None:
+def resume(path: Path, console: Console, device: str = "cpu") -> Trained | None:
     """Go on with a run that was stopped; None if Ctrl-C stopped it again."""
-    run, trained, job = _reopen(path)
+    run, trained, job = _reopen(path, device)
+    _tell(device, console)
     run.forget_after(job.step)
     return trained if runs.train(job, run, console) else None
 
 
-def load(path: Path) -> Trained:
+def load(path: Path, console: Console, device: str = "cpu") -> Trained:
     """Load the captioner that a run has trained, or has trained so far."""
-    _, trained, _ = _reopen(path)
+    _, trained, _ = _reopen(path, device)
+    _tell(device, console)
     return trained
 
 
-def _reopen(path: Path) -> tuple[runs.RunFolder, Trained, runs.Job]:
+def _tell(device: str, console: Console) -> None:
+    found = mg.device(device)
+    line = f"device: {found} ({found.reason})"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _reopen(path: Path, device: str) -> tuple[runs.RunFolder, Trained, runs.Job]:
     run = runs.RunFolder.open(path)
-    trained, job = build(Settings(**run.config()))
+    trained, job = build(Settings(**run.config()), device)
     runs.restore(job, run)
     return run, trained, job
 

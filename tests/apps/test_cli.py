@@ -15,6 +15,8 @@ from PIL import Image
 from apps import cli
 from apps.captioning import shapes, train
 from apps.run import Job, RunFolder
+from minigrad.testing import strict  # noqa: F401  (registers its devices)
+from tests.minigrad.fake_cupy import NO_GPU, FakeGpus, installed, two_gpus
 
 SMALL = ["--wordvec-dim", "8", "--hidden-dim", "16", "--epochs", "2"]
 
@@ -102,6 +104,66 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (picture,) = tmp_path.glob("runs/caption-*/samples.png")
     assert "samples.png" in output
     assert picture.is_file()
+
+
+def test_the_device_is_told(trained: Path) -> None:
+    for name in ("cpu", "strict:1"):
+        output = run("caption", "evaluate", trained, "--device", name).output
+        assert f"device: {name} (as asked)\n" in output
+    with installed(FakeGpus(error=NO_GPU)):
+        output = run("caption", "sample", trained).output
+    assert "device: cpu (no GPU: the NVIDIA driver shows no GPU)\n" in output
+
+
+def test_a_run_changes_its_device(
+    drawn: Path, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped on one device and resumed on another, it ends as if on the first."""
+    update = Job.update
+    devices = set()
+
+    def watched(job: Job, batch: object) -> tuple[float, int]:
+        devices.add(next(job.model.parameters()).device)
+        if job.step in (3, 6):
+            signal.raise_signal(signal.SIGINT)
+        return update(job, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Job, "update", watched)
+    path = tmp_path / "moved"
+    arguments = ["--data", drawn, "--run", path, *SMALL]
+    with installed(two_gpus()):
+        output = run("caption", "train", *arguments, code=130).output
+        assert "device: cuda:1 (GPU number 1, the most free memory of 2" in output
+    run("caption", "train", "--resume", path, "--device", "strict:1", code=130)
+    run("caption", "train", "--resume", path, "--device", "cpu")
+    assert devices == {"cuda:1", "strict:1", "cpu"}
+    assert losses(path) == losses(trained)
+    assert "device" not in RunFolder(path).config()
+
+
+@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "demo"])
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("gpu", "unknown device 'gpu'"),
+        ("cuda", "the NVIDIA driver shows no GPU. Check nvidia-smi"),
+    ],
+)
+def test_a_wrong_device_is_one_line_before_any_work(
+    command: str,
+    device: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    operands = ["nowhere"] if command in ("sample", "evaluate") else []
+    with installed(FakeGpus(error=NO_GPU)):
+        output = run("caption", command, *operands, "--device", device, code=2).output
+    assert output.startswith("Error: ")
+    assert message in output
+    assert output.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,13 @@ import pytest
 import minigrad as mg
 import nn
 from apps.captioning.model import Captioner
+from tests.devices import put
 
 # The reference's own: no <START>, no <END>, and an id that no caption uses.
 THREE_WORDS = {"<NULL>": 0, "cat": 2, "dog": 3}
 VOCABULARY = {"<NULL>": 0, "<START>": 1, "<END>": 2, "<UNK>": 3, "cat": 4, "dog": 5}
+
+pytestmark = pytest.mark.usefixtures("device")
 
 
 def linspace(low: float, high: float, shape: tuple[int, ...]) -> np.ndarray:
@@ -24,9 +27,9 @@ def linspace(low: float, high: float, shape: tuple[int, ...]) -> np.ndarray:
 )
 def test_reference_loss(cell: str, low: float, high: float, expected: float) -> None:
     n, d, w, h, t = 10, 20, 30, 40, 13
-    model = Captioner(THREE_WORDS, d, w, h, cell, "float64")
+    model = put(Captioner(THREE_WORDS, d, w, h, cell, "float64"))
     for parameter in model.parameters():
-        parameter.data = linspace(-1.4, 1.3, parameter.shape)
+        parameter.data = put(linspace(-1.4, 1.3, parameter.shape))
     captions = np.arange(n * t).reshape(n, t) % len(THREE_WORDS)
     loss = model.loss(linspace(low, high, (n, d)), captions)
     assert abs(loss.item() - expected) <= 1e-10
@@ -36,12 +39,12 @@ def test_reference_loss(cell: str, low: float, high: float, expected: float) -> 
 def test_gradients_by_central_differences(cell: str) -> None:
     rng = np.random.default_rng(0)
     generator = mg.Generator(1)
-    model = Captioner(VOCABULARY, 4, 5, 6, cell, "float64", generator=generator)
+    model = put(Captioner(VOCABULARY, 4, 5, 6, cell, "float64", generator=generator))
     features = rng.normal(size=(2, 4))
     captions = np.array([[1, 4, 5, 2, 0], [1, 5, 4, 4, 2]])
     model.loss(features, captions).backward()
     for name, parameter in model.named_parameters():
-        direction = rng.normal(size=parameter.shape)
+        direction = put(rng.normal(size=parameter.shape))
         start = parameter.data
         losses = []
         for sign in (1, -1):
@@ -49,7 +52,7 @@ def test_gradients_by_central_differences(cell: str) -> None:
             losses.append(model.loss(features, captions).item())
         parameter.data = start
         expected = (losses[0] - losses[1]) / 2e-6
-        actual = float(np.sum(parameter.grad.numpy() * direction))
+        actual = float(np.sum(parameter.grad.data * direction))
         assert abs(actual - expected) <= 5e-6 * (abs(actual) + abs(expected)), name
 
 
@@ -57,9 +60,9 @@ def test_gradients_by_central_differences(cell: str) -> None:
 def test_sample_is_the_greedy_path_of_the_loss(cell: str) -> None:
     """Each sampled word must be the best next word after all the words before it."""
     generator = mg.Generator(2)
-    model = Captioner(VOCABULARY, 4, 5, 6, cell, "float64", generator=generator)
+    model = put(Captioner(VOCABULARY, 4, 5, 6, cell, "float64", generator=generator))
     # The loss never asks for <NULL>, so it cannot tell how likely that would be.
-    model.score.b.data = np.array([-100.0, 0, 0, 0, 0, 0])
+    model.score.b.data = put(np.array([-100.0, 0, 0, 0, 0, 0]))
     features = np.random.default_rng(3).normal(size=(20, 4))
     captions = model.sample(features, max_length=7)
     for row, ids in zip(features, captions.tolist(), strict=True):
@@ -74,9 +77,9 @@ def test_sample_is_the_greedy_path_of_the_loss(cell: str) -> None:
 
 
 def test_sample_stops_at_end_and_keeps_the_mode() -> None:
-    model = Captioner(VOCABULARY, 4, 5, 6, dropout=0.5, generator=mg.Generator(0))
-    model.score.W.data = np.zeros_like(model.score.W.data)
-    model.score.b.data = np.array([0, 0, 9, 0, 0, 0], np.float32)
+    model = put(Captioner(VOCABULARY, 4, 5, 6, dropout=0.5, generator=mg.Generator(0)))
+    model.score.W.data = put(np.zeros(model.score.W.shape, np.float32))
+    model.score.b.data = put(np.array([0, 0, 9, 0, 0, 0], np.float32))
     captions = model.sample(np.zeros((3, 4), np.float32))
     assert captions.shape == (3, 30)
     assert (captions[:, 0] == 2).all()
@@ -86,7 +89,7 @@ def test_sample_stops_at_end_and_keeps_the_mode() -> None:
 
 
 def test_dropout_drops_while_training_only() -> None:
-    model = Captioner(VOCABULARY, 4, 5, 6, dropout=0.5, generator=mg.Generator(0))
+    model = put(Captioner(VOCABULARY, 4, 5, 6, dropout=0.5, generator=mg.Generator(0)))
     features = np.ones((2, 4), np.float32)
     captions = np.array([[1, 4, 2], [1, 5, 2]])
     first, second = (model.loss(features, captions).item() for _ in range(2))
@@ -97,7 +100,7 @@ def test_dropout_drops_while_training_only() -> None:
 
 
 def test_words_and_outputs_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Captioner(VOCABULARY, 4, 5, 6, dropout=0.5, generator=mg.Generator(0))
+    model = put(Captioner(VOCABULARY, 4, 5, 6, dropout=0.5, generator=mg.Generator(0)))
     shapes = []
 
     def note(_: nn.Dropout, x: mg.Tensor) -> mg.Tensor:
@@ -110,7 +113,7 @@ def test_words_and_outputs_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_dropped_in_sampling() -> None:
-    model = Captioner(VOCABULARY, 4, 5, 6, dropout=0.9, generator=mg.Generator(0))
+    model = put(Captioner(VOCABULARY, 4, 5, 6, dropout=0.9, generator=mg.Generator(0)))
     features = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     while_training = model.sample(features)
     np.testing.assert_array_equal(while_training, model.eval().sample(features))
@@ -119,9 +122,9 @@ def test_nothing_is_dropped_in_sampling() -> None:
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_start_has_small_words_and_remembers(cell: str) -> None:
     words = {"<NULL>": 0, **{f"w{i}": i for i in range(1, 400)}}
-    model = Captioner(words, 4, 50, 6, cell, generator=mg.Generator(0))
-    assert model.embed.W.data.std() == pytest.approx(0.3, rel=0.05)
-    biases = {n: p.data for n, p in model.named_parameters() if p.ndim == 1}
+    model = put(Captioner(words, 4, 50, 6, cell, generator=mg.Generator(0)))
+    assert model.embed.W.numpy().std() == pytest.approx(0.3, rel=0.05)
+    biases = {n: p.numpy() for n, p in model.named_parameters() if p.ndim == 1}
     if cell == "lstm":
         gates = biases.pop("recur.b").reshape(4, 6)
         assert gates.tolist() == [[0] * 6, [1] * 6, [0] * 6, [0] * 6]

@@ -1,6 +1,9 @@
-"""Which arrays and devices are known, and how does a look-up add up repeats?"""
+"""Which arrays are known, which device is meant, and how do repeats add up?"""
 
 from __future__ import annotations
+
+import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -9,15 +12,35 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import backend
+from tests.minigrad.fake_cupy import (
+    GIGABYTE,
+    NO_DRIVER,
+    NO_GPU,
+    CUDARuntimeError,
+    FakeGpus,
+    installed,
+    two_gpus,
+)
 from tests.minigrad.helpers import assert_parts, plain
 
+# Every way to ask for a device: all give the same errors.
+WAYS = [
+    mg.device,
+    lambda name: plain([1.0]).to(name),
+    lambda name: mg.Tensor([1.0], device=name),
+    lambda name: mg.zeros(2, device=name),
+]
 
-def has_cuda():
-    try:
-        backend.to_device(np.ones(1), "cuda")
-    except RuntimeError:
-        return False
-    return True
+BROKEN_CUPY = r"""
+raise ImportError("=====\nGeneral advice.\n\nOriginal error:\n  no libcudart.so\n=====")
+"""
+
+
+@pytest.fixture
+def no_cupy(monkeypatch):
+    """As where CuPy is not installed, whatever is."""
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.delitem(sys.modules, "cupy.cuda", raising=False)
 
 
 def test_the_device_of_a_numpy_array_is_the_cpu():
@@ -25,19 +48,179 @@ def test_the_device_of_a_numpy_array_is_the_cpu():
     assert mg.ones(1, device="cpu").device == "cpu"
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:", "", "cpu:0", "cuda:-1"])
-def test_an_unknown_device_is_refused(device):
+def test_an_array_of_a_stranger_is_explained():
+    with pytest.raises(TypeError) as raised:
+        backend.device_of(memoryview(b""))
+    assert_parts(raised.value, "memoryview", "not registered", "add_library")
+
+
+# -- names -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "device", ["gpu", "cuda:x", "cuda:", "", "cpu:0", "cuda:-1", "cuda:\u00b2", 1]
+)
+@pytest.mark.parametrize("ask", WAYS[:2])
+def test_an_unknown_device_is_refused(ask, device):
     with pytest.raises(ValueError, match="unknown device") as raised:
-        plain([1.0]).to(device)
-    assert_parts(raised.value, repr(device), "'cpu', 'cuda' or 'cuda:N'")
+        ask(device)
+    assert_parts(raised.value, repr(device), "'cpu', 'cuda', 'cuda:N' or 'auto'")
 
 
-@pytest.mark.skipif(has_cuda(), reason="here is a GPU, so nothing is missing")
+def test_a_device_is_its_name_and_says_why():
+    device = mg.device("cpu")
+    assert isinstance(device, mg.Device)
+    assert device == "cpu"
+    assert device.reason == "as asked"
+    assert mg.device(device) is device
+    again = pickle.loads(pickle.dumps(device))
+    assert (again, again.reason) == ("cpu", "as asked")
+
+
+@pytest.mark.parametrize(("name", "full"), [("cuda:0", "cuda"), ("cuda:01", "cuda:1")])
+def test_one_device_has_one_name(name, full):
+    with installed(two_gpus()):
+        assert mg.device(name) == full == mg.Tensor([1.0], device=name).device
+
+
+def test_the_gpu_that_was_asked_for_is_described():
+    with installed(two_gpus()):
+        assert mg.device("cuda:1").reason == "GPU number 1: 21.3 of 24.0 GB free"
+
+
+# -- "auto" ------------------------------------------------------------------------
+
+
+def test_auto_is_the_gpu_with_the_most_free_memory():
+    with installed(two_gpus()) as gpus:
+        device = mg.device("auto")
+        assert device == mg.device() == "cuda:1"
+        assert device.reason == (
+            "GPU number 1, the most free memory of 2 GPUs: 21.3 of 24.0 GB"
+        )
+        assert gpus.current == 0  # looking around changes nothing
+        gpus.memory.reverse()
+        assert mg.device("auto") == "cuda"
+
+
+def test_auto_is_the_cpu_where_no_gpu_has_enough():
+    with installed(two_gpus()):
+        assert mg.device(memory=21 * GIGABYTE) == "cuda:1"
+        device = mg.device(memory=22 * GIGABYTE)
+    assert device == "cpu"
+    assert_parts(Exception(device.reason), "cuda:1's 21.3 of 24.0 GB", "22.0 GB must")
+
+
+def test_auto_passes_over_a_gpu_that_lets_nobody_in():
+    busy = CUDARuntimeError("cudaErrorDevicesUnavailable: all devices are busy")
+    with installed(FakeGpus([busy, (GIGABYTE, GIGABYTE)])):
+        assert mg.device() == "cuda:1"
+    with installed(FakeGpus([busy])):
+        assert mg.device() == "cpu"
+
+
+@pytest.mark.parametrize("make", WAYS[1:])
+def test_auto_works_wherever_a_device_is_named(make):
+    with installed(two_gpus()):
+        assert make("auto").device == "cuda:1"
+    with installed(FakeGpus(error=NO_GPU)):
+        assert make("auto").device == "cpu"
+
+
+def test_auto_without_cupy(no_cupy):
+    assert mg.device() == "cpu"
+    assert mg.device().reason == "no GPU: CuPy is not installed"
+
+
+# -- what can be missing -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", WAYS)
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_a_missing_gpu_says_what_to_install(device):
+def test_missing_cupy_says_what_to_install(no_cupy, device, ask):
     with pytest.raises(RuntimeError) as raised:
-        plain([1.0]).to(device)
-    assert_parts(raised.value, repr(device), "not available", "CuPy", "device='cpu'")
+        ask(device)
+    assert_parts(raised.value, repr(device), "CuPy is not installed", "device='cpu'")
+    assert_parts(raised.value, "pip install -e '.[cuda12]' or '.[cuda13]'")
+
+
+def test_a_broken_cupy_is_not_a_missing_one(monkeypatch, tmp_path):
+    (tmp_path / "cupy.py").write_text(BROKEN_CUPY)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("cupy", "cupy.cuda"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(RuntimeError) as raised:
+        mg.device("cuda")
+    assert_parts(raised.value, "cannot be imported (no libcudart.so)")
+
+
+DRIVERS = [
+    (FakeGpus(error=NO_DRIVER, driver=0), "no NVIDIA driver is. Install NVIDIA's"),
+    (
+        FakeGpus(error=NO_DRIVER, driver=11040),
+        "driver is too old: it has CUDA 11.4, CuPy needs 12.9. Update the driver",
+    ),
+    (FakeGpus(error=NO_GPU), "driver shows no GPU. Check nvidia-smi"),
+    (FakeGpus(), "driver shows no GPU. Check nvidia-smi"),
+    (FakeGpus(error=CUDARuntimeError("cudaErrorUnknown: ?")), "cudaErrorUnknown: ?"),
+]
+
+
+@pytest.mark.parametrize(("gpus", "message"), DRIVERS)
+@pytest.mark.parametrize("ask", WAYS)
+def test_a_missing_gpu_says_what_is_missing(gpus, message, ask):
+    with installed(gpus), pytest.raises(RuntimeError) as raised:
+        ask("cuda")
+    assert_parts(raised.value, "'cuda' is not available", message, "device='cpu'")
+
+
+@pytest.mark.parametrize("ask", WAYS)
+def test_a_number_beyond_the_last_names_those_there_are(ask):
+    with installed(two_gpus()), pytest.raises(RuntimeError) as raised:
+        ask("cuda:2")
+    assert_parts(raised.value, "'cuda:2'", "2 GPUs, 'cuda' and 'cuda:1'", "one of")
+
+
+def test_hidden_gpus_are_told(monkeypatch):
+    with installed(FakeGpus([(GIGABYTE, GIGABYTE)])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+        with pytest.raises(RuntimeError, match="CUDA_VISIBLE_DEVICES is '3'"):
+            mg.device("cuda:3")
+    with installed(FakeGpus(error=NO_GPU)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        with pytest.raises(RuntimeError, match="CUDA_VISIBLE_DEVICES is ''"):
+            mg.device("cuda")
+
+
+# -- the current GPU ---------------------------------------------------------------
+
+
+def test_operations_run_on_the_gpu_that_was_moved_to():
+    with installed(two_gpus()) as gpus:
+        x = mg.Tensor([1.0, 2.0], device="cuda:1", requires_grad=True)
+        y = (x * x + 1).sum()
+        y.backward()
+        assert y.device == x.grad.device == "cuda:1"
+        np.testing.assert_array_equal(x.grad.numpy(), [2, 4])
+        assert gpus.current == 1
+
+
+def test_taking_turns_on_two_gpus():
+    with installed(two_gpus()):
+        x = mg.Tensor([1.0, 2.0], device="cuda:1")
+        y = mg.Tensor([3.0], device="cuda")
+        with pytest.raises(ValueError, match="different from the current device"):
+            x * 2
+        assert x.to("cuda:1") is x  # there already, but now it is that one's turn
+        assert (x * 2).device == "cuda:1"
+        with pytest.raises(RuntimeError, match="different devices, cuda and cuda:1"):
+            x * y
+        moved = x.to("cuda")
+        assert moved.device == "cuda"
+        np.testing.assert_array_equal((moved * y).numpy(), [3, 6])
+
+
+# -- adding up repeats -------------------------------------------------------------
 
 
 @given(
