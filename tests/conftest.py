@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+import minigrad as mg
+import minigrad.testing.strict
+from tests import devices
 
 # A busy machine is no failure, so there is no deadline. In `ci` the examples are the
 # same in every run; `dev` draws new ones and remembers what failed.
@@ -27,3 +33,43 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"there is no {SHARED}: these tests read its real data")
     return SHARED
+
+
+def has_gpu() -> bool:
+    """Whether CuPy finds a GPU."""
+    try:
+        mg.zeros(1, device="cuda")
+    except RuntimeError:
+        return False
+    return True
+
+
+DEVICES = ["cpu", "strict"]
+if has_gpu():
+    DEVICES.append(pytest.param("cuda", marks=pytest.mark.gpu))
+
+
+# Of module scope, so that Hypothesis may run many examples inside.
+@pytest.fixture(scope="module", params=DEVICES)
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each device in turn; `tests.devices.put` puts things there."""
+    with devices.on(request.param) as name:
+        yield name
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker of tests that make sense on the CPU alone."""
+    config.addinivalue_line("markers", "only_cpu(why): not run on other devices")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
+    """Leave tests marked `only_cpu` out on the other devices."""
+    wanted, left_out = [], []
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        elsewhere = params.get("device", "cpu") != "cpu"
+        left = elsewhere and item.get_closest_marker("only_cpu")
+        (left_out if left else wanted).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = wanted

@@ -7,6 +7,7 @@ each costs NumPy about half a microsecond.
 from __future__ import annotations
 
 import functools
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from minigrad.tape import primitive
 elementwise = functools.partial(primitive, fit=lambda g, shape: sum_to(g, shape=shape))
 
 constant = primitive()  # piecewise constant: no operand has a gradient
+
+POSITIVE = (0.0, inf)
 
 
 # -- arithmetic --------------------------------------------------------------------
@@ -42,7 +45,11 @@ def multiply(a: Array, b: Array) -> Array:
     return a * b
 
 
-@elementwise(lambda g, b: g / b, lambda g, b, y: -(g * y / b))
+@elementwise(
+    lambda g, b: g / b,
+    lambda g, b, y: -(g * y / b),
+    kinks={"b": (0,)},
+)
 def divide(a: Array, b: Array) -> Array:
     """Elementwise a / b, broadcasting."""
     return a / b
@@ -51,6 +58,7 @@ def divide(a: Array, b: Array) -> Array:
 @elementwise(
     lambda g, a, b: g * (b * power(a, _lowered(a, b))),
     lambda g, a, y: g * y * log(where(a == 0, 1, a)),
+    domain={"a": POSITIVE},
 )
 def power(a: Array, b: Array) -> Array:
     """Elementwise a ** b, broadcasting; at a = 0 the slopes are finite where b >= 1."""
@@ -73,13 +81,13 @@ def negative(a: Array) -> Array:
 # -- functions ---------------------------------------------------------------------
 
 
-@elementwise(lambda g, a: g * sign(a))
+@elementwise(lambda g, a: g * sign(a), kinks={"a": (0,)})
 def absolute(a: Array) -> Array:
     """Elementwise |a|; the slope at 0 is 0."""
     return np.abs(a)
 
 
-@elementwise(lambda g, y: g / (y + y))
+@elementwise(lambda g, y: g / (y + y), domain={"a": POSITIVE})
 def sqrt(a: Array) -> Array:
     """Elementwise square root."""
     return np.sqrt(a)
@@ -100,13 +108,13 @@ def exp_difference(a: Array, b: Array) -> Array:
     return np.exp(result, out=result)
 
 
-@elementwise(lambda g, a: g / a)
+@elementwise(lambda g, a: g / a, domain={"a": POSITIVE})
 def log(a: Array) -> Array:
     """Elementwise natural logarithm."""
     return np.log(a)
 
 
-@elementwise(lambda g, a: g / (a + 1))
+@elementwise(lambda g, a: g / (a + 1), domain={"a": (-1.0, inf)})
 def log1p(a: Array) -> Array:
     """Elementwise log(1 + a), accurate near 0."""
     return np.log1p(a)
@@ -133,7 +141,7 @@ def sigmoid(a: Array) -> Array:
     return result
 
 
-@elementwise(lambda g, y: where(y > 0, g, 0))
+@elementwise(lambda g, y: where(y > 0, g, 0), kinks={"a": (0,)})
 def relu(a: Array) -> Array:
     """Elementwise max(a, 0); the slope at 0 is 0."""
     return np.maximum(a, 0)
@@ -160,13 +168,21 @@ def cos(a: Array) -> Array:
 # -- choice ------------------------------------------------------------------------
 
 
-@elementwise(lambda g, a, b: _share(g, a, b), lambda g, a, b: _share(g, b, a))
+@elementwise(
+    lambda g, a, b: _share(g, a, b),
+    lambda g, a, b: _share(g, b, a),
+    kinks={"a": ("b",), "b": ("a",)},
+)
 def maximum(a: Array, b: Array) -> Array:
     """Elementwise larger of a and b, broadcasting; a tie halves the gradient."""
     return np.maximum(a, b)
 
 
-@elementwise(lambda g, a, b: _share(g, b, a), lambda g, a, b: _share(g, a, b))
+@elementwise(
+    lambda g, a, b: _share(g, b, a),
+    lambda g, a, b: _share(g, a, b),
+    kinks={"a": ("b",), "b": ("a",)},
+)
 def minimum(a: Array, b: Array) -> Array:
     """Elementwise smaller of a and b, broadcasting; a tie halves the gradient."""
     return np.minimum(a, b)
@@ -177,7 +193,10 @@ def _share(g: Any, mine: Any, other: Any) -> Any:
     return where(equal(mine, other), g * 0.5, where(greater(mine, other), g, 0))
 
 
-@elementwise(lambda g, a, low, high: where(within(a, low=low, high=high), g, 0))
+@elementwise(
+    lambda g, a, low, high: where(within(a, low=low, high=high), g, 0),
+    kinks={"a": ("low", "high")},
+)
 def clip(a: Array, *, low: float | None = None, high: float | None = None) -> Array:
     """Elementwise a, held between low and high; at a bound the slope is 1."""
     return np.clip(a, low, high)

@@ -9,7 +9,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.backend import Array
 from minigrad.ops.shape import Shape, Slice, crop, to_index
-from minigrad.tape import Pending, Tensor, primitive
+from minigrad.tape import Pending, Tensor, primitive, recording
 
 IDS = "ids"  # marks, in an index setting, the place of the next operand of ids
 
@@ -39,17 +39,52 @@ def gather(a: Array, *ids: Array, index: tuple[Any, ...]) -> Array:
     Repeated ids add their gradients.
 
     Raises:
-        IndexError: an id is out of range (on the CPU; CuPy wraps it around).
+        IndexError: an id is out of range (on the CPU, and inside detect_anomaly();
+            otherwise CuPy wraps it around).
     """
-    return a[_full_index(index, ids)]
+    return a[_checked(_full_index(index, ids), a, a.shape)]
 
 
 @primitive(lambda g, ids, index: gather(g, *ids, index=index))
 def scatter_add(a: Array, *ids: Array, shape: Shape, index: tuple[Any, ...]) -> Array:
     """Zeros of `shape` with `a` added at the ids: the adjoint of gather."""
     result = np.zeros_like(a, shape=shape)
-    backend.add_at(result, _full_index(index, ids), a)
+    backend.add_at(result, _checked(_full_index(index, ids), a, shape), a)
     return result
+
+
+def checks_ids() -> bool:
+    """Whether ids are checked on a GPU too, which must wait for the answer."""
+    return any(getattr(o, "checks_ids", False) for o in recording.observers)
+
+
+def _checked(index: tuple[Any, ...], a: Array, shape: Shape) -> tuple[Any, ...]:
+    """`index` itself; NumPy checks its ids, those on a GPU are checked on demand."""
+    if isinstance(a, np.ndarray) or not checks_ids():
+        return index
+    taken = sum(map(_axes, index))
+    axis = 0
+    for part in index:
+        if backend.is_array(part) and part.dtype.kind != "b":
+            _check_range(part, axis, shape[axis])
+        axis += len(shape) - taken if part is Ellipsis else _axes(part)
+    return index
+
+
+def _axes(part: Any) -> int:
+    """How many axes a part of an index takes."""
+    if part is None or part is Ellipsis:
+        return 0
+    return part.ndim if backend.is_array(part) and part.dtype.kind == "b" else 1
+
+
+def _check_range(ids: Array, axis: int, size: int) -> None:
+    host = backend.to_numpy(ids)
+    if host.size and not (host.min() >= -size and host.max() < size):
+        raise IndexError(
+            f"ids reach from {host.min()} to {host.max()}, out of range for axis "
+            f"{axis} of size {size}"
+        )
 
 
 def getitem(a: Any, key: Any) -> Any:

@@ -7,7 +7,7 @@ file turns the names into what the tape keeps.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -50,6 +50,11 @@ class Primitive:
         into: (pending, which, g, entry) -> whether it added the gradient by operand
             `which` to what is pending for it (perhaps nothing yet), in a cheaper way
             than by making the whole gradient: T slices then cost O(T).
+        domain: for an operand's name the open interval (low, high) where the forward
+            is defined and smooth; a name that is missing stands for all numbers.
+        kinks: for an operand's name the values where the slope jumps or there is
+            none: numbers, names of settings, or names of operands whose equal
+            values are ties (its own name: its elements among themselves).
     """
 
     def __init__(
@@ -62,6 +67,8 @@ class Primitive:
         part: Callable[..., Any] | None = None,
         fit: Callable[..., Any] | None = None,
         into: Callable[..., Any] | None = None,
+        domain: Mapping[str, tuple[float, float]] | None = None,
+        kinks: Mapping[str, tuple[float | str, ...]] | None = None,
     ) -> None:
         self.forward = forward
         self.name = forward.__name__
@@ -72,14 +79,18 @@ class Primitive:
         self.part = part
         self.fit = fit
         self.into = into
+        self.domain = dict(domain or {})
+        self.kinks = dict(kinks or {})
         self._read_signature()
         self._check_rules()
+        self._check_facts()
         self.pulls = tuple(self._pull(rule, i) for i, rule in enumerate(self.rules))
         self.joint = self._pull(joint, None)
         self.applies = tuple(pull and pull.apply for pull in self.pulls)
         self.quick = tuple(_quick(pull) for pull in self.pulls)
         self.simple = joint is None and into is None and not many
         self.keeps: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
+        self.call: Callable[..., Any] = forward  # the function that records
 
     def _read_signature(self) -> None:
         parameters = inspect.signature(self.forward).parameters.values()
@@ -98,6 +109,19 @@ class Primitive:
                 f"primitive {self.name!r} has {len(self.rules)} rules for its operands "
                 f"{self.operand_names}: each operand needs one. Add the missing rules, "
                 "or None for an operand without gradient."
+            )
+
+    def _check_facts(self) -> None:
+        """A misspelt name would be a fact silently lost."""
+        known = {*self.operand_names, *self.setting_names}
+        named = {*self.domain, *self.kinks}
+        for values in self.kinks.values():
+            named.update(value for value in values if isinstance(value, str))
+        if named - known:
+            raise TypeError(
+                f"domain or kinks of primitive {self.name!r} name "
+                f"{sorted(named - known)}: it has operands {self.operand_names} and "
+                f"settings {self.setting_names}. Name one of these."
             )
 
     def _pull(self, rule: Callable[..., Any] | None, own: int | None) -> Pull | None:

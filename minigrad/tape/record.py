@@ -33,6 +33,7 @@ def primitive(
         made = Primitive(forward, rules, **facts)
         call = functools.wraps(forward)(_caller(made))
         call.primitive = made  # type: ignore[attr-defined]
+        made.call = call
         registry[made.name] = call
         return call
 
@@ -242,9 +243,12 @@ def record(made: Primitive, operands: Sequence[Any], settings: dict[str, Any]) -
 
 
 def _has_slope(result: Any) -> bool:
-    """Integers and booleans carry no gradient: astype(int) ends a path."""
+    """Integers and booleans carry no gradient: astype(int) ends a path.
+
+    Users have no complex leaves; the gradient checker has, for its complex steps.
+    """
     first = result[0] if isinstance(result, list) else result
-    return first.dtype.kind == "f"
+    return first.dtype.kind in "fc"
 
 
 def _new_entry(

@@ -9,16 +9,17 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.tape import Entry, Scope
+from tests.devices import here
 
 
 def leaf(values: Any, dtype: str = "float64") -> mg.Tensor:
-    """A float64 tensor that requires gradients."""
-    return mg.Tensor(np.array(values, dtype), requires_grad=True)
+    """A float64 tensor that requires gradients, on the test's device."""
+    return mg.Tensor(np.array(values, dtype), requires_grad=True, device=here())
 
 
 def plain(values: Any, dtype: str = "float64") -> mg.Tensor:
-    """A float64 tensor without gradient."""
-    return mg.Tensor(np.array(values, dtype))
+    """A float64 tensor without gradient, on the test's device."""
+    return mg.Tensor(np.array(values, dtype), device=here())
 
 
 def assert_equal(tensor: mg.Tensor, expected: Any) -> None:

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad import tensor as tensor_module
 from minigrad.testing import arrays, broadcastable
+from tests.devices import here, put
 from tests.minigrad.helpers import assert_close, assert_equal, assert_parts, leaf, plain
+
+pytestmark = pytest.mark.usefixtures("device")
 
 OPERATORS = [
     operator.add,
@@ -35,7 +38,7 @@ PAIRS = broadcastable(2).flatmap(lambda s: st.tuples(*(arrays(i) for i in s)))
 @given(pair=PAIRS)
 def test_operators_do_what_numpys_do(op, pair):
     a, b = pair
-    for x, y in ((leaf(a), leaf(b)), (leaf(a), b), (a, leaf(b))):
+    for x, y in ((leaf(a), leaf(b)), (leaf(a), put(b)), (put(a), leaf(b))):
         result = op(x, y)
         assert isinstance(result, mg.Tensor)
         assert_equal(result, op(a, b))
@@ -56,7 +59,7 @@ def test_a_number_on_either_side(op, number):
 
 def test_an_array_on_the_left_is_one_operation_and_not_an_array_of_tensors():
     w = leaf([1.0, 2.0])
-    array = np.array([[3.0, 4.0], [5.0, 6.0]])
+    array = put(np.array([[3.0, 4.0], [5.0, 6.0]]))
     for op in (operator.add, operator.mul, operator.matmul, operator.truediv):
         result = op(array, w)
         assert isinstance(result, mg.Tensor)
@@ -93,7 +96,7 @@ def test_unary_operators():
 
 @given(a=arrays((2, 3)), b=arrays((3, 2)))
 def test_matmul_on_either_side(a, b):
-    for x, y in ((leaf(a), leaf(b)), (leaf(a), b), (a, leaf(b))):
+    for x, y in ((leaf(a), leaf(b)), (leaf(a), put(b)), (put(a), leaf(b))):
         assert_close(x @ y, a @ b)
 
 
@@ -170,7 +173,7 @@ def test_reshape_and_transpose_take_numbers_or_one_tuple():
 def test_properties_are_those_of_the_array():
     x = leaf(np.zeros((2, 3)), "float32")
     assert (x.shape, x.ndim, x.size, x.dtype) == ((2, 3), 2, 6, np.float32)
-    assert x.device == "cpu"
+    assert x.device == here()
     assert len(x) == 2
 
 
@@ -222,6 +225,7 @@ def test_item_numbers_and_truth():
     assert bool(plain(0.0)) is False
 
 
+@pytest.mark.only_cpu("as the name says")
 def test_numpy_shares_on_the_cpu():
     x = leaf([1.0, 2.0])
     assert np.may_share_memory(x.numpy(), x.data)
@@ -263,7 +267,7 @@ def test_a_tensor_prints_its_values_and_its_origin(tensor, text):
 
 def test_to_the_device_it_is_on_changes_nothing():
     x = leaf([1.0])
-    assert x.to("cpu") is x
+    assert x.to(here()) is x
 
 
 # -- iteration ---------------------------------------------------------------------

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.backend import is_array
 from minigrad.tape import Entry, recording
+from tests.devices import here
 from tests.minigrad.helpers import assert_equal, assert_parts, leaf, plain
 
 # -- dtypes ------------------------------------------------------------------------
+
+pytestmark = pytest.mark.usefixtures("device")
 
 DTYPES = [
     (1, "float32"),
@@ -103,7 +107,7 @@ REDUCED = {
 @pytest.mark.parametrize("make", [leaf, plain])
 def test_results_without_axes_are_arrays_and_not_scalars(name, make):
     y = REDUCED[name](make([1.0, 2.0]))
-    assert type(y.data) is np.ndarray
+    assert is_array(y.data)
     assert y.shape == ()
 
 
@@ -159,7 +163,7 @@ def is_recorded():
 
 
 def test_nothing_is_recorded_for_constants():
-    assert (plain([1.0]) * 2 + mg.ones(1)).entry is None
+    assert (plain([1.0]) * 2 + mg.ones(1, device=here())).entry is None
 
 
 def test_no_grad_nests_and_restores():

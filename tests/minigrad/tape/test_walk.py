@@ -15,6 +15,7 @@ import minigrad as mg
 import nn
 from minigrad.tape import registry, writes
 from minigrad.testing import arrays, shapes
+from tests.devices import here, put
 from tests.minigrad.helpers import (
     assert_close,
     assert_equal,
@@ -24,6 +25,8 @@ from tests.minigrad.helpers import (
     plain,
     work_of_backward,
 )
+
+pytestmark = pytest.mark.usefixtures("device")
 
 LONG = 1_000_000
 
@@ -167,13 +170,13 @@ def test_a_number_is_a_tensor_without_axes():
     assert y.shape == ()
     y.backward()
     assert x.grad.shape == ()
-    assert isinstance(x.grad.data, np.ndarray)
+    assert type(x.grad.data) is type(x.data)
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 3, 0)])
 def test_empty_arrays_go_through(shape):
     x = leaf(np.zeros(shape))
-    y = mg.tanh(x * 2 + 1).reshape(-1) @ mg.ones(0, "float64")
+    y = mg.tanh(x * 2 + 1).reshape(-1) @ mg.ones(0, "float64", here())
     y.backward()
     assert_equal(x.grad, np.zeros(shape))
 
@@ -216,7 +219,7 @@ def test_gradients_of_leaves_share_no_memory(name):
 def test_gradients_from_grad_share_no_memory(name):
     x, y = leaf([1.0, 2.0, 3.0]), leaf([4.0, 5.0, 6.0])
     z = HANDING_ON[name](x, y)
-    seed = np.ones(z.shape)
+    seed = put(np.ones(z.shape))
     found = mg.grad(z, [x, y], seed)
     assert not share(*found, x, y)
     assert not any(np.may_share_memory(g.data, seed) for g in found)
@@ -224,7 +227,7 @@ def test_gradients_from_grad_share_no_memory(name):
 
 def test_the_gradient_of_a_leaf_itself_is_a_copy_of_the_seed():
     x = leaf([1.0, 2.0])
-    seed = np.ones(2)
+    seed = put(np.ones(2))
     x.backward(seed)
     assert not np.may_share_memory(x.grad.data, seed)
 

@@ -1,0 +1,299 @@
+"""Whose fault is a wrong gradient?  The primitive that fails alone, and the message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.tape import Entry, Primitive, Scope
+from minigrad.testing.function import Derived, Function
+from minigrad.testing.oracles import STEP
+
+
+class GradientError(AssertionError):
+    """A gradient is wrong: which primitive's, for which operand, and where.
+
+    Attributes:
+        primitive: the name of the primitive that is wrong alone, or None.
+        operand: the operand's name, or its number.
+        index: of the first wrong element.
+        found, expected: what the tape says there, and what the oracle says.
+        order: 1 for a gradient, 2 for a gradient of a gradient, and so on.
+        seed: of the cotangents.
+        snippet: a program that shows the failure again.
+    """
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.primitive: str | None = None
+        self.operand: str | int = 0
+        self.index: tuple[int, ...] = ()
+        self.found = self.expected = np.nan
+        self.order = 1
+        self.seed = 0
+        self.snippet = ""
+        vars(self).update(facts)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """The first element that is wrong."""
+
+    what: str
+    operand: int | None
+    index: tuple[int, ...]
+    found: float
+    expected: float
+    error: float
+    oracle: str
+    order: int
+
+
+# -- whose fault is it? ------------------------------------------------------------
+
+
+class Call(NamedTuple):
+    """One recorded operation: enough to run it alone."""
+
+    made: Primitive
+    arrays: list[Any]
+    settings: dict[str, Any]
+
+    def live(self) -> list[int]:
+        """The operands that are differentiated: arrays of floats."""
+        return [
+            i
+            for i, x in enumerate(self.arrays)
+            if backend.is_array(x) and x.dtype == np.float64
+        ]
+
+    def function(self, device: str) -> Function:
+        """The call as a function of its arrays of floats."""
+        live = self.live()
+
+        def f(*inputs: Any) -> Any:
+            operands = list(self.arrays)
+            for i, x in zip(live, inputs, strict=True):
+                operands[i] = x
+            if self.made.sequence:
+                return self.made.call(operands, **self.settings)
+            return self.made.call(*operands, **self.settings)
+
+        return Function(f, [backend.to_numpy(self.arrays[i]) for i in live], device)
+
+    def name_of(self, operand: int) -> str:
+        """What the primitive calls its differentiated operand."""
+        names = self.made.operand_names
+        i = self.live()[operand]
+        plain = not (self.made.sequence or i >= len(names))
+        return names[i] if plain else f"{names[0] if names else 'operands'}[{i}]"
+
+    def source(self) -> str:
+        """The call as a lambda of its differentiated operands, for the snippet."""
+        names = [f"x{i}" for i in range(len(self.live()))]
+        given = [_literal(x) for x in self.arrays]
+        for name, i in zip(names, self.live(), strict=True):
+            given[i] = name
+        operands = ", ".join(given)
+        operands = f"[{operands}]" if self.made.sequence else operands
+        settings = "".join(f", {k}={v!r}" for k, v in self.settings.items())
+        call = f"{self.made.name}({operands}{settings})"
+        return f"lambda {', '.join(names)}: {call}"
+
+    def origin(self) -> str:
+        """The line that imports the primitive, if it can be imported."""
+        forward = self.made.forward
+        module, name = forward.__module__, forward.__qualname__
+        if module == "__main__" or not name.isidentifier():
+            return f"# {self.made.name} is the primitive of {module} that was checked"
+        return f"from {module} import {name}"
+
+
+class Calls:
+    """An observer that collects what is recorded."""
+
+    def __init__(self) -> None:
+        self.seen: list[Call] = []
+
+    def forward(
+        self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
+    ) -> None:
+        """Keep the operands of an operation that has a gradient."""
+        if entry is not None:
+            settings = {name: entry.settings[name] for name in made.setting_names}
+            self.seen.append(Call(made, list(arrays), settings))
+
+    def backward(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
+        """Nothing is collected on the way back."""
+
+
+def calls_of(function: Any, order: int) -> list[Call]:
+    """All operations that `function` and its derivatives below `order` record."""
+    operands = function.operands
+    for level in range(1, order):
+        cotangents = [np.ones(y.shape) for y in function.on_arrays(operands)]
+        function = Derived(function, cotangents) if level < order else function
+    with Scope(enabled=True, observer=Calls()) as calls:
+        function(function.leaves(operands))
+    return calls.seen
+
+
+def blamed(
+    function: Function,
+    wrong: Wrong,
+    seed: int,
+    name: str,
+    check: Callable[[Any, int, int], Wrong | None],
+) -> GradientError | None:
+    """The error of the first recorded primitive that is wrong alone, if one is."""
+    for call in calls_of(function, wrong.order):
+        if not call.live():
+            continue
+        alone = call.function(function.device)
+        found = check(alone, wrong.order, seed)
+        if found is not None:
+            return told(name, alone, found, seed, call)
+    return None
+
+
+# -- what is said ------------------------------------------------------------------
+
+
+def told(
+    name: str, function: Function, wrong: Wrong, seed: int, call: Call | None = None
+) -> GradientError:
+    """The error that says which primitive, which operand, where, and how to see it."""
+    operand = _operand_name(function, wrong, call)
+    lines = [_first_line(name, wrong, call)]
+    if wrong.operand is not None:
+        shape = function.operands[wrong.operand].shape
+        lines.append(f"  operand {operand}, shape {shape}, index {wrong.index}:")
+    elif wrong.index:
+        lines.append(f"  index {wrong.index}:")
+    if not np.isnan([wrong.found, wrong.expected]).all():
+        lines.append(f"    the tape says {wrong.found:.16g}")
+        bound = f"(+- {wrong.error:.1g})" if wrong.error else ""
+        lines.append(f"    {wrong.oracle}: {wrong.expected:.16g} {bound}".rstrip())
+    lines += _kinks_nearby(call)
+    lines.append(f"  {_way_out(wrong, call)} Seed {seed}. To see it again:")
+    snippet = _snippet(name, function, wrong, seed, call)
+    lines += [f"    {line}" for line in snippet.splitlines()]
+    return GradientError(
+        "\n".join(lines),
+        primitive=call.made.name if call else None,
+        operand=operand,
+        index=wrong.index,
+        found=wrong.found,
+        expected=wrong.expected,
+        order=wrong.order,
+        seed=seed,
+        snippet=snippet,
+    )
+
+
+def _operand_name(function: Function, wrong: Wrong, call: Call | None) -> str | int:
+    if wrong.operand is None:
+        return "all"
+    if call is not None:
+        return call.name_of(wrong.operand)
+    place = function.places[wrong.operand]
+    return function.names.get(place, place)
+
+
+def _first_line(name: str, wrong: Wrong, call: Call | None) -> str:
+    where = f"(order {wrong.order})"
+    if call is None:
+        return f"{name}: the gradient {wrong.what} {where}"
+    via = f", found while checking {name}" if name != call.made.name else ""
+    return f"primitive {call.made.name!r}: its gradient {wrong.what} {where}{via}"
+
+
+def _way_out(wrong: Wrong, call: Call | None) -> str:
+    if call is None:
+        return (
+            "No primitive of it is wrong alone: look for detach(), .data or .item() "
+            "in it, or for an array that is changed in place."
+        )
+    if wrong.order == 1:
+        return "Look at the primitive's rule for that operand."
+    return (
+        "The rule is right, its derivative is not: build rules from recorded "
+        "operations alone, without .data, .item() or NumPy's functions."
+    )
+
+
+def _kinks_nearby(call: Call | None) -> list[str]:
+    """Kinks that an operand comes too close to for differences to mean anything."""
+    if call is None:
+        return []
+    told = []
+    values = dict(zip(call.made.operand_names, call.arrays, strict=False))
+    for name, kinks in call.made.kinks.items():
+        for kink in kinks:
+            if _distance(values, name, kink, call.settings) <= 2 * STEP:
+                told.append(
+                    f"  Operand {name!r} touches its kink at {kink!r}, where there is "
+                    "no one slope: choose other values to check the rule itself."
+                )
+    return told
+
+
+def _distance(
+    values: dict[str, Any], name: str, kink: float | str, settings: dict[str, Any]
+) -> float:
+    own = backend.to_numpy(values[name])
+    if kink == name:
+        return float(np.diff(np.sort(own, axis=None)).min(initial=np.inf))
+    at = values.get(kink, settings.get(kink)) if isinstance(kink, str) else kink
+    if at is None:
+        return np.inf
+    at = backend.to_numpy(at) if backend.is_array(at) else at
+    return float(np.abs(own - at).min(initial=np.inf))
+
+
+LARGEST_SHOWN = 300  # elements: a snippet is to be read
+
+
+def _literal(value: Any) -> str:
+    """The value as source text that makes it again, to the last digit."""
+    if not backend.is_array(value):
+        return repr(value)
+    array = backend.to_numpy(value)
+    if array.size > LARGEST_SHOWN:
+        return f"np.random.default_rng(0).normal(size={array.shape})  # was larger"
+    if array.size == 0 or array.dtype != np.float64:
+        return (
+            f"np.array({array.tolist()}, {str(array.dtype)!r}).reshape({array.shape})"
+        )
+    return f"np.array({array.tolist()})"
+
+
+def _snippet(
+    name: str, function: Function, wrong: Wrong, seed: int, call: Call | None
+) -> str:
+    """A program that fails in the same way."""
+    f = call.source() if call else name if name.isidentifier() else "..."
+    lines = [
+        "import numpy as np",
+        "from minigrad.ops.shape import Slice" if call and "Slice(" in f else "",
+        "from minigrad.testing import check_gradients",
+        call.origin() if call else "",
+        f"f = {f}" if call else f"f = {f}  # what was checked: {name}",
+        "check_gradients(",
+        "    f,",
+        *(f"    {_literal(a)}," for a in _all_operands(function)),
+        f"    order={wrong.order}, seed={seed},",
+        ")",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _all_operands(function: Function) -> list[Any]:
+    """All operands in their places, the constants among them."""
+    places = dict(zip(function.places, function.operands, strict=True))
+    places |= function.constants
+    return [places[place] for place in sorted(places)]

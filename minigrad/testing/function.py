@@ -1,0 +1,168 @@
+"""What does the checker check?  A function of Tensors that can be read in every way.
+
+`Function` runs the user's `f` on arrays or on leaves, drawing the same random numbers
+each time; `Derived` is its gradient, which is a function of the same operands again.
+Neither uses a recorded operation of its own: a wrong rule cannot hide in the checker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.random import watch_draws
+from minigrad.tape import Leaf, Scope, Walk, wrap
+from minigrad.tensor import Tensor
+
+
+class Constant:
+    """An operand that is not differentiated: `f` gets it as an array."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = np.asarray(array)
+
+    def __repr__(self) -> str:
+        return f"Constant({self.array!r})"
+
+
+class Function:
+    """`f` with its operands: which of them are differentiated, on which device.
+
+    Floats are differentiated, in float64; integers, booleans and `Constant`s are not.
+    """
+
+    def __init__(
+        self, f: Callable[..., Any], operands: Sequence[Any], device: str = "cpu"
+    ) -> None:
+        self.f = f
+        self.device = device
+        self.constants: dict[int, np.ndarray] = {}
+        self.operands: list[np.ndarray] = []
+        self.places: list[int] = []  # of the differentiated operands among all
+        self.names: dict[int, str] = {}  # of operands that messages name, by place
+        for place, operand in enumerate(operands):
+            self._add(place, operand)
+        self.states: dict[Any, Any] = {}
+        with watch_draws() as states:
+            self(self.tensors(self.operands))
+        self.states = dict(states)
+
+    def _add(self, place: int, operand: Any) -> None:
+        if isinstance(operand, Tensor):
+            operand = operand.numpy()
+        if isinstance(operand, Constant):
+            self.constants[place] = operand.array
+        elif isinstance(operand, np.ndarray) and operand.dtype.kind in "iub":
+            self.constants[place] = operand
+        else:
+            self.operands.append(np.array(operand, np.float64))
+            self.places.append(place)
+
+    def put(self, array: np.ndarray) -> Any:
+        """The array on the device that is checked."""
+        return backend.to_device(array, self.device)
+
+    def tensors(self, arrays: Sequence[np.ndarray]) -> list[Tensor]:
+        """Plain Tensors for the differentiated operands."""
+        return [wrap(self.put(array)) for array in arrays]
+
+    def leaves(self, arrays: Sequence[np.ndarray]) -> list[Tensor]:
+        """Leaves for the differentiated operands; complex ones too."""
+        return [as_leaf(tensor) for tensor in self.tensors(arrays)]
+
+    def __call__(self, inputs: Sequence[Any]) -> list[Tensor]:
+        """The outputs, drawing the random numbers of the first run again."""
+        for generator, state in self.states.items():
+            generator.set_state(state)
+        return checked_outputs(self.f(*self.filled(inputs)))
+
+    def filled(self, inputs: Sequence[Any]) -> list[Any]:
+        """All operands in their places, the constants among them."""
+        places = dict(zip(self.places, inputs, strict=True))
+        places |= {place: self.put(a) for place, a in self.constants.items()}
+        return [places[place] for place in sorted(places)]
+
+    def on_arrays(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs' values, as NumPy arrays: what an oracle differentiates."""
+        return [y.numpy() for y in self(self.tensors(arrays))]
+
+
+def checked_outputs(outputs: Any) -> list[Tensor]:
+    """The outputs as a list, without those that have no slope (integers)."""
+    several = isinstance(outputs, list | tuple)
+    parts = list(outputs) if several else [outputs]
+    for part in parts:
+        if not isinstance(part, Tensor):
+            raise TypeError(
+                f"the function to check returned {type(part).__name__}: it gets "
+                "Tensors and must return a Tensor, or a list or tuple of them. A "
+                ".item() or .numpy() on the way loses the gradient."
+            )
+    return [part for part in parts if part.dtype.kind in "fc"]
+
+
+def as_leaf(tensor: Tensor) -> Tensor:
+    """A leaf with the same array."""
+    return wrap(tensor.array, Leaf(tensor.array.shape, tensor.array.dtype))
+
+
+class Derived:
+    """The gradients of <cotangents, f> as a function of f's operands."""
+
+    def __init__(self, of: Any, cotangents: list[np.ndarray]) -> None:
+        self.of = of
+        self.cotangents = cotangents
+        self.operands = of.operands
+        self.put = of.put
+        self.tensors = of.tensors
+        self.leaves = of.leaves
+
+    def __call__(self, inputs: Sequence[Any]) -> list[Tensor]:
+        """The gradients, recorded."""
+        live = [x if x.entry is not None else as_leaf(x) for x in inputs]
+        with Scope(enabled=True):
+            outputs = self.of(live)
+        return pull(outputs, live, self.cotangents, create_graph=True)
+
+    def on_arrays(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The gradients' values, as NumPy arrays."""
+        return [g.numpy() for g in self(self.tensors(arrays))]
+
+
+def pull(
+    outputs: Sequence[Tensor],
+    leaves: Sequence[Tensor],
+    cotangents: Sequence[Any],
+    create_graph: bool = False,
+) -> list[Tensor]:
+    """J^T c by one walk that starts at all outputs; zeros where it does not lead.
+
+    Cotangents are arrays or, where the walk is recorded, Tensors to differentiate by.
+    """
+    entries = [leaf.entry for leaf in leaves if leaf.entry is not None]
+    walk = Walk(create_graph=create_graph, retain_graph=True, wanted=entries)
+    with Scope(enabled=True if create_graph else None):
+        for output, cotangent in zip(outputs, cotangents, strict=True):
+            if output.entry is not None:
+                seed = _like(cotangent, output)
+                walk.start(output.entry, seed if create_graph else seed.array)
+        walk.run()
+    return [_found(walk, leaf) for leaf in leaves]
+
+
+def _like(cotangent: Any, output: Tensor) -> Tensor:
+    """The cotangent as a Tensor with the output's dtype, on its device."""
+    if isinstance(cotangent, Tensor):
+        return cotangent
+    array = backend.to_device(np.asarray(cotangent), output.device)
+    return wrap(array.astype(output.dtype))
+
+
+def _found(walk: Walk, leaf: Tensor) -> Tensor:
+    found = walk.found.get(leaf.entry.order) if leaf.entry else None
+    if found is None:
+        return wrap(np.zeros_like(leaf.array))
+    return found if isinstance(found, Tensor) else wrap(found)

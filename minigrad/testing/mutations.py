@@ -1,0 +1,343 @@
+"""Who checks the checker?  Wrong rules for every primitive, each to be caught.
+
+A mutation breaks a primitive in one way; the checker then runs on the primitive's own
+cases. `python -m minigrad.testing` prints the table of primitives and mutations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.ops.index import getitem
+from minigrad.ops.linalg import matmul
+from minigrad.ops.reduce import cumsum
+from minigrad.ops.shape import (
+    broadcast_to,
+    concatenate,
+    split,
+    stack,
+    to_index,
+    transpose,
+    unstack,
+)
+from minigrad.tape import Primitive, registry
+from minigrad.tensor import Tensor
+from minigrad.testing.blame import GradientError
+from minigrad.testing.conditions import check_function
+from minigrad.testing.strategies import hypothesis, primitive_of
+
+Rule = Callable[..., Any]
+Changes = dict[str, Any]  # of the arguments that a Primitive is made with
+Variant = contextlib.AbstractContextManager[None]
+
+
+@contextlib.contextmanager
+def changed(made: Primitive, **changes: Any) -> Iterator[None]:
+    """Give a primitive other rules or facts for a while, wherever it is called."""
+    known = dict(vars(made))
+    arguments = {
+        "rules": made.rules,
+        "joint": made.joint_rule,
+        "sequence": made.sequence,
+        "many": made.many,
+        "part": made.part,
+        "fit": made.fit,
+        "into": made.into,
+        "domain": made.domain,
+        "kinks": made.kinks,
+    }
+    Primitive.__init__(made, made.forward, **{**arguments, **changes})
+    made.call = known["call"]
+    try:
+        yield
+    finally:
+        vars(made).clear()
+        vars(made).update(known)
+
+
+# -- what is done to a rule's result -----------------------------------------------
+
+
+def each(change: Callable[[Any], Any], result: Any) -> Any:
+    """Change one gradient, or each of a joint rule's."""
+    if isinstance(result, list | tuple):
+        return [each(change, part) for part in result]
+    return None if result is None else change(result)
+
+
+def with_result(change: Callable[[Any], Any]) -> Callable[[Primitive], list[Variant]]:
+    """Break one rule at a time by changing what it returns."""
+
+    def broken(rule: Rule) -> Rule:
+        @functools.wraps(rule)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            return each(change, rule(*args, **kwargs))
+
+        return wrapped
+
+    return lambda made: one_rule_at_a_time(made, lambda rule: [broken(rule)])
+
+
+def one_rule_at_a_time(
+    made: Primitive, broken: Callable[[Rule], list[Rule]]
+) -> list[Variant]:
+    """A variant for each broken form of each rule, all other rules as they are."""
+    variants: list[Variant] = []
+    for i, rule in enumerate(made.rules):
+        for other in broken(rule) if rule is not None else []:
+            rules = [*made.rules[:i], other, *made.rules[i + 1 :]]
+            variants.append(changed(made, rules=rules))
+    if made.joint_rule is not None:
+        variants += [changed(made, joint=other) for other in broken(made.joint_rule)]
+    return variants
+
+
+# -- what is done to what a rule reads ---------------------------------------------
+
+
+def stale(made: Primitive) -> list[Variant]:
+    """Each value that was kept for a rule comes from another call."""
+    kept = {"y", made.rest_name, *made.operand_names}
+
+    def broken(rule: Rule) -> list[Rule]:
+        names = list(inspect.signature(rule).parameters)[1:]
+        return [_reading_stale(rule, name) for name in names if name in kept]
+
+    return one_rule_at_a_time(made, broken)
+
+
+def _reading_stale(rule: Rule, name: str) -> Rule:
+    signature = inspect.signature(rule)
+
+    @functools.wraps(rule)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.arguments[name] = _other_value(bound.arguments[name])
+        return rule(*bound.args, **bound.kwargs)
+
+    return wrapped
+
+
+def _other_value(value: Any) -> Any:
+    """A value of the same kind, such as another call could have left."""
+    if isinstance(value, tuple):
+        return tuple(map(_other_value, value))
+    array = value.array if isinstance(value, Tensor) else value
+    if not backend.is_array(array):
+        return 0.25 - value
+    if array.dtype.kind == "b":
+        return np.logical_not(array)
+    return array * 0 if array.dtype.kind in "iu" else 0.25 - value
+
+
+# -- what is done to the shape of things -------------------------------------------
+
+
+def _first(g: Any, shape: tuple[int, ...]) -> Any:
+    """The gradient of one copy of a broadcast operand, the others forgotten."""
+    if g.size == 0:
+        return broadcast_to(g.sum(), shape=shape)  # there is no copy: the sum is right
+    added = g.ndim - len(shape)
+    kept = tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)
+    return getitem(g, (0,) * added + kept)
+
+
+def without_sum(made: Primitive) -> list[Variant]:
+    """The gradient of a broadcast operand is not summed over its copies."""
+    if made.name == "broadcast_to":
+        return [changed(made, rules=[lambda g, a_shape: _first(g, a_shape)])]
+    broadcasts = made.fit is not None and len(made.operand_names) > 1
+    return [changed(made, fit=_first)] if broadcasts else []
+
+
+def not_inverted(made: Primitive) -> list[Variant]:
+    """What the forward moves, the rule does not move back."""
+    return [changed(made, **changes) for changes in NOT_INVERTED.get(made.name, [])]
+
+
+def _count(whole: Any, axis: int, sizes: int | tuple[int, ...] | None = None) -> int:
+    """How many items an array is parted into."""
+    if sizes is None:
+        return whole.shape[axis]
+    return sizes if isinstance(sizes, int) else len(sizes)
+
+
+def _backwards(parting: Rule) -> Rule:
+    """Items written into each other's places: the last is swapped with the first."""
+    part: Any = primitive_of(parting).part
+
+    @functools.wraps(part)
+    def wrapped(whole: Any, i: int, **settings: Any) -> Any:
+        return part(whole, _count(whole, **settings) - 1 - i, **settings)
+
+    return wrapped
+
+
+MATMUL = primitive_of(matmul)
+
+NOT_INVERTED: dict[str, list[Changes]] = {
+    "transpose": [{"rules": [lambda g, axes: transpose(g, axes=axes)]}],
+    "swapaxes": [{"rules": [lambda g: g]}],
+    "flip": [{"rules": [lambda g: g]}],
+    "cumsum": [{"rules": [lambda g, axis: cumsum(g, axis=axis)]}],
+    "matmul": [
+        {"rules": [lambda g, b: matmul(g, b), MATMUL.rules[1]]},
+        {"rules": [MATMUL.rules[0], lambda g, a: matmul(a, g)]},
+    ],
+    "concatenate": [
+        {
+            "joint": lambda g, shapes, axis: split(
+                g, sizes=tuple(s[axis] for s in shapes), axis=axis
+            )[::-1]
+        }
+    ],
+    "stack": [{"joint": lambda g, axis: unstack(g, axis=axis)[::-1]}],
+    "split": [
+        {"joint": lambda gs, axis: (concatenate(gs[::-1], axis=axis),)},
+        {"part": _backwards(split)},
+    ],
+    "unstack": [
+        {"joint": lambda gs, axis: (stack(gs[::-1], axis=axis),)},
+        {"part": _backwards(unstack)},
+    ],
+}
+
+
+# -- what is done to sums ----------------------------------------------------------
+
+
+def assigned(made: Primitive) -> list[Variant]:
+    """Assignment where values at the same place must add up."""
+    if made.name in ("gather", "scatter_add"):
+        return [_add_at_assigns()]
+    return [changed(made, into=_assign_crop)] if made.name == "crop" else []
+
+
+@contextlib.contextmanager
+def _add_at_assigns() -> Iterator[None]:
+    known = backend.add_at
+    backend.add_at = lambda total, index, values: total.__setitem__(index, values)
+    try:
+        yield
+    finally:
+        backend.add_at = known
+
+
+def _assign_crop(pending: Any, _: int, g: Any, entry: Any) -> bool:
+    ours = pending.owned and pending.gradient.ndim > 0
+    if ours:
+        pending.gradient[to_index(entry.settings["index"])] = g
+    return ours
+
+
+def lost(made: Primitive) -> list[Variant]:
+    """A shortcut that adds in place says that it has added, and has not."""
+    into = made.into
+    if into is None:
+        return []
+    loses = functools.wraps(into)(
+        lambda pending, which, g, entry: into(pending, which, g * 0, entry)
+    )
+    return [changed(made, into=loses)]
+
+
+# -- the table ---------------------------------------------------------------------
+
+
+class Mutation(NamedTuple):
+    """One way to be wrong, and the broken forms that it gives a primitive."""
+
+    name: str
+    variants: Callable[[Primitive], list[Variant]]
+
+
+MUTATIONS = (
+    Mutation("zero", with_result(lambda g: g * 0.0)),
+    Mutation("sign", with_result(lambda g: -g)),
+    Mutation("x 2", with_result(lambda g: g + g)),
+    Mutation("x 1.001", with_result(lambda g: g * 1.001)),
+    Mutation("dtype", with_result(lambda g: g.astype("float32"))),
+    Mutation("stale value", stale),
+    Mutation("no sum", without_sum),
+    Mutation("not inverted", not_inverted),
+    Mutation("assigned", assigned),
+    Mutation("lost share", lost),
+)
+
+CAUGHT, MISSED, NONE = "caught", "MISSED", ""
+
+
+def table(examples: int = 200) -> dict[str, dict[str, str]]:
+    """For each primitive with rules and each mutation: caught, missed, or no such rule.
+
+    Args:
+        examples: how many operands the checker may try before it has missed.
+    """
+    from minigrad.testing.cases import PRIMITIVES
+
+    rows = {}
+    for name in PRIMITIVES:
+        made = primitive_of(registry[name])
+        rows[name] = {m.name: outcome(made, m, examples) for m in MUTATIONS}
+    return rows
+
+
+def outcome(made: Primitive, mutation: Mutation, examples: int) -> str:
+    """Whether the checker rejects every broken form that the mutation gives."""
+    variants = mutation.variants(made)
+    if not variants:
+        return NONE
+    if all(_is_caught(made.name, variant, examples) for variant in variants):
+        return CAUGHT
+    return MISSED
+
+
+def _is_caught(name: str, variant: Variant, examples: int) -> bool:
+    from minigrad.testing.cases import PRIMITIVES
+
+    tool = hypothesis()
+    seeds = tool.strategies.integers(0, 2**32 - 1)
+
+    @tool.settings(
+        max_examples=examples,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        phases=[tool.Phase.generate],
+        suppress_health_check=list(tool.HealthCheck),
+    )
+    @tool.given(PRIMITIVES[name], seeds)
+    def check(call: Any, seed: int) -> None:
+        f, operands = call
+        check_function(f, *operands, seed=seed, name=name)
+
+    with variant, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # wrong rules divide by zero and the like
+        try:
+            check()
+        except (GradientError, ValueError, TypeError):
+            return True  # the engine itself refuses gradients of a wrong shape
+    return False
+
+
+def text_of(rows: dict[str, dict[str, str]]) -> Iterator[str]:
+    """The table as lines of Markdown, with the count at its end."""
+    names = [mutation.name for mutation in MUTATIONS]
+    yield "| primitive | " + " | ".join(names) + " |"
+    yield "| --- |" + " --- |" * len(names)
+    for name, row in rows.items():
+        yield f"| {name} | " + " | ".join(row[n] for n in names) + " |"
+    cells = [cell for row in rows.values() for cell in row.values() if cell]
+    yield ""
+    yield (
+        f"{cells.count(CAUGHT)} of {len(cells)} mutations of {len(rows)} primitives "
+        f"caught, {cells.count(MISSED)} missed, none declared equivalent."
+    )

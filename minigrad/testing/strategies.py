@@ -1,0 +1,194 @@
+"""Which operands is a check tried on?  Hypothesis strategies of shapes and values.
+
+Values lie on a grid, an integer times a spacing plus an offset: ties and kinks stay
+far from the differences' step, examples shrink well, and nothing is filtered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.tape import Primitive
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+
+def hypothesis() -> Any:
+    """The package Hypothesis, which only those who test need."""
+    try:
+        import hypothesis
+        import hypothesis.strategies
+    except ImportError as error:
+        raise RuntimeError(
+            "minigrad's test strategies need Hypothesis, which is not installed. "
+            "Install it with: pip install hypothesis"
+        ) from error
+    return hypothesis
+
+
+def _strategies() -> Any:
+    return hypothesis().strategies
+
+
+def shapes(
+    min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 3
+) -> SearchStrategy[tuple[int, ...]]:
+    """Shapes of small arrays; ``min_side=0`` includes empty ones."""
+    st = _strategies()
+    sides = st.integers(min_side, max_side)
+    return st.lists(sides, min_size=min_dims, max_size=max_dims).map(tuple)
+
+
+def arrays(
+    shape: tuple[int, ...] | SearchStrategy[tuple[int, ...]],
+    low: float = -3.0,
+    high: float = 3.0,
+    distinct: bool = False,
+) -> SearchStrategy[np.ndarray]:
+    """float64 arrays of values on a grid: an integer times a spacing plus an offset.
+
+    The offset keeps every value at least a twentieth of the range's 64th part off 0 and
+    off the range's ends; `distinct` values differ by a whole spacing, so that no two
+    tie. Nothing is filtered.
+    """
+    st = _strategies()
+    if not isinstance(shape, tuple):
+        return shape.flatmap(lambda s: arrays(s, low, high, distinct))
+    size = int(np.prod(shape, dtype=int))
+    places = max(64, size)
+    spacing = (high - low) / places
+    numbers = st.lists(
+        st.integers(0, places - 1), min_size=size, max_size=size, unique=distinct
+    )
+
+    def build(chosen: list[int]) -> np.ndarray:
+        return (low + spacing * (np.array(chosen, float) + 0.55)).reshape(shape)
+
+    return numbers.map(build)
+
+
+def broadcastable(
+    count: int = 2, max_dims: int = 3, max_side: int = 3
+) -> SearchStrategy[tuple[tuple[int, ...], ...]]:
+    """Tuples of shapes that broadcast against each other, in every pattern."""
+    st = _strategies()
+
+    def narrowed(shape: tuple[int, ...]) -> Any:
+        keep = st.tuples(*(st.booleans() for _ in shape))
+        one = st.tuples(st.integers(0, len(shape)), keep).map(
+            lambda drawn: _narrow(shape, *drawn)
+        )
+        return st.tuples(*(one for _ in range(count)))
+
+    return shapes(0, max_dims, 1, max_side).flatmap(narrowed)
+
+
+def _narrow(
+    shape: tuple[int, ...], dropped: int, keep: tuple[bool, ...]
+) -> tuple[int, ...]:
+    narrow = [n if kept else 1 for n, kept in zip(shape, keep, strict=True)]
+    return tuple(narrow[dropped:])
+
+
+def axes(ndim: int, none: bool = True) -> SearchStrategy[Any]:
+    """Every form an axis argument takes: None, an integer, a negative one, a tuple."""
+    st = _strategies()
+    forms = [st.none()] if none or ndim == 0 else []
+    if ndim:
+        forms.append(st.integers(-ndim, ndim - 1))
+        forms.append(
+            st.lists(
+                st.integers(0, ndim - 1), min_size=1, max_size=ndim, unique=True
+            ).map(tuple)
+        )
+    return st.one_of(forms)
+
+
+# -- operands of a primitive -------------------------------------------------------
+
+
+def primitive_of(call: Callable[..., Any]) -> Primitive:
+    """The primitive that a recorded operation calls.
+
+    Raises:
+        TypeError: the function was not made with `minigrad.primitive`.
+    """
+    made = getattr(call, "primitive", None)
+    if not isinstance(made, Primitive):
+        raise TypeError(
+            f"{getattr(call, '__name__', call)} is no primitive: it was not made with "
+            "@minigrad.primitive. For a function that is composed of primitives use "
+            "check_function(f, *arrays) or check_gradients(f, *arrays)."
+        )
+    return made
+
+
+WIDTH = 3.0  # operands lie within this distance of 0, or of the end of their domain
+MARGIN = 0.3  # from the ends of a domain
+
+
+def operand_values(
+    made: Primitive, name: str, shape: tuple[int, ...]
+) -> SearchStrategy[np.ndarray]:
+    """Values for one operand: in its domain, clear of the kinks it declares."""
+    low, high = made.domain.get(name, (-math.inf, math.inf))
+    first = low + MARGIN if math.isfinite(low) else min(-WIDTH, high - 2 * WIDTH)
+    last = high - MARGIN if math.isfinite(high) else max(WIDTH, low + WIDTH)
+    kinks = made.kinks.get(name, ())
+    # A later operand's values would tie with an earlier one's: its grid is moved.
+    earlier = made.operand_names[: made.operand_names.index(name)]
+    shift = 0.03 if set(kinks) & set(earlier) else 0.0
+    drawn = arrays(shape, first, last, distinct=name in kinks)
+    return drawn.map(lambda values: np.asarray(_clear_of(values, kinks) + shift))
+
+
+def _clear_of(values: np.ndarray, kinks: tuple[float | str, ...]) -> np.ndarray:
+    """Move values away from kinks that are numbers: to either side, by a margin."""
+    for kink in kinks:
+        if not isinstance(kink, str):
+            side = np.where(values < kink, -1.0, 1.0)
+            values = np.where(
+                np.abs(values - kink) < MARGIN, values + side * MARGIN, values
+            )
+    return values
+
+
+def calls_of(primitive: Callable[..., Any]) -> SearchStrategy[tuple[Any, list[Any]]]:
+    """Calls (f, operands) of a primitive: minigrad's own in every form they take.
+
+    Raises:
+        TypeError: it has settings without defaults, or takes a list of operands.
+    """
+    from minigrad.testing.cases import PRIMITIVES
+
+    made = primitive_of(primitive)
+    if primitive.__module__.startswith("minigrad.") and made.name in PRIMITIVES:
+        return PRIMITIVES[made.name]
+    missing = [name for name in made.setting_names if name not in made.defaults]
+    if missing or made.sequence or made.rest_name:
+        raise TypeError(
+            f"operands for {made.name!r} cannot be drawn: it has settings "
+            f"{missing} without defaults, or takes a list. Pass operands and "
+            "settings=: check_primitive(f, *arrays, settings={...})."
+        )
+    count = len(made.operand_names)
+    alike = shapes(0, 2).map(lambda shape: (shape,) * count)
+    return (broadcastable(count, 2) if made.fit else alike).flatmap(
+        lambda chosen: _call_with(primitive, made, chosen)
+    )
+
+
+def _call_with(
+    primitive: Callable[..., Any], made: Primitive, chosen: tuple[Any, ...]
+) -> Any:
+    operands = [
+        operand_values(made, name, shape)
+        for name, shape in zip(made.operand_names, chosen, strict=True)
+    ]
+    st = _strategies()
+    return st.tuples(*operands).map(lambda values: (primitive, list(values)))
