@@ -15,7 +15,7 @@ unexport PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs bench clean
+.PHONY: help demo test interop lint types docs bench clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -26,6 +26,10 @@ demo: .venv/ready-apps  ## train a captioner on the built-in pictures and show i
 
 test: .venv/ready-test  ## run the tests (ARGS="-k lstm" chooses some)
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+
+interop: .venv/ready-test .venv/ready-interop  ## compare with PyTorch and safetensors, skipping nothing
+	@MINIGRAD_REQUIRE_PEERS=1 $(ONE_THREAD) $(BIN)/python -m pytest -n auto \
+	    --maxprocesses 8 --dist worksteal tests/interop $(ARGS)
 
 lint: .venv/ready-lint  ## check style with ruff
 	@$(BIN)/ruff check .

@@ -164,8 +164,9 @@ class Job:
         self.optimizer.step()
         self.schedule.step()
         self.step += 1
-        self.epoch_loss += loss.item()
-        return loss.item(), words
+        value = loss.item()  # the one number that a step waits for
+        self.epoch_loss += value
+        return value, words
 
 
 def train(job: Job, run: RunFolder, console: Console) -> bool:

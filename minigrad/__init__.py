@@ -5,10 +5,12 @@ Read the engine in this order: `backend`, `tape`, `ops`, `functions`, `tensor`,
 """
 
 from minigrad import inspect, io, testing
+from minigrad.backend import Device, device
 from minigrad.functions import (
     asarray,
     dropout,
     einsum,
+    from_dlpack,
     full,
     log_softmax,
     mean,
@@ -88,6 +90,7 @@ abs = absolute
 __version__ = "0.1.0"
 
 __all__ = [
+    "Device",
     "Generator",
     "Tensor",
     "__version__",
@@ -106,6 +109,7 @@ __all__ = [
     "cumsum",
     "default_generator",
     "detect_anomaly",
+    "device",
     "divide",
     "draw",
     "dropout",
@@ -115,6 +119,7 @@ __all__ = [
     "explain",
     "expm1",
     "flip",
+    "from_dlpack",
     "full",
     "grad",
     "hessian",

@@ -141,6 +141,13 @@ def to_numpy(array: Array) -> np.ndarray:
     return _library_of(array).get(array)
 
 
+def beside(array: Array, like: Array) -> Array:
+    """An array of the host's on the device of `like`; others stay where they are."""
+    if isinstance(like, np.ndarray) or not isinstance(array, np.ndarray):
+        return array
+    return to_device(array, device_of(like))
+
+
 def _library_of(array: Array) -> Library:
     for library in libraries.values():
         if isinstance(array, library.array_type):

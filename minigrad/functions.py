@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.backend import as_array, device_of, to_device
+from minigrad import backend
+from minigrad.backend import as_array, beside, device_of, to_device
 from minigrad.ops.elementwise import exp_difference, multiply, sqrt, where
-from minigrad.ops.index import IDS, gather, getitem
+from minigrad.ops.index import IDS, checks_ids, gather, getitem
 from minigrad.ops.index import scatter_add as place_at
 from minigrad.ops.linalg import matmul
 from minigrad.ops.reduce import Axis, axes_of, logsumexp, sum
@@ -22,6 +24,7 @@ else:
     from minigrad.tape import Tensor
 
 WHOLE = Slice(None, None, None)
+DLPACK_CUDA = 2  # how DLPack counts the memory of an NVIDIA GPU
 
 
 # -- making tensors ----------------------------------------------------------------
@@ -62,6 +65,43 @@ def ones(
 def asarray(array: Any) -> Tensor:
     """A Tensor that shares the memory of `array`: writing to one changes the other."""
     return wrap(as_array(array))
+
+
+def from_dlpack(array: Any) -> Tensor:
+    """A Tensor that shares the memory of another library's array, through DLPack.
+
+    The array keeps its device. Where its library says that it must not be written to,
+    or does not say (DLPack before version 1), the Tensor cannot be written to either.
+
+    Raises:
+        TypeError: the object does not offer its memory through DLPack.
+        BufferError: its memory cannot be shared, as that of a tensor that carries
+            gradients, or of a dtype that NumPy does not have.
+        RuntimeError: it is on a GPU, and CuPy or a driver is missing.
+    """
+    if not hasattr(array, "__dlpack__"):
+        raise TypeError(
+            f"from_dlpack was given a {type(array).__name__}, which does not offer its "
+            "memory through DLPack. Use minigrad.asarray for what NumPy can read."
+        )
+    kind, number = array.__dlpack_device__()
+    read = _reader_of_gpu(number) if kind == DLPACK_CUDA else np.from_dlpack
+    try:
+        shared = read(array)
+    except (BufferError, RuntimeError) as error:
+        raise BufferError(
+            f"from_dlpack cannot share the memory of this {type(array).__name__}: "
+            f"{str(error).rstrip('.')}. Convert it in its own library first: detach "
+            "it, or give it a dtype and a device that minigrad has."
+        ) from error
+    return wrap(as_array(shared))
+
+
+def _reader_of_gpu(number: int) -> Any:
+    """The function that reads DLPack in the library of this GPU's arrays."""
+    backend.device(f"cuda:{number}")  # says what is missing
+    array_type = backend.libraries["cuda"].array_type
+    return sys.modules[array_type.__module__.partition(".")[0]].from_dlpack
 
 
 # -- statistics --------------------------------------------------------------------
@@ -156,7 +196,7 @@ def take(x: Any, ids: Any, axis: int = 0) -> Any:
             "axis. Check the axis against the shape."
         )
     axis %= x.ndim
-    return gather(x, _ids(ids), index=(WHOLE,) * axis + (IDS,))
+    return gather(x, _ids_beside(ids, x), index=(WHOLE,) * axis + (IDS,))
 
 
 def scatter_add(values: Any, ids: Any, size: int, axis: int = 0) -> Any:
@@ -169,8 +209,8 @@ def scatter_add(values: Any, ids: Any, size: int, axis: int = 0) -> Any:
     Raises:
         ValueError: values do not have the shape of ids at `axis` (counted from 0).
     """
-    array = _ids(ids)
     values = _with_shape(values)
+    array = _ids_beside(ids, values)
     before, after = values.shape[:axis], values.shape[axis + array.ndim :]
     if axis < 0 or values.shape[axis : axis + array.ndim] != array.shape:
         raise ValueError(
@@ -182,8 +222,10 @@ def scatter_add(values: Any, ids: Any, size: int, axis: int = 0) -> Any:
     return place_at(values, array, shape=shape, index=(WHOLE,) * axis + (IDS,))
 
 
-def _ids(ids: Any) -> Any:
-    return ids.array if isinstance(ids, Tensor) else as_array(ids, _ids_dtype(ids))
+def _ids_beside(ids: Any, x: Any) -> Any:
+    """Ids as an array on the device of `x`."""
+    array = ids.array if isinstance(ids, Tensor) else as_array(ids, _ids_dtype(ids))
+    return beside(array, x.array if isinstance(x, Tensor) else x)
 
 
 def _ids_dtype(ids: Any) -> Any:
@@ -305,10 +347,12 @@ def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
     """Rows of the identity matrix: (...) integers -> (..., classes).
 
     Raises:
-        IndexError: an id is not one of 0, ..., classes - 1.
+        IndexError: an id is not one of 0, ..., classes - 1 (on a GPU only inside
+            detect_anomaly(); otherwise its row is zeros).
     """
     array = ids.array if isinstance(ids, Tensor) else np.asarray(ids)
-    if array.size and not (array.min() >= 0 and array.max() < classes):
+    looked_at = array.size and (isinstance(array, np.ndarray) or checks_ids())
+    if looked_at and not (array.min() >= 0 and array.max() < classes):
         raise IndexError(
             f"one_hot got ids from {array.min()} to {array.max()} for {classes} "
             "classes: an id is at least 0 and below that number. Check the ids."

@@ -79,7 +79,8 @@ def _set_grad(self: Tensor, gradient: Any) -> None:
                 f"{self.array.shape}. Assign one of the same shape, or None."
             )
         # Without its history: a leaf holding a graph that holds the leaf would not die.
-        gradient = wrap(gradient.array.astype(self.array.dtype, copy=False))
+        array = gradient.array.astype(self.array.dtype, copy=False)
+        gradient = wrap(backend.to_device(array, backend.device_of(self.array)))
     self.entry.grad = gradient
 
 
@@ -118,6 +119,25 @@ def as_numpy_input(self: Tensor, dtype: Any = None, copy: bool | None = None) ->
             "functions, or pass x.detach().numpy()."
         )
     return np.array(self.array, dtype=dtype, copy=copy)
+
+
+def as_dlpack(self: Tensor, **request: Any) -> Any:
+    """What torch.from_dlpack and others call: the memory of plain data, shared.
+
+    Raises:
+        BufferError: the tensor is recorded, or its library cannot share it.
+    """
+    if self.entry is not None:
+        raise BufferError(
+            "DLPack was asked for a tensor that requires gradients: what another "
+            "library does with its memory is not on the tape. Share x.detach()."
+        )
+    return self.array.__dlpack__(**request)
+
+
+def dlpack_device(self: Tensor) -> tuple[int, int]:
+    """The kind and number of the tensor's device as DLPack counts them."""
+    return self.array.__dlpack_device__()
 
 
 def item(self: Tensor) -> Any:
@@ -188,6 +208,8 @@ def _refuse_lost_gradients(self: Tensor, values: Any, operation: str) -> None:
 def _storable(self: Tensor, values: Any, operation: str) -> Any:
     """The values on the tensor's device, if its dtype can hold them."""
     array = _plain(values)
+    if isinstance(array, list | tuple):
+        array = np.asarray(array, self.array.dtype)
     if not backend.is_array(array):
         return array
     if not np.can_cast(array.dtype, self.array.dtype, "same_kind"):
@@ -411,6 +433,8 @@ OPERATORS: dict[str, Any] = {
     "__repr__": represent,
     "__hash__": object.__hash__,
     "__array__": as_numpy_input,
+    "__dlpack__": as_dlpack,
+    "__dlpack_device__": dlpack_device,
 }
 
 METHODS: dict[str, Any] = {

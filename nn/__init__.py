@@ -13,6 +13,7 @@ from nn.module import Module, ModuleList, Parameter, Sequential
 from nn.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
 from nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from nn.schedule import CosineWithWarmup, ExponentialDecay
+from nn.torch_weights import load_torch_state_dict, torch_state_dict
 
 __all__ = [
     "GRU",
@@ -39,6 +40,8 @@ __all__ = [
     "cross_entropy",
     "functional",
     "init",
+    "load_torch_state_dict",
     "mse_loss",
     "temporal_softmax_loss",
+    "torch_state_dict",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from minigrad.ops.index import checks_ids
 
 Expected = tuple[int | str, ...]
 
@@ -41,8 +42,8 @@ def _fits(given: tuple[int, ...], expected: Expected) -> bool:
 def integer_array(layer: str, name: str, value: Any, below: int) -> Any:
     """Give the array of ids behind a Tensor, array or list, once it is known to be fit.
 
-    Raises: TypeError unless integer; ValueError unless 0 <= ids < below (on the CPU
-    only: looking at every id would make a GPU wait).
+    Raises: TypeError unless integer; ValueError unless 0 <= ids < below (on a GPU only
+    inside `mg.detect_anomaly()`: looking at every id would make it wait).
     """
     ids = array_of(value)
     if ids.dtype.kind not in "iu":
@@ -50,8 +51,8 @@ def integer_array(layer: str, name: str, value: Any, below: int) -> Any:
             f"{layer}: {name} has dtype {ids.dtype}, but it says which row or class "
             f"and so must be of integers. Convert it with {name}.astype('int64')."
         )
-    outside = isinstance(ids, np.ndarray) and ids.size and _outside(ids, below)
-    if outside:
+    looked_at = isinstance(ids, np.ndarray) or checks_ids()
+    if looked_at and ids.size and _outside(ids, below):
         raise ValueError(
             f"{layer}: {name} reaches from {ids.min()} to {ids.max()}, but only 0 to "
             f"{below - 1} exist. Check the vocabulary the ids come from, or make the "
@@ -67,7 +68,7 @@ def array_of(value: Any) -> Any:
     return value if hasattr(value, "dtype") else np.asarray(value)
 
 
-def _outside(ids: np.ndarray, below: int) -> bool:
+def _outside(ids: Any, below: int) -> bool:
     return bool(ids.min() < 0 or ids.max() >= below)
 
 

@@ -14,12 +14,14 @@ import minigrad as mg
 import minigrad.testing.strict
 from tests import devices
 
-# A busy machine is no failure, so there is no deadline. In `ci` the examples are the
-# same in every run; `dev` draws new ones and remembers what failed.
+# A busy machine is no failure, so there is no deadline. `dev` takes seconds, draws new
+# examples and remembers what failed; in `ci` they are the same in every run; `deep` is
+# for a night.
+settings.register_profile("dev", deadline=None, print_blob=True, max_examples=10)
 settings.register_profile(
-    "ci", derandomize=True, deadline=None, print_blob=True, max_examples=50
+    "ci", deadline=None, print_blob=True, max_examples=50, derandomize=True
 )
-settings.register_profile("dev", deadline=None, print_blob=True, max_examples=50)
+settings.register_profile("deep", deadline=None, print_blob=True, max_examples=1000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
 )

@@ -177,7 +177,11 @@ def spoken_names(tree: ast.Module) -> Iterator[str]:
             yield str(node.value)
 
 
-@pytest.mark.parametrize("module", [m for m in SOURCES if m != "minigrad.backend"])
+# The test device that stands in for CuPy may say so; neither file imports it.
+NAMING_CUPY = ("minigrad.backend", "minigrad.testing.strict_rules")
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES if m not in NAMING_CUPY])
 def test_only_the_backend_names_cupy(module):
     tree = ast.parse(SOURCES[module].read_text(encoding="utf-8"))
     named = {name for name in spoken_names(tree) if "cupy" in name.lower()}

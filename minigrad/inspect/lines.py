@@ -58,6 +58,7 @@ class _Anomaly(_Lines):
     """Watches for the first value that is not finite."""
 
     every_gradient = True
+    checks_ids = True  # also those on a GPU, which would wrap around
 
     def forward(
         self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
@@ -111,7 +112,8 @@ def _first_bad(value: Any) -> str | None:
 def detect_anomaly() -> Scope:
     """Inside, the first NaN or infinity raises, naming operation and user's line.
 
-    Covers outputs and gradients; wrap both the forward and the backward.
+    Covers outputs and gradients; wrap both the forward and the backward. On a GPU, ids
+    out of range are caught too, which otherwise wrap around there.
 
     Raises:
         FloatingPointError: on leaving the first operation that produced one.

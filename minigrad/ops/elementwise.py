@@ -226,9 +226,8 @@ def sign(a: Array) -> Array:
 @constant
 def within(a: Array, *, low: float | None, high: float | None) -> Array:
     """Elementwise low <= a <= high, a bound of None being no bound."""
-    above = True if low is None else a >= low
-    below = True if high is None else a <= high
-    return np.logical_and(above, below)
+    inside = np.ones_like(a, dtype=bool) if low is None else a >= low
+    return inside if high is None else np.logical_and(inside, a <= high)
 
 
 @constant

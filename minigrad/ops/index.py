@@ -90,6 +90,8 @@ def _check_range(ids: Array, axis: int, size: int) -> None:
 def getitem(a: Any, key: Any) -> Any:
     """``a[key]``: crop for integers and slices, gather for arrays, lists and masks.
 
+    Ids from the host go to the device of `a`.
+
     Raises:
         IndexError: the key is of a type or a value that does not index this shape.
     """
@@ -97,7 +99,8 @@ def getitem(a: Any, key: Any) -> Any:
     ids: list[Any] = []
     index = tuple(_encode(part, ids) for part in parts)
     if ids:
-        return gather(a, *ids, index=index)
+        array = a.array if isinstance(a, Tensor) else a
+        return gather(a, *(backend.beside(i, array) for i in ids), index=index)
     return crop(a, index=index)
 
 

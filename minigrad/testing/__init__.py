@@ -2,9 +2,11 @@
 
 `check_gradients` holds a function against independent derivatives, `check_primitive`
 and `check_module` hold an operation or a layer against everything that can go wrong
-with one. `python -m minigrad.testing` shows that wrong rules are caught.
+with one. `python -m minigrad.testing` shows that wrong rules are caught. The device
+"strict" has CuPy's rules and needs no GPU.
 """
 
+from minigrad.testing import strict
 from minigrad.testing.blame import GradientError
 from minigrad.testing.checker import check_gradients
 from minigrad.testing.conditions import (
@@ -31,4 +33,5 @@ __all__ = [
     "check_module",
     "check_primitive",
     "shapes",
+    "strict",
 ]

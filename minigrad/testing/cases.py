@@ -19,6 +19,7 @@ from minigrad.ops import elementwise, index, linalg, reduce, shape
 from minigrad.ops.index import IDS
 from minigrad.ops.shape import Slice
 from minigrad.random import Generator
+from minigrad.tape import Primitive
 from minigrad.testing.function import Constant
 from minigrad.testing.strategies import (
     arrays,
@@ -577,3 +578,37 @@ CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
     "argmax": ([A], {"axis": 0}, 0),
     "argmin": ([A], {}, 1),
 }
+
+
+# -- any primitive -----------------------------------------------------------------
+
+
+def calls_of(primitive: Call) -> Cases:
+    """Calls (f, operands) of a primitive: minigrad's own in every form they take.
+
+    Raises:
+        TypeError: it has settings without defaults, or takes a list of operands.
+    """
+    made = primitive_of(primitive)
+    if primitive.__module__.startswith("minigrad.") and made.name in PRIMITIVES:
+        return PRIMITIVES[made.name]
+    missing = [name for name in made.setting_names if name not in made.defaults]
+    if missing or made.sequence or made.rest_name:
+        raise TypeError(
+            f"operands for {made.name!r} cannot be drawn: it has settings "
+            f"{missing} without defaults, or takes a list. Pass operands and "
+            "settings=: check_primitive(f, *arrays, settings={...})."
+        )
+    count = len(made.operand_names)
+    alike = shapes(0, 2).map(lambda shape: (shape,) * count)
+    return (broadcastable(count, 2) if made.fit else alike).flatmap(
+        lambda chosen: _call_with(primitive, made, chosen)
+    )
+
+
+def _call_with(primitive: Call, made: Primitive, chosen: tuple[Any, ...]) -> Cases:
+    operands = [
+        operand_values(made, name, shape)
+        for name, shape in zip(made.operand_names, chosen, strict=True)
+    ]
+    return st.tuples(*operands).map(lambda values: (primitive, list(values)))

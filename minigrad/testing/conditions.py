@@ -27,7 +27,7 @@ from minigrad.testing.checker import (
 )
 from minigrad.testing.function import Function, as_leaf, pull
 from minigrad.testing.oracles import EPS
-from minigrad.testing.strategies import calls_of, hypothesis, primitive_of
+from minigrad.testing.strategies import hypothesis, primitive_of
 from minigrad.transforms import checkpoint
 
 # float32 may be off from float64 by this many of its own round-offs of the largest
@@ -96,6 +96,9 @@ def check_primitive(
         chosen = dict(settings or {})
         check_function(lambda *x: primitive(*x, **chosen), *arrays, seed=seed, **how)
         return
+    hypothesis()  # says how to install it, if it is not there
+    from minigrad.testing.cases import calls_of
+
     drawn = calls_of(primitive)
 
     def check(call: tuple[Callable[..., Any], Sequence[Any]], seed: int) -> None:

@@ -156,39 +156,3 @@ def _clear_of(values: np.ndarray, kinks: tuple[float | str, ...]) -> np.ndarray:
                 np.abs(values - kink) < MARGIN, values + side * MARGIN, values
             )
     return values
-
-
-def calls_of(primitive: Callable[..., Any]) -> SearchStrategy[tuple[Any, list[Any]]]:
-    """Calls (f, operands) of a primitive: minigrad's own in every form they take.
-
-    Raises:
-        TypeError: it has settings without defaults, or takes a list of operands.
-    """
-    from minigrad.testing.cases import PRIMITIVES
-
-    made = primitive_of(primitive)
-    if primitive.__module__.startswith("minigrad.") and made.name in PRIMITIVES:
-        return PRIMITIVES[made.name]
-    missing = [name for name in made.setting_names if name not in made.defaults]
-    if missing or made.sequence or made.rest_name:
-        raise TypeError(
-            f"operands for {made.name!r} cannot be drawn: it has settings "
-            f"{missing} without defaults, or takes a list. Pass operands and "
-            "settings=: check_primitive(f, *arrays, settings={...})."
-        )
-    count = len(made.operand_names)
-    alike = shapes(0, 2).map(lambda shape: (shape,) * count)
-    return (broadcastable(count, 2) if made.fit else alike).flatmap(
-        lambda chosen: _call_with(primitive, made, chosen)
-    )
-
-
-def _call_with(
-    primitive: Callable[..., Any], made: Primitive, chosen: tuple[Any, ...]
-) -> Any:
-    operands = [
-        operand_values(made, name, shape)
-        for name, shape in zip(made.operand_names, chosen, strict=True)
-    ]
-    st = _strategies()
-    return st.tuples(*operands).map(lambda values: (primitive, list(values)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
@@ -136,7 +136,6 @@ def test_dropout_refuses_what_is_no_probability(p):
 
 
 @pytest.mark.parametrize("equation", EQUATIONS)
-@settings(max_examples=10)
 @given(data=st.data())
 def test_einsum_is_numpys(equation, data):
     parts = equation.split("->")[0].split(",")

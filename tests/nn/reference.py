@@ -3,6 +3,7 @@
 import numpy as np
 
 import minigrad as mg
+from tests.devices import put
 
 
 def rel_error(x, y):
@@ -19,7 +20,7 @@ def lin(a, b, shape):
 def outputs_of(f, arrays):
     """Return the arrays that f gives, without recording, always as a list."""
     with mg.no_grad():
-        result = f(*[mg.Tensor(a) for a in arrays])
+        result = f(*[put(mg.Tensor(a)) for a in arrays])
     results = result if isinstance(result, tuple) else (result,)
     return [np.array(r.numpy()) for r in results]
 
@@ -52,13 +53,13 @@ def weighted_sum(results, cotangents):
     results = results if isinstance(results, tuple) else (results,)
     total = 0.0
     for result, cotangent in zip(results, cotangents, strict=True):
-        total = total + mg.sum(result * cotangent)
+        total = total + mg.sum(result * put(cotangent))
     return total
 
 
 def tape_gradients(f, arrays, cotangents):
     """Return the gradients that backward gives for every array."""
-    tensors = [mg.Tensor(a, requires_grad=True) for a in arrays]
+    tensors = [put(mg.Tensor(a, requires_grad=True)) for a in arrays]
     weighted_sum(f(*tensors), cotangents).backward()
     return [np.array(t.grad.numpy()) for t in tensors]
 

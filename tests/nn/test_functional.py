@@ -5,6 +5,7 @@ import pytest
 
 import minigrad as mg
 from nn import functional as F
+from tests.devices import put
 from tests.nn.reference import (
     draw_cotangents,
     gradient_errors,
@@ -13,6 +14,9 @@ from tests.nn.reference import (
     says,
     tape_gradients,
 )
+
+pytestmark = pytest.mark.usefixtures("device")
+
 
 RNN_STEP = [
     [-0.58172089, -0.50182032, -0.41232771, -0.31410098],
@@ -64,7 +68,7 @@ def recurrent_weights(rng, D, H, gates):
 
 
 def parameters(*arrays):
-    return [mg.Tensor(a, requires_grad=True) for a in arrays]
+    return [put(mg.Tensor(a, requires_grad=True)) for a in arrays]
 
 
 # Values
@@ -72,34 +76,34 @@ def parameters(*arrays):
 
 def test_rnn_step_has_the_reference_value():
     h = F.rnn_step(
-        mg.Tensor(lin(-0.4, 0.7, (3, 10))),
-        mg.Tensor(lin(-0.2, 0.5, (3, 4))),
-        mg.Tensor(lin(-0.1, 0.9, (10, 4))),
-        mg.Tensor(lin(-0.3, 0.7, (4, 4))),
-        mg.Tensor(lin(-0.2, 0.4, (4,))),
+        put(mg.Tensor(lin(-0.4, 0.7, (3, 10)))),
+        put(mg.Tensor(lin(-0.2, 0.5, (3, 4)))),
+        put(mg.Tensor(lin(-0.1, 0.9, (10, 4)))),
+        put(mg.Tensor(lin(-0.3, 0.7, (4, 4)))),
+        put(mg.Tensor(lin(-0.2, 0.4, (4,)))),
     )
     assert rel_error(h.numpy(), RNN_STEP) < 1e-8
 
 
 def test_rnn_has_the_reference_value():
     h = F.rnn(
-        mg.Tensor(lin(-0.1, 0.3, (2, 3, 4))),
-        mg.Tensor(lin(-0.3, 0.1, (2, 5))),
-        mg.Tensor(lin(-0.2, 0.4, (4, 5))),
-        mg.Tensor(lin(-0.4, 0.1, (5, 5))),
-        mg.Tensor(lin(-0.7, 0.1, (5,))),
+        put(mg.Tensor(lin(-0.1, 0.3, (2, 3, 4)))),
+        put(mg.Tensor(lin(-0.3, 0.1, (2, 5)))),
+        put(mg.Tensor(lin(-0.2, 0.4, (4, 5)))),
+        put(mg.Tensor(lin(-0.4, 0.1, (5, 5)))),
+        put(mg.Tensor(lin(-0.7, 0.1, (5,)))),
     )
     assert rel_error(h.numpy(), RNN) < 1e-7
 
 
 def test_lstm_step_has_the_reference_value():
     h, c = F.lstm_step(
-        mg.Tensor(lin(-0.4, 1.2, (3, 4))),
-        mg.Tensor(lin(-0.3, 0.7, (3, 5))),
-        mg.Tensor(lin(-0.4, 0.9, (3, 5))),
-        mg.Tensor(lin(-2.1, 1.3, (4, 20))),
-        mg.Tensor(lin(-0.7, 2.2, (5, 20))),
-        mg.Tensor(lin(0.3, 0.7, (20,))),
+        put(mg.Tensor(lin(-0.4, 1.2, (3, 4)))),
+        put(mg.Tensor(lin(-0.3, 0.7, (3, 5)))),
+        put(mg.Tensor(lin(-0.4, 0.9, (3, 5)))),
+        put(mg.Tensor(lin(-2.1, 1.3, (4, 20)))),
+        put(mg.Tensor(lin(-0.7, 2.2, (5, 20)))),
+        put(mg.Tensor(lin(0.3, 0.7, (20,)))),
     )
     assert rel_error(h.numpy(), LSTM_STEP_H) < 1e-8
     assert rel_error(c.numpy(), LSTM_STEP_C) < 1e-8
@@ -107,11 +111,11 @@ def test_lstm_step_has_the_reference_value():
 
 def test_lstm_has_the_reference_value():
     h = F.lstm(
-        mg.Tensor(lin(-0.4, 0.6, (2, 3, 5))),
-        mg.Tensor(lin(-0.4, 0.8, (2, 4))),
-        mg.Tensor(lin(-0.2, 0.9, (5, 16))),
-        mg.Tensor(lin(-0.3, 0.6, (4, 16))),
-        mg.Tensor(lin(0.2, 0.7, (16,))),
+        put(mg.Tensor(lin(-0.4, 0.6, (2, 3, 5)))),
+        put(mg.Tensor(lin(-0.4, 0.8, (2, 4)))),
+        put(mg.Tensor(lin(-0.2, 0.9, (5, 16)))),
+        put(mg.Tensor(lin(-0.3, 0.6, (4, 16)))),
+        put(mg.Tensor(lin(0.2, 0.7, (16,)))),
     )
     assert rel_error(h.numpy(), LSTM) < 1e-7
 
@@ -119,7 +123,7 @@ def test_lstm_has_the_reference_value():
 def test_word_embedding_has_the_reference_value():
     ids = np.array([[0, 3, 1, 2], [2, 1, 0, 3]])
     table = lin(0, 1, (5, 3))
-    words = F.word_embedding(ids, mg.Tensor(table))
+    words = F.word_embedding(ids, put(mg.Tensor(table)))
     assert words.shape == (2, 4, 3)
     assert rel_error(words.numpy(), table[ids]) < 1e-7
     assert rel_error(words.numpy()[0, 1], [0.64285714, 0.71428571, 0.78571429]) < 1e-7
@@ -242,8 +246,8 @@ def test_lstm_step_agrees_with_the_hand_derived_backward(seed):
 
 def test_sequences_are_their_steps():
     rng = np.random.default_rng(3)
-    x, h0 = map(mg.Tensor, normals(rng, (2, 4, 3), (2, 5)))
-    Wx, Wh, b = map(mg.Tensor, recurrent_weights(rng, 3, 5, 1))
+    x, h0 = put([*map(mg.Tensor, normals(rng, (2, 4, 3), (2, 5)))])
+    Wx, Wh, b = put([*map(mg.Tensor, recurrent_weights(rng, 3, 5, 1))])
     outputs = F.rnn(x, h0, Wx, Wh, b).numpy()
     h = h0
     for t in range(4):
@@ -253,8 +257,8 @@ def test_sequences_are_their_steps():
 
 def test_lstm_sequence_is_its_steps():
     rng = np.random.default_rng(3)
-    x, h0, c0 = map(mg.Tensor, normals(rng, (2, 4, 3), (2, 5), (2, 5)))
-    weights = [mg.Tensor(w) for w in recurrent_weights(rng, 3, 5, 4)]
+    x, h0, c0 = put([*map(mg.Tensor, normals(rng, (2, 4, 3), (2, 5), (2, 5)))])
+    weights = [put(mg.Tensor(w)) for w in recurrent_weights(rng, 3, 5, 4)]
     outputs, last_h, last_c = F.lstm_sequence(x, h0, c0, *weights)
     h, c = h0, c0
     for t in range(4):
@@ -266,9 +270,9 @@ def test_lstm_sequence_is_its_steps():
 
 def test_gru_sequence_is_its_steps():
     rng = np.random.default_rng(3)
-    x, h0 = map(mg.Tensor, normals(rng, (2, 4, 3), (2, 5)))
-    weights = [mg.Tensor(w) for w in recurrent_weights(rng, 3, 5, 3)]
-    weights.append(mg.Tensor(rng.standard_normal(15)))
+    x, h0 = put([*map(mg.Tensor, normals(rng, (2, 4, 3), (2, 5)))])
+    weights = [put(mg.Tensor(w)) for w in recurrent_weights(rng, 3, 5, 3)]
+    weights.append(put(mg.Tensor(rng.standard_normal(15))))
     outputs = F.gru(x, h0, *weights).numpy()
     h = h0
     for t in range(4):
@@ -282,9 +286,9 @@ def test_repeated_ids_add_their_gradients():
     np.testing.assert_array_equal(table.grad.numpy()[:, 0], [0, 3, 0, 1])
 
 
-@pytest.mark.parametrize("ids", [[[0, 2]], mg.Tensor(np.array([[0, 2]]))])
+@pytest.mark.parametrize("ids", [[[0, 2]], put(mg.Tensor(np.array([[0, 2]])))])
 def test_ids_may_be_lists_or_tensors(ids):
-    table = mg.Tensor(lin(0, 1, (3, 2)))
+    table = put(mg.Tensor(lin(0, 1, (3, 2))))
     assert F.word_embedding(ids, table).shape == (1, 2, 2)
 
 
@@ -292,7 +296,7 @@ def test_float32_stays_float32():
     rng = np.random.default_rng(0)
     x, h0 = (a.astype("float32") for a in normals(rng, (2, 4, 3), (2, 5)))
     weights = [w.astype("float32") for w in recurrent_weights(rng, 3, 5, 4)]
-    h = F.lstm(mg.Tensor(x), mg.Tensor(h0), *map(mg.Tensor, weights))
+    h = F.lstm(put(mg.Tensor(x)), put(mg.Tensor(h0)), *put([*map(mg.Tensor, weights)]))
     assert h.dtype == np.float32
 
 
@@ -301,7 +305,7 @@ def test_float32_stays_float32():
 
 def lstm_operands(**changed):
     shapes = {"x": (2, 3, 5), "h0": (2, 4), "Wx": (5, 16), "Wh": (4, 16), "b": (16,)}
-    return [mg.Tensor(np.zeros(shape)) for shape in (shapes | changed).values()]
+    return [put(mg.Tensor(np.zeros(shape))) for shape in (shapes | changed).values()]
 
 
 @pytest.mark.parametrize(
@@ -350,7 +354,7 @@ def test_affine_maps_name_the_operand_that_does_not_fit():
 
 
 def test_word_embedding_refuses_what_is_no_id():
-    table = mg.Tensor(np.zeros((4, 2)))
+    table = put(mg.Tensor(np.zeros((4, 2))))
     with pytest.raises(TypeError, match="word_embedding: ids") as error:
         F.word_embedding(np.array([0.0, 1.0]), table)
     says(error, "float64", "must be of integers", "astype")

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 import minigrad as mg
 import nn
 from nn import functional as F
+from tests.devices import put
 from tests.nn.reference import says
+
+pytestmark = pytest.mark.usefixtures("device")
+
 
 LAYERS = [nn.RNN, nn.LSTM, nn.GRU]
 CELLS = [nn.RNNCell, nn.LSTMCell, nn.GRUCell]
@@ -19,7 +23,7 @@ seeds = st.integers(0, 2**16)
 
 
 def build(kind, D, H, seed=0):
-    return kind(D, H, dtype="float64", generator=mg.Generator(seed))
+    return put(kind(D, H, dtype="float64", generator=mg.Generator(seed)))
 
 
 def halves(state):
@@ -39,7 +43,7 @@ def halves(state):
     ],
 )
 def test_weights_are_in_by_gates_times_hidden(kind, names, gates):
-    layer = kind(100, 64, generator=mg.Generator(0))
+    layer = put(kind(100, 64, generator=mg.Generator(0)))
     assert [name for name, _ in layer.named_parameters()] == names
     assert layer.Wx.shape == (100, gates * 64)
     assert layer.Wh.shape == (64, gates * 64)
@@ -55,8 +59,8 @@ def test_weights_are_in_by_gates_times_hidden(kind, names, gates):
 @pytest.mark.parametrize("kind", LAYERS)
 def test_the_default_state_is_zeros(kind):
     layer = build(kind, 3, 4)
-    x = mg.Tensor(np.random.default_rng(0).standard_normal((2, 5, 3)))
-    zeros = mg.zeros((2, 4), dtype="float64")
+    x = put(mg.Tensor(np.random.default_rng(0).standard_normal((2, 5, 3))))
+    zeros = put(mg.zeros((2, 4), dtype="float64"))
     state = (zeros, zeros) if kind is nn.LSTM else zeros
     outputs, last = layer(x)
     given_outputs, given_last = layer(x, state)
@@ -68,9 +72,9 @@ def test_the_default_state_is_zeros(kind):
 
 def test_lstm_function_is_the_layer_from_cell_state_zero():
     layer = build(nn.LSTM, 3, 4)
-    x = mg.Tensor(np.random.default_rng(0).standard_normal((2, 5, 3)))
-    h0 = mg.Tensor(np.random.default_rng(1).standard_normal((2, 4)))
-    outputs, _ = layer(x, (h0, mg.zeros((2, 4), dtype="float64")))
+    x = put(mg.Tensor(np.random.default_rng(0).standard_normal((2, 5, 3))))
+    h0 = put(mg.Tensor(np.random.default_rng(1).standard_normal((2, 4))))
+    outputs, _ = layer(x, (h0, put(mg.zeros((2, 4), dtype="float64"))))
     expected = F.lstm(x, h0, layer.Wx, layer.Wh, layer.b)
     np.testing.assert_array_equal(outputs.numpy(), expected.numpy())
 
@@ -80,7 +84,7 @@ def test_lstm_function_is_the_layer_from_cell_state_zero():
 def test_a_layer_is_its_cell_step_by_step(kind, cell, N, T, D, H, seed):
     layer, step = build(kind, D, H, seed), build(cell, D, H)
     step.load_state_dict(layer.state_dict())
-    x = mg.Tensor(np.random.default_rng(seed).standard_normal((N, T, D)))
+    x = put(mg.Tensor(np.random.default_rng(seed).standard_normal((N, T, D))))
     outputs, last = layer(x)
     zeros = step.zero_state(N)
     state = (zeros, zeros) if kind is nn.LSTM else zeros
@@ -97,7 +101,7 @@ def test_a_layer_is_its_cell_step_by_step(kind, cell, N, T, D, H, seed):
 def test_a_sequence_in_two_parts_is_the_whole(kind, N, T, cut, seed):
     cut = min(cut, T - 1)
     layer = build(kind, 3, 4, seed)
-    x = mg.Tensor(np.random.default_rng(seed).standard_normal((N, T, 3)))
+    x = put(mg.Tensor(np.random.default_rng(seed).standard_normal((N, T, 3))))
     whole, last = layer(x)
     first, state = layer(x[:, :cut])
     second, state = layer(x[:, cut:], state)
@@ -111,9 +115,9 @@ def test_a_sequence_in_two_parts_is_the_whole(kind, N, T, cut, seed):
 def test_the_future_does_not_change_the_past(kind):
     layer = build(kind, 3, 4)
     x = np.random.default_rng(0).standard_normal((2, 5, 3))
-    before = layer(mg.Tensor(x))[0].numpy()
+    before = layer(put(mg.Tensor(x)))[0].numpy()
     x[:, 3:] += 1
-    after = layer(mg.Tensor(x))[0].numpy()
+    after = layer(put(mg.Tensor(x)))[0].numpy()
     np.testing.assert_array_equal(before[:, :3], after[:, :3])
     assert (before[:, 3:] != after[:, 3:]).all()
 
@@ -122,7 +126,7 @@ def test_the_future_does_not_change_the_past(kind):
 def test_every_parameter_and_the_first_state_get_gradients(kind):
     layer = build(kind, 3, 4)
     x, *state = (
-        mg.Tensor(np.random.default_rng(0).standard_normal(s), requires_grad=True)
+        put(mg.Tensor(np.random.default_rng(0).standard_normal(s), requires_grad=True))
         for s in ((2, 5, 3), (2, 4), (2, 4))
     )
     h0 = tuple(state) if kind is nn.LSTM else state[0]
@@ -138,7 +142,7 @@ def test_every_parameter_and_the_first_state_get_gradients(kind):
 def peak_of_a_step(layer, T):
     x = np.random.default_rng(0).standard_normal((8, T, 16))
     tracemalloc.start()
-    layer(mg.Tensor(x))[0].sum().backward()
+    layer(put(mg.Tensor(x)))[0].sum().backward()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     layer.zero_grad()
@@ -155,12 +159,12 @@ def test_memory_grows_with_the_number_of_steps_and_not_faster(kind):
 @pytest.mark.parametrize("kind", [*LAYERS, *CELLS])
 def test_sizes_below_one_are_refused(kind):
     with pytest.raises(ValueError, match=f"{kind.__name__}: hidden_size is 0") as error:
-        kind(3, 0)
+        put(kind(3, 0))
     says(error, "at least one", "positive integer")
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_a_sequence_that_is_not_batch_major_is_named(kind):
     with pytest.raises(ValueError, match="x has shape") as error:
-        kind(3, 4)(mg.zeros((2, 3)))
+        put(kind(3, 4))(put(mg.zeros((2, 3))))
     says(error, kind.__name__.lower(), "(2, 3)", "(N, T, 3)", "Batch first")

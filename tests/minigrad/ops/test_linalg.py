@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -29,7 +29,6 @@ def test_products_of_all_shapes_are_numpys(drawn, data):
     assert y.grad.shape == b.shape
 
 
-@settings(max_examples=25)
 @given(a=arrays((2, 3)), b=arrays((3, 2)), c=arrays((2, 2)))
 def test_the_gradient_of_a_product_is_its_closed_form(a, b, c):
     x, y = leaf(a), leaf(b)
@@ -81,7 +80,6 @@ USES = {
 }
 
 
-@settings(max_examples=50)
 @given(
     size=st.integers(8, 20),
     rows=st.integers(1, 3),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -30,7 +30,6 @@ def test_elements_that_tie_share_the_gradient_of_min():
     assert_equal(y.grad.sum(), 1)
 
 
-@settings(max_examples=25)
 @given(
     values=arrays((4,)),
     zeros=hnp.arrays(bool, (4,)),

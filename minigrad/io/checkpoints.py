@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from minigrad.io.files import replacing
 
 FORMAT = "minigrad checkpoint 1"
 
@@ -66,27 +66,8 @@ def save_checkpoint(
         "model": model.state_dict() if model is not None else {},
         "optimizer": optimizer.state_dict() if optimizer is not None else {},
     }
-    with _replacing(Path(path)) as temporary:
+    with replacing(path) as temporary:
         _write(temporary, header, states)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Any:
-    """A temporary name beside `path`, renamed to it when all went well."""
-    name = str(path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}"))
-    try:
-        yield name
-        _flush_to_disk(name)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-
-
-def _flush_to_disk(name: str) -> None:
-    with open(name, "rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _write(name: str, header: str, states: dict[str, Any]) -> None:

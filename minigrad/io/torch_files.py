@@ -1,0 +1,369 @@
+"""How are PyTorch's files read without PyTorch?  Both of its containers.
+
+`torch.save` writes a pickle, in which tensors refer to storages by key, and beside it
+the storages' bytes. Since version 1.6 both stand in a zip archive, before they followed
+one another in one file. The pickle is read by `minigrad.io.torch_pickle`, which imports
+and executes nothing.
+
+Source: torch/serialization.py, torch/_utils.py and torch/storage.py of PyTorch 2.13
+for the formats.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import struct
+import zipfile
+from collections.abc import Iterable
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from minigrad.io.numbers import BFLOAT16, decode, dtype_in_memory, size_in_file
+from minigrad.io.torch_pickle import SCALARS, Machine
+
+ZIP_START = b"PK\x03\x04"
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+LEGACY_PROTOCOL = 1001
+TAR_MARK = (257, b"ustar")  # where a tar archive has its mark
+BYTE_ORDERS = {b"little": "<", b"big": ">"}
+
+# What may go wrong inside of a damaged file, beside ValueError.
+BROKEN = (
+    zipfile.BadZipFile,
+    EOFError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+)
+
+
+def load_torch(path: str | os.PathLike[str]) -> Any:
+    """Read what `torch.save` wrote, tensors as NumPy arrays; nothing is executed.
+
+    Only tensors, parameters, plain containers, numbers and texts are read, as in a
+    state dictionary; a file that names anything else is refused. OrderedDict becomes
+    dict, torch.Size a tuple, torch.device its text, a dtype NumPy's. bfloat16 becomes
+    float32, without a change of value. Tensors that share their storage share their
+    memory; requires_grad and devices are forgotten.
+
+    Returns:
+        The saved object, usually a dictionary of arrays by name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or no file of PyTorch's, or holds more than
+            data.
+    """
+    with open(path, "rb") as file:
+        try:
+            return _read(file)
+        except (ValueError, *BROKEN) as error:
+            raise ValueError(
+                f"{os.fspath(path)!r} could not be read as a file of PyTorch's: "
+                f"{error}. Check that the copy is complete; or, with PyTorch, load it "
+                "if you trust it and save its tensors alone, with "
+                "torch.save(model.state_dict(), path)."
+            ) from error
+
+
+def _read(file: BinaryIO) -> Any:
+    size = os.fstat(file.fileno()).st_size
+    if file.read(len(ZIP_START)) == ZIP_START:
+        return _Archive(file, size).read()
+    place, mark = TAR_MARK
+    file.seek(place)
+    if file.read(len(mark)) == mark:
+        raise ValueError("it is a tar archive, as PyTorch wrote before version 0.1.10")
+    if not size:
+        raise ValueError("it is empty")
+    # A mapping gives what there is, and sets no memory aside for what a file claims.
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return _read_legacy(content, size)
+
+
+# -- what a pickle may name --------------------------------------------------------
+
+
+class Kind(NamedTuple):
+    """What a storage class or dtype says about the bytes: "float32", "bfloat16" ..."""
+
+    numbers: str
+
+
+class Storage:
+    """One piece of memory that tensors are views of, filled when its bytes are read."""
+
+    def __init__(self, kind: str, count: int) -> None:
+        self.kind = kind
+        self.array = np.zeros(count, dtype_in_memory(kind))
+        self.nbytes = count * size_in_file(kind)
+
+    def fill(self, data: bytes, byte_order: str = "<") -> None:
+        """Take over the bytes of the file."""
+        if len(data) != self.nbytes:
+            raise ValueError(
+                f"a storage of {self.array.size} numbers of {self.kind} needs "
+                f"{self.nbytes} bytes, and there are {len(data)}"
+            )
+        self.array[...] = decode(data, self.kind, byte_order)
+
+
+# Nothing below puts a value that was read into a message before its type is known: the
+# text of nested tuples that share their items can be endless.
+
+
+def _tensor(
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    requires_grad: Any = False,
+    hooks: Any = None,
+    metadata: Any = None,
+) -> np.ndarray:
+    """A view of a storage, once it is known to lie inside: `_rebuild_tensor_v2`."""
+    if not isinstance(storage, np.ndarray) or storage.ndim != 1:
+        raise ValueError("a tensor in it has no storage")
+    return _view(storage, offset, shape, strides)
+
+
+def _tensor_of_dtype(
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    requires_grad: Any,
+    hooks: Any,
+    kind: Any,
+    metadata: Any = None,
+) -> np.ndarray:
+    """A view of a storage of bytes as numbers of a dtype: `_rebuild_tensor_v3`."""
+    fits = isinstance(storage, np.ndarray) and storage.dtype == np.uint8
+    if not fits or storage.ndim != 1 or not isinstance(kind, np.dtype):
+        raise ValueError("a tensor in it has no storage of bytes, or no dtype")
+    return _view(storage.view(kind), offset, shape, strides)
+
+
+def _view(array: np.ndarray, offset: Any, shape: Any, strides: Any) -> np.ndarray:
+    """The elements of a flat array that shape and strides (in elements) pick out."""
+    if not (_are_sizes([offset]) and _are_sizes(shape) and _are_sizes(strides)):
+        raise ValueError("offset, shape or strides of a tensor in it are none")
+    if len(shape) != len(strides):
+        raise ValueError(f"a tensor of {len(shape)} axes has {len(strides)} strides")
+    reach = sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    empty = 0 in shape
+    if not empty and offset + reach >= array.size:
+        raise ValueError(
+            f"a tensor of shape {tuple(shape)} with strides {tuple(strides)}, from "
+            f"element {offset} on, reaches beyond its storage of {array.size} elements"
+        )
+    if empty:
+        return np.empty(shape, array.dtype)
+    repeated = any(n > 1 and not step for n, step in zip(shape, strides, strict=True))
+    return np.lib.stride_tricks.as_strided(
+        array[offset:],
+        shape,
+        [step * array.itemsize for step in strides],
+        writeable=not repeated,
+    )
+
+
+def _are_sizes(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(
+        type(value) is int and value >= 0 for value in values
+    )
+
+
+def _parameter(data: Any, requires_grad: Any = True, hooks: Any = None) -> Any:
+    return data
+
+
+def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
+    """An OrderedDict's content, which Python 2 wrote as a list of pairs."""
+    pairs = list(pairs) if isinstance(pairs, list | tuple) else [None]
+    if not all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
+        raise ValueError("an OrderedDict in it is made of something else than pairs")
+    if not all(type(key) in SCALARS for key, _ in pairs):
+        raise ValueError("a key in it is neither text nor number")
+    return dict(pairs)
+
+
+def _set(items: Any = ()) -> set[Any]:
+    fits = isinstance(items, list | tuple) and all(type(x) in SCALARS for x in items)
+    if not fits:
+        raise ValueError("a set in it holds more than texts and numbers")
+    return set(items)
+
+
+def _bytes(text: Any = "", encoding: Any = "latin1") -> bytes:
+    """How pickles of protocol 2 write bytes: as text to be encoded."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise ValueError("bytes in it are not encoded as pickles do it")
+    return text.encode("latin1")
+
+
+def _size(sizes: Any = ()) -> tuple[Any, ...]:
+    if not _are_sizes(sizes):
+        raise ValueError("a torch.Size in it is made of something else than sizes")
+    return tuple(sizes)
+
+
+def _device(kind: Any, index: Any = None) -> str:
+    if type(kind) is not str or type(index) not in (int, type(None)):
+        raise ValueError("a torch.device in it is none")
+    return str(kind) if index is None else f"{kind}:{index}"
+
+
+STORAGES = {
+    "Double": "float64",
+    "Float": "float32",
+    "Half": "float16",
+    "BFloat16": BFLOAT16,
+    "Long": "int64",
+    "Int": "int32",
+    "Short": "int16",
+    "Char": "int8",
+    "Byte": "uint8",
+    "Bool": "bool",
+    "ComplexDouble": "complex128",
+    "ComplexFloat": "complex64",
+}
+DTYPES = (*STORAGES.values(), "uint16", "uint32", "uint64")
+
+NAMES: dict[str, Any] = {
+    "collections OrderedDict": _ordered_dict,
+    "__builtin__ set": _set,
+    "builtins set": _set,
+    "__builtin__ bytes": _bytes,
+    "_codecs encode": _bytes,
+    "torch Size": _size,
+    "torch device": _device,
+    "torch._utils _rebuild_tensor": _tensor,
+    "torch._utils _rebuild_tensor_v2": _tensor,
+    "torch._utils _rebuild_tensor_v3": _tensor_of_dtype,
+    "torch._utils _rebuild_parameter": _parameter,
+    "torch.storage UntypedStorage": Kind("uint8"),
+    **{f"torch {name}Storage": Kind(kind) for name, kind in STORAGES.items()},
+    **{f"torch.cuda {name}Storage": Kind(kind) for name, kind in STORAGES.items()},
+    **{f"torch {kind}": dtype_in_memory(kind) for kind in DTYPES},
+}
+
+
+# -- the storages of a file --------------------------------------------------------
+
+
+class _Storages:
+    """The storages that a pickle refers to, each made once and none too large."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size  # bytes: together they cannot be larger than the file
+        self.made: dict[str, Storage] = {}
+
+    def refer(self, reference: Any) -> np.ndarray:
+        """Give the storage of a reference ("storage", class, key, location, count)."""
+        kind, key, count = self._parse(reference)
+        if key not in self.made:
+            self.made[key] = self._make(key, kind, count)
+        storage = self.made[key]
+        if (storage.kind, storage.array.size) != (kind, count):
+            raise ValueError(f"the storage {key!r} is said to be of two kinds or sizes")
+        return storage.array
+
+    def _parse(self, reference: Any) -> tuple[str, str, int]:
+        if type(reference) is not tuple or reference[:1] != ("storage",):
+            raise ValueError("it refers to something else than a storage")
+        _, kind, key, _, count, *views = (*reference, None, None, None, None)[:6]
+        if not isinstance(kind, Kind) or type(key) is not str:
+            raise ValueError("it refers to a storage of an unknown kind")
+        if not _are_sizes([count]) or views != [None]:
+            raise ValueError(f"its storage {key!r} has a size or a view of its own")
+        return kind.numbers, key, count
+
+    def _make(self, key: str, kind: str, count: int) -> Storage:
+        self.left -= count * size_in_file(kind)
+        if self.left < 0:
+            raise ValueError(f"the storage {key!r} is larger than what the file holds")
+        return Storage(kind, count)
+
+
+# -- the zip archive ---------------------------------------------------------------
+
+
+class _Archive(_Storages):
+    """The container since PyTorch 1.6: NAME/data.pkl, NAME/byteorder, NAME/data/KEY."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+        self.archive = zipfile.ZipFile(file)
+        names = self.archive.namelist()
+        pickles = [name for name in names if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise ValueError("it is a zip archive, but without the one data.pkl")
+        self.folder = pickles[0].removesuffix("/data.pkl")
+        if f"{self.folder}/constants.pkl" in names:
+            raise ValueError("it is a TorchScript program, not a file of tensors")
+        order = "byteorder"
+        known = f"{self.folder}/{order}" in names  # not written before PyTorch 2.1
+        self.byte_order = BYTE_ORDERS[self.record(order)] if known else "<"
+
+    def read(self) -> Any:
+        """Give the saved object."""
+        pickle = io.BytesIO(self.record("data.pkl"))
+        return Machine(NAMES, self.refer).run(pickle)
+
+    def record(self, name: str) -> bytes:
+        """The bytes of one entry, which PyTorch never compresses."""
+        entry = self.archive.getinfo(f"{self.folder}/{name}")
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"its entry {name!r} is compressed; PyTorch writes none")
+        if entry.file_size > self.size:
+            raise ValueError(f"its entry {name!r} claims to be larger than the file")
+        return self.archive.read(entry)
+
+    def _make(self, key: str, kind: str, count: int) -> Storage:
+        storage = super()._make(key, kind, count)
+        storage.fill(self.record(f"data/{key}"), self.byte_order)
+        return storage
+
+
+# -- the legacy container ----------------------------------------------------------
+
+
+def _read_legacy(file: mmap.mmap, size: int) -> Any:
+    """Five pickles (magic number, protocol, system, object, keys), then storages.
+
+    The numbers are little-endian, whatever the machine that wrote them.
+    """
+    plain = Machine({})
+    try:
+        magic = plain.run(file)
+    except (ValueError, *BROKEN) as error:
+        raise ValueError("it begins as neither of PyTorch's two containers") from error
+    if magic != MAGIC_NUMBER or plain.run(file) != LEGACY_PROTOCOL:
+        raise ValueError("its magic number or protocol is not PyTorch's")
+    plain.run(file)
+    storages = _Storages(size)
+    result = Machine(NAMES, storages.refer).run(file)
+    keys = plain.run(file)
+    texts = isinstance(keys, list) and all(type(key) is str for key in keys)
+    if not texts or sorted(keys) != sorted(storages.made):
+        raise ValueError("its list of storages is not that of its tensors")
+    _fill(file, [storages.made[key] for key in keys])
+    return result
+
+
+def _fill(file: mmap.mmap, storages: Iterable[Storage]) -> None:
+    """Read each storage: how many numbers it has, and their bytes."""
+    for storage in storages:
+        (count,) = struct.unpack("<q", file.read(8))
+        if count != storage.array.size:
+            raise ValueError(f"a storage has {count} numbers, not {storage.array.size}")
+        storage.fill(file.read(storage.nbytes))
