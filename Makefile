@@ -7,6 +7,10 @@ STEP = @printf '%s\n'
 # One core a test worker: BLAS threads would only fight each other.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 ARGS ?=
+SEEDS ?= 50
+
+PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+PROPERTIES = $(PYTEST) --only-properties
 
 # A pinned kernel choice can halve the speed of matrix products; let OpenBLAS choose.
 unexport OPENBLAS_CORETYPE
@@ -15,7 +19,7 @@ unexport PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test interop lint types docs bench clean
+.PHONY: help demo test seeds deep interop lint types docs bench clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -25,11 +29,21 @@ demo: .venv/ready-apps  ## train a captioner on the built-in pictures and show i
 	@$(BIN)/minigrad caption demo $(ARGS)
 
 test: .venv/ready-test  ## run the tests (ARGS="-k lstm" chooses some)
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+seeds: .venv/ready-test  ## run the property tests under 50 seeds, new examples for each
+	@for seed in $$(seq 1 $(SEEDS)); do \
+	    printf 'seed %s: ' $$seed; \
+	    $(PROPERTIES) --hypothesis-seed=$$seed -q $(ARGS) > .seeds.log 2>&1 \
+	        || { cat .seeds.log; exit 1; }; \
+	    tail -n 1 .seeds.log; \
+	done; rm -f .seeds.log
+
+deep: .venv/ready-test  ## run the property tests with 1,000 examples each, for a night
+	@HYPOTHESIS_PROFILE=deep $(PROPERTIES) $(ARGS)
 
 interop: .venv/ready-test .venv/ready-interop  ## compare with PyTorch and safetensors, skipping nothing
-	@MINIGRAD_REQUIRE_PEERS=1 $(ONE_THREAD) $(BIN)/python -m pytest -n auto \
-	    --maxprocesses 8 --dist worksteal tests/interop $(ARGS)
+	@MINIGRAD_REQUIRE_PEERS=1 $(PYTEST) tests/interop $(ARGS)
 
 lint: .venv/ready-lint  ## check style with ruff
 	@$(BIN)/ruff check .
@@ -38,6 +52,9 @@ types: .venv/ready-types  ## check types with mypy
 	@$(BIN)/python -m mypy
 
 docs: .venv/ready-docs  ## run the documentation's code, then build it
+	$(STEP) "Breaking every gradient rule, for the table of docs/checking.md ..."
+	@mkdir -p docs/_generated
+	@$(BIN)/python -m minigrad.testing > docs/_generated/mutations.md
 	$(STEP) "Running the documentation's code ..."
 	@$(BIN)/sphinx-build -q -E -W -n --keep-going -d docs/_build/doctrees \
 	    -b doctest docs docs/_build/doctest
@@ -49,7 +66,7 @@ bench: .venv/ready-test  ## measure us beside every installed peer
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## remove .venv and everything built (trained runs stay)
-	@rm -rf .venv docs/_build docs/_generated dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv docs/_build docs/_generated dist .coverage .hypothesis .seeds.log .mypy_cache .pytest_cache .ruff_cache
 	@find minigrad nn apps tests benchmarks docs -name __pycache__ -type d \
 	    -exec rm -rf {} + 2>/dev/null || true
 

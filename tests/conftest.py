@@ -59,19 +59,33 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
         yield name
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the property tests be run alone: with other seeds, or many examples."""
+    text = "run only tests that Hypothesis draws examples for"
+    parser.addoption("--only-properties", action="store_true", help=text)
+
+
+def is_property(item: Any) -> bool:
+    """Whether Hypothesis draws examples for a test."""
+    function = getattr(item, "obj", None)
+    return bool(getattr(function, "is_hypothesis_test", False))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marker of tests that make sense on the CPU alone."""
     config.addinivalue_line("markers", "only_cpu(why): not run on other devices")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
-    """Leave tests marked `only_cpu` out on the other devices."""
+    """Leave out what is marked `only_cpu` elsewhere, and what was not asked for."""
+    everything = not config.getoption("--only-properties")
     wanted, left_out = [], []
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
         elsewhere = params.get("device", "cpu") != "cpu"
-        left = elsewhere and item.get_closest_marker("only_cpu")
-        (left_out if left else wanted).append(item)
+        fits = not (elsewhere and item.get_closest_marker("only_cpu"))
+        runs = fits and (everything or is_property(item))
+        (wanted if runs else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = wanted

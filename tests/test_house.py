@@ -226,7 +226,9 @@ def test_engine_and_layers_train_with_numpy_alone(tmp_path):
     run_python(textwrap.dedent(program), tmp_path)
 
 
-@pytest.mark.parametrize("folder", [*PACKAGES, "benchmarks", "tests", "docs"])
+@pytest.mark.parametrize(
+    "folder", [*PACKAGES, "benchmarks", "scripts", "tests", "docs"]
+)
 def test_every_file_says_what_it_answers(folder):
     silent = [
         str(path.relative_to(ROOT))

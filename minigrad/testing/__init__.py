@@ -16,7 +16,14 @@ from minigrad.testing.conditions import (
 )
 from minigrad.testing.function import Constant
 from minigrad.testing.oracles import COMPLEX_STEP, DIFFERENCES, Derivative, Oracle
-from minigrad.testing.strategies import arrays, axes, broadcastable, shapes
+from minigrad.testing.strategies import (
+    arrays,
+    axes,
+    broadcastable,
+    broadcastable_arrays,
+    shapes,
+    tensors,
+)
 
 __all__ = [
     "COMPLEX_STEP",
@@ -28,10 +35,12 @@ __all__ = [
     "arrays",
     "axes",
     "broadcastable",
+    "broadcastable_arrays",
     "check_function",
     "check_gradients",
     "check_module",
     "check_primitive",
     "shapes",
     "strict",
+    "tensors",
 ]

@@ -730,7 +730,7 @@ def _unstack(draft: Draft, x: int, pick: Choices) -> bool:
 KINDS: tuple[Kind, ...] = (
     *(function(name) for name in FUNCTIONS),
     *(binary(name) for name in BINARY),
-    *(binary(name) for name in ("add", "multiply", "multiply")),  # more often
+    *(binary(name) for name in ("add", "add", "multiply", "multiply")),  # more often
     _where,
     _matmul,
     _weigh,

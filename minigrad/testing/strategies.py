@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.tape import Primitive
+from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -93,6 +94,35 @@ def _narrow(
 ) -> tuple[int, ...]:
     narrow = [n if kept else 1 for n, kept in zip(shape, keep, strict=True)]
     return tuple(narrow[dropped:])
+
+
+def broadcastable_arrays(
+    count: int = 2,
+    max_dims: int = 3,
+    max_side: int = 3,
+    low: float = -3.0,
+    high: float = 3.0,
+) -> SearchStrategy[tuple[np.ndarray, ...]]:
+    """Tuples of float64 arrays whose shapes broadcast against each other."""
+    st = _strategies()
+    return broadcastable(count, max_dims, max_side).flatmap(
+        lambda chosen: st.tuples(*(arrays(shape, low, high) for shape in chosen))
+    )
+
+
+def tensors(
+    shape: tuple[int, ...] | SearchStrategy[tuple[int, ...]],
+    low: float = -3.0,
+    high: float = 3.0,
+    distinct: bool = False,
+    dtype: Any = "float64",
+    requires_grad: bool = True,
+    device: str = "cpu",
+) -> SearchStrategy[Tensor]:
+    """Leaves (or plain tensors) of values as `arrays` draws them."""
+    return arrays(shape, low, high, distinct).map(
+        lambda values: Tensor(values, dtype, requires_grad, device)
+    )
 
 
 def axes(ndim: int, none: bool = True) -> SearchStrategy[Any]:

@@ -15,6 +15,7 @@ import itertools
 import sys
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -228,7 +229,7 @@ places = st.integers(0, 2) | st.integers(0, 30)  # the newest more often
 shapes = st.sampled_from([(), (2,), (2, 2), (1, 2), (3,), (2, 1)])
 values = st.integers(-6, 6).map(lambda i: 0.31 * i + 0.13)
 UNARY = ("tanh", "sin", "exp", "sigmoid", "negative", "logsumexp")
-KEEPERS = ("tanh", "sin", "exp", "sigmoid", "logsumexp")
+KEEPERS = ("tanh", "sin", "exp", "sigmoid", "logsumexp", "multiply", "checkpoint")
 BINARY = ("multiply", "add", "subtract", "divide", "matmul")
 VIEWS = ("reshape", "transpose", "crop", "row", "flip", "broadcast_to", "expand_dims")
 PLACES = (..., 0, np.s_[::2], np.s_[:0])
@@ -518,11 +519,17 @@ class Tapes(RuleBasedStateMachine):
             getattr(self, how)(self.held[-1], b, value)
         self.backward(x, True, fits % 3 > 0, value)
 
-    @rule(kind=st.sampled_from(KEEPERS), a=places, output=st.booleans(), value=values)
-    def write_at_once_and_walk(self, kind, a, output, value):
+    @rule(
+        kind=st.sampled_from(KEEPERS),
+        a=places,
+        b=places,
+        output=st.booleans(),
+        value=values,
+    )
+    def write_at_once_and_walk(self, kind, a, b, output, value):
         """Write into what the newest entry of all has kept: the next order number."""
         x = self.at(a)
-        self.unary(x, kind)
+        self.compute([(kind, b, x) if kind == "checkpoint" else (kind, x, b)])
         y = self.at(0)
         if y.node is not None:
             self.derive(y if output else x, "detach")
@@ -828,3 +835,7 @@ class Tapes(RuleBasedStateMachine):
 
 
 TestTapes = Tapes.TestCase
+# Sequences are cheap here, and some mistakes need a rare one.
+TestTapes.settings = settings(
+    TestTapes.settings, max_examples=6 * settings.default.max_examples
+)

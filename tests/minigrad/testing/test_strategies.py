@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 import minigrad as mg
-from minigrad.testing import arrays, axes, broadcastable, shapes
+from minigrad.testing import (
+    arrays,
+    axes,
+    broadcastable,
+    broadcastable_arrays,
+    shapes,
+    tensors,
+)
 from minigrad.testing.strategies import operand_values, primitive_of
 from tests.minigrad.helpers import assert_parts
 
@@ -58,6 +65,24 @@ def test_every_broadcast_pattern_is_drawn(name):
 @given(drawn=broadcastable(3))
 def test_drawn_shapes_broadcast(drawn):
     np.broadcast_shapes(*drawn)
+
+
+@given(drawn=broadcastable_arrays(3))
+def test_drawn_arrays_broadcast(drawn):
+    np.broadcast_arrays(*drawn)
+    assert all(a.dtype == np.float64 for a in drawn)
+
+
+@given(
+    leaf=tensors(shapes(), dtype="float32"),
+    plain=tensors((2,), 1, 2, True, "float64", False),
+)
+def test_drawn_tensors(leaf, plain):
+    assert leaf.requires_grad
+    assert leaf.dtype == np.float32
+    assert not plain.requires_grad
+    assert (plain.numpy() > 1).all()
+    assert plain.numpy()[0] != plain.numpy()[1]
 
 
 def test_every_form_of_an_axis_is_drawn():
