@@ -340,13 +340,15 @@ def _readings(function: Function, cotangents: Arrays, random: Any) -> Iterator[W
     expected = _plain(function, cotangents)
     with profile(), record_lines():
         watched = _plain(function, cotangents)
-    yield from _compare("is another one while watched", watched, expected, 0, "plain")
+    off = ROUND_OFFS * EPS
+    text = "is another one while watched"
+    yield from _compare(text, watched, expected, off, "the plain walk")
     again = checkpoint(lambda *inputs: tuple(function(inputs)))
     leaves = function.leaves(function.operands)
     with Scope(enabled=True):
         found = _gradients(lambda x: list(again(*x)), leaves, cotangents)
     text = "is another one with checkpoint()"
-    yield from _compare(text, found, expected, ROUND_OFFS * EPS, "plain")
+    yield from _compare(text, found, expected, off, "the plain walk")
 
 
 CONDITIONS = (_float32, _memory, _fan_out, _same_twice, _readings)

@@ -275,7 +275,7 @@ MUTATIONS = (
 CAUGHT, MISSED, NONE = "caught", "MISSED", ""
 
 
-def table(examples: int = 200) -> dict[str, dict[str, str]]:
+def table(examples: int = 50) -> dict[str, dict[str, str]]:
     """For each primitive with rules and each mutation: caught, missed, or no such rule.
 
     Args:
