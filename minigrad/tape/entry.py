@@ -218,7 +218,10 @@ class Tensor:
         source = data.array if isinstance(data, Tensor) else data
         array = backend.as_array(source, dtype)
         array = backend.to_device(array, device) if device else array
-        shared = type(array) is type(source) and np.may_share_memory(array, source)
+        # Arrays without elements share no memory, but may be one array.
+        shared = array is source or (
+            type(array) is type(source) and np.may_share_memory(array, source)
+        )
         self.array = array.copy() if shared else array
         self.entry = None
         if requires_grad:

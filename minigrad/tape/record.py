@@ -227,6 +227,8 @@ def record(made: Primitive, operands: Sequence[Any], settings: dict[str, Any]) -
     started = perf_counter()
     result = run_forward(made, arrays, settings)
     seconds = perf_counter() - started
+    if not made.many:
+        result = as_result(result)  # the tape and the Tensor must hold one array
     parents = tuple(
         t.entry if t is not None and made.differentiable(i) else None
         for i, t in enumerate(tensors)
@@ -265,6 +267,5 @@ def _new_entry(
     if made.many:
         shape: Any = tuple(r.shape for r in result)
         return Entry(made, parents, kept, None, settings, shape, result[0].dtype)
-    result = as_result(result)
     output = result if keep_output else None
     return Entry(made, parents, kept, output, settings, result.shape, result.dtype)

@@ -16,6 +16,7 @@ from minigrad.testing.conditions import (
 )
 from minigrad.testing.function import Constant
 from minigrad.testing.oracles import COMPLEX_STEP, DIFFERENCES, Derivative, Oracle
+from minigrad.testing.program import Program, programs
 from minigrad.testing.strategies import (
     arrays,
     axes,
@@ -32,6 +33,7 @@ __all__ = [
     "Derivative",
     "GradientError",
     "Oracle",
+    "Program",
     "arrays",
     "axes",
     "broadcastable",
@@ -40,6 +42,7 @@ __all__ = [
     "check_gradients",
     "check_module",
     "check_primitive",
+    "programs",
     "shapes",
     "strict",
     "tensors",

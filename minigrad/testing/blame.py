@@ -108,8 +108,8 @@ class Call(NamedTuple):
         """The line that imports the primitive, if it can be imported."""
         forward = self.made.forward
         module, name = forward.__module__, forward.__qualname__
-        if module == "__main__" or not name.isidentifier():
-            return f"# {self.made.name} is the primitive of {module} that was checked"
+        if module in (None, "__main__") or not name.isidentifier():
+            return f"# {self.made.name} is the primitive that was checked"
         return f"from {module} import {name}"
 
 

@@ -592,7 +592,8 @@ def calls_of(primitive: Call) -> Cases:
         TypeError: it has settings without defaults, or takes a list of operands.
     """
     made = primitive_of(primitive)
-    if primitive.__module__.startswith("minigrad.") and made.name in PRIMITIVES:
+    ours = str(primitive.__module__).startswith("minigrad.")
+    if ours and made.name in PRIMITIVES:
         return PRIMITIVES[made.name]
     missing = [name for name in made.setting_names if name not in made.defaults]
     if missing or made.sequence or made.rest_name:

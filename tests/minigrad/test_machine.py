@@ -51,7 +51,8 @@ LARGE = 8.0  # values beyond are not operated on
 
 def both(a, b):
     """What the checkpointed function computes."""
-    return series.multiply(series.tanh(series.multiply(a, b)), a)
+    added = [x + y for x, y in zip(a, b, strict=True)]  # whose rule keeps nothing
+    return series.multiply(series.tanh(added), a)
 
 
 RULES = {**series.RULES, "checkpoint": both, "whole": lambda a: a}
@@ -406,8 +407,6 @@ class Tapes(RuleBasedStateMachine):
         x = self.at(place)
         if x.mirror.size == 0 or np.abs(x.mirror).max() > 2:
             return
-        if kind == "logsumexp" and not x.mirror.ndim:
-            return  # its output is a NumPy scalar, of which the tape keeps a copy
         settings = {"axis": None, "keepdims": False} if kind == "logsumexp" else {}
         made = RULES[kind]([x.mirror], **settings)[0]
         result = getattr(mg, kind)(x.tensor, **settings)
@@ -483,7 +482,7 @@ class Tapes(RuleBasedStateMachine):
         if x.mirror.shape != y.mirror.shape:
             return
         made = np.array(both([x.mirror], [y.mirror])[0])
-        stretch = mg.checkpoint(lambda a, b: mg.tanh(a * b) * a)
+        stretch = mg.checkpoint(lambda a, b: mg.tanh(a + b) * a)
         result = stretch(x.tensor, y.tensor)
         self.operate("checkpoint", [result], made, [x, y], {}, [made])
 
@@ -741,6 +740,13 @@ class Tapes(RuleBasedStateMachine):
         self.check_hooks(output.node, c, reached)
 
     @rule(a=places, b=places, value=values)
+    def hook_and_grad(self, a, b, value):
+        """What grad finds is what the hooks made of it."""
+        x = self.at(b)
+        self.register_hook(x, 2)
+        self.grad(a, x, True, value)
+
+    @rule(a=places, b=places, value=values)
     def recorded_grad(self, a, b, value):
         output, x = self.at(a), self.at(b)
         if output.node is None or x.node is None:
@@ -766,6 +772,8 @@ class Tapes(RuleBasedStateMachine):
         slope, w = self.slopes[a % len(self.slopes)], self.at(b)
         if w.node is None:
             return
+        if w.node is not slope.x and w.node.parents and slope.x in ancestors(w.node):
+            return  # between x and output: moved alone, it is no function of x
         path = ancestors(slope.output)
         excused = any(node.freed or self.is_stale(node, node.memory) for node in path)
         try:
@@ -837,5 +845,5 @@ class Tapes(RuleBasedStateMachine):
 TestTapes = Tapes.TestCase
 # Sequences are cheap here, and some mistakes need a rare one.
 TestTapes.settings = settings(
-    TestTapes.settings, max_examples=6 * settings.default.max_examples
+    TestTapes.settings, max_examples=4 * settings.default.max_examples
 )

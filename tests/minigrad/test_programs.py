@@ -14,7 +14,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.testing.programs import KINDS, build, programs
+from minigrad.testing.program import KINDS, build, programs
 from minigrad.testing.series import RULES
 from tests.devices import put
 from tests.minigrad.helpers import assert_close

@@ -8,7 +8,7 @@ import pytest
 import minigrad as mg
 from minigrad.backend import is_array
 from minigrad.tape import Entry, recording
-from tests.devices import here
+from tests.devices import here, put
 from tests.minigrad.helpers import assert_equal, assert_parts, leaf, plain
 
 # -- dtypes ------------------------------------------------------------------------
@@ -247,3 +247,12 @@ def test_the_tensor_of_a_leaf_is_equal_by_identity_and_hashable():
     x, y = leaf(1.0), leaf(1.0)
     assert len({x, y, x}) == 2
     assert_equal(x == y, True)
+
+
+def test_a_copy_of_an_empty_array_is_a_copy():
+    """Also where the array may not be written to."""
+    narrow = put(mg.zeros((0,)))
+    wide = mg.Tensor(mg.broadcast_to(narrow, (2, 0)))
+    wide += 1.0
+    array = np.zeros((0, 2))
+    assert mg.Tensor(array).data is not array

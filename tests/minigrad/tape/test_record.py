@@ -118,3 +118,15 @@ def test_wrong_arguments_are_a_type_error(call):
 def test_lists_are_operands_too():
     assert_equal(plain([1.0, 2.0]) * [3, 2], [3, 4])
     assert_equal(mg.maximum([1, 5], plain([3.0, 4.0])), [3, 5])
+
+
+@pytest.mark.parametrize("call", [mg.max, mg.min, mg.logsumexp, mg.prod, mg.tanh])
+def test_the_tape_keeps_the_very_array_of_a_result_without_axes(call):
+    """A copy would not notice that the result is written to."""
+    y = call(leaf([0.5] if call is not mg.tanh else 0.5))
+    kept = y.entry.output
+    assert kept is None or kept is y.data
+    if kept is not None:
+        y.detach().copy_(1.0)
+        with pytest.raises(RuntimeError, match="changed that array in place"):
+            y.sum().backward()
