@@ -17,6 +17,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from apps.captioning.decode import Decoding
     from apps.captioning.evaluate import Scores
     from apps.captioning.train import Settings, Trained
     from minigrad import Device
@@ -64,6 +65,86 @@ def device_option(default: str) -> Any:
         callback=_find_device,
         help="cpu, cuda, cuda:N, or auto: the GPU with the most free memory, if any.",
     )
+
+
+DECODING_OPTIONS = (
+    click.option(
+        "--how",
+        type=click.Choice(["greedy", "sample", "beam"]),
+        default="greedy",
+        show_default=True,
+        help="Choosing words: the likeliest next one; one drawn by its probability; "
+        "or the likeliest whole caption that a search finds.",
+    ),
+    click.option(
+        "--beam-size",
+        type=POSITIVE,
+        help="With --how beam: captions followed at once.  [default: 5]",
+    ),
+    click.option(
+        "--length-penalty",
+        type=click.FloatRange(0, 5),
+        help="With --how beam: compare log-probability / words ** this; more than 0 "
+        "favours longer captions.  [default: 0]",
+    ),
+    click.option(
+        "--temperature",
+        type=click.FloatRange(0, min_open=True),
+        help="With --how sample: below 1 more cautious, above 1 more daring.  "
+        "[default: 1]",
+    ),
+    click.option(
+        "--top-k",
+        type=POSITIVE,
+        help="With --how sample: draw from this many likeliest words.  [default: all]",
+    ),
+    click.option(
+        "--allow-unknown",
+        is_flag=True,
+        help="Let it choose <UNK>, which is then left out of the caption.",
+    ),
+)
+
+# Which ways of choosing words heed an option.
+HEEDED_BY = {
+    "beam_size": "beam",
+    "length_penalty": "beam",
+    "temperature": "sample",
+    "top_k": "sample",
+}
+
+
+def decoding_options(command: Any) -> Any:
+    """Add the options that say how words are chosen."""
+    for option in reversed(DECODING_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _make_decoding(how: str, seed: int, **options: Any) -> Decoding:
+    """Check the options together; those that were not given keep their defaults."""
+    from apps.captioning.decode import Decoding
+
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        needed = HEEDED_BY.get(name, how)
+        if needed != how:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(
+                f"{option} has no effect with --how {how}. Add --how {needed}, or "
+                f"leave out {option}."
+            )
+    try:
+        return Decoding(how=how, seed=seed, **given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _check_vocabulary(decoding: Decoding, trained: Trained) -> None:
+    try:
+        decoding.check_vocabulary(len(trained.data.vocabulary))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -131,29 +212,42 @@ def train(
 @RUN
 @SPLIT
 @click.option("--count", type=POSITIVE, default=8, show_default=True)
+@decoding_options
 @SEED
 @device_option("auto")
-def sample(run: Path, split: str, count: int, seed: int, device: Device) -> None:
-    """Show what a trained captioner says of some pictures."""
+def sample(
+    run: Path, split: str, count: int, seed: int, device: Device, **options: Any
+) -> None:
+    """Show what a trained captioner says of some pictures.
+
+    The seed chooses the pictures, and what is drawn with --how sample.
+    """
+    decoding = _make_decoding(seed=seed, **options)
     with _clear_errors():
         from apps.captioning import train as training
 
         console = _console()
         trained = training.load(run, console, device)
-        _show_samples(trained, run, split, count, seed, console)
+        _check_vocabulary(decoding, trained)
+        _show_samples(trained, run, split, count, seed, console, decoding)
 
 
 @caption.command()
 @RUN
 @SPLIT
+@decoding_options
+@SEED
 @device_option("auto")
-def evaluate(run: Path, split: str, device: Device) -> None:
-    """Score a trained captioner by unigram BLEU."""
+def evaluate(run: Path, split: str, seed: int, device: Device, **options: Any) -> None:
+    """Score a trained captioner by BLEU."""
+    decoding = _make_decoding(seed=seed, **options)
     with _clear_errors():
         from apps.captioning import train as training
 
         console = _console()
-        _print_scores(training.load(run, console, device), split, console)
+        trained = training.load(run, console, device)
+        _check_vocabulary(decoding, trained)
+        _print_scores(trained, split, console, decoding)
 
 
 @caption.command()
@@ -228,26 +322,39 @@ def _finish(trained: Trained | None, path: Path, console: Console) -> None:
 
 
 def _show_samples(
-    trained: Trained, path: Path, split: str, count: int, seed: int, console: Console
+    trained: Trained,
+    path: Path,
+    split: str,
+    count: int,
+    seed: int,
+    console: Console,
+    decoding: Decoding | None = None,
 ) -> None:
     from apps.captioning import sample as sampling
 
     chosen = getattr(trained.data, split)
-    samples = sampling.draw_samples(trained, chosen, count, seed)
+    samples = sampling.draw_samples(trained, chosen, count, seed, decoding)
     sampling.print_samples(samples, console)
     if chosen.images:
         sampling.save_picture(samples, path / "samples.png")
         console.print(f"Pictures with captions: {path / 'samples.png'}")
 
 
-def _print_scores(trained: Trained, split: str, console: Console) -> Scores:
+def _print_scores(
+    trained: Trained, split: str, console: Console, decoding: Decoding | None = None
+) -> Scores:
     from apps.captioning.evaluate import evaluate
 
-    scores = evaluate(trained, getattr(trained.data, split))
+    scores = evaluate(trained, getattr(trained.data, split), decoding)
     console.print(
         f"{split}: unigram BLEU {scores.bleu:.3f} "
         f"(the commonest caption, said every time: {scores.baseline:.3f}); "
         f"{scores.exact:.0%} of the captions are word for word among the true ones",
+        highlight=False,
+    )
+    corpus = ", ".join(f"BLEU-{n} {b:.3f}" for n, b in enumerate(scores.corpus, 1))
+    console.print(
+        f"{split}: corpus {corpus} (each caption against all true ones of its picture)",
         highlight=False,
     )
     return scores

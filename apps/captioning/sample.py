@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,8 +17,17 @@ from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.table import Table
 
-from apps.captioning.data import Split
+import minigrad as mg
+from apps.captioning import decode
+from apps.captioning.data import END, NULL, START, UNKNOWN, Split
+from apps.captioning.decode import Decoding
+from apps.captioning.model import Captioner
 from apps.captioning.train import Trained
+
+# Words that a caption may have, the end included. Source: CS231n's captioning.
+MAX_LENGTH = 30
+# Texts that the network reads side by side.
+BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -29,12 +39,96 @@ class Sample:
     generated: str
 
 
-def draw_samples(trained: Trained, split: Split, count: int, seed: int) -> list[Sample]:
+def describe(
+    trained: Trained,
+    split: Split,
+    pictures: np.ndarray,
+    decoding: Decoding | None = None,
+) -> list[list[str]]:
+    """Say in words what these pictures of a split show; greedily, if nothing is said.
+
+    Raises: ValueError if there are fewer words in the vocabulary than `top_k`.
+    """
+    how = decoding or Decoding()
+    how.check_vocabulary(len(trained.data.vocabulary))
+    # A vocabulary of characters needs more steps for a caption than one of words.
+    length = max(MAX_LENGTH, trained.data.train.captions.shape[1])
+    captions: list[list[str]] = []
+    size = max(1, BATCH // how.width)
+    for begin in range(0, len(pictures), size):
+        chosen = pictures[begin : begin + size]
+        features = trained.standard(split.read_features(chosen))
+        ids = choose_words(trained.model, features, chosen.tolist(), length, how)
+        captions += trained.data.words(ids)
+    return captions
+
+
+def choose_words(
+    model: Captioner,
+    features: np.ndarray,
+    numbers: Sequence[int],
+    length: int,
+    how: Decoding,
+) -> np.ndarray:
+    """Let a captioner say what it sees, nothing dropped and nothing recorded.
+
+    `numbers` are the pictures' own; with the seed they decide what is drawn for each.
+    Shapes: features (N, D), N numbers -> word ids (N, length), padded after the end.
+    """
+    training = model.training
+    model.eval()
+    try:
+        with mg.no_grad():
+            return _choose_words(model, features, numbers, length, how)
+    finally:
+        model.train(training)
+
+
+def _choose_words(
+    model: Captioner,
+    features: np.ndarray,
+    numbers: Sequence[int],
+    length: int,
+    how: Decoding,
+) -> np.ndarray:
+    def step(state: Any, words: np.ndarray) -> tuple[Any, np.ndarray]:
+        scores, state = model._read(model._here(words[:, None]), state)
+        return state, scores.numpy()[:, 0]
+
+    state, count = model._first_state(features), len(features)
+    ids = special_ids(model.vocabulary, how.allow_unknown)
+    if how.how == "greedy":
+        return decode.greedy(step, state, count, length, ids)
+    if how.how == "sample":
+        draws = decode.uniform_draws(how.seed, numbers, length)
+        return decode.sample(step, state, draws, ids, how.temperature, how.top_k)
+    size, penalty = how.beam_size, how.length_penalty
+    return decode.beam(step, state, count, length, ids, size, penalty)
+
+
+def special_ids(vocabulary: dict[str, int], allow_unknown: bool) -> decode.SpecialIds:
+    """Find the ids that mean something else than a word."""
+    never = [NULL, START] if allow_unknown else [NULL, START, UNKNOWN]
+    return decode.SpecialIds(
+        null=vocabulary[NULL],
+        start=vocabulary[START],
+        end=vocabulary[END],
+        never=tuple(vocabulary[word] for word in never),
+    )
+
+
+def draw_samples(
+    trained: Trained,
+    split: Split,
+    count: int,
+    seed: int,
+    decoding: Decoding | None = None,
+) -> list[Sample]:
     """Caption some pictures of a split, chosen at random by the seed."""
     described = np.unique(split.image_indices)
     count = min(count, len(described))
     pictures = np.random.default_rng(seed).choice(described, count, replace=False)
-    captions = trained.describe(split, pictures)
+    captions = describe(trained, split, pictures, decoding)
     return [
         Sample(
             image=split.images[picture] if split.images else None,

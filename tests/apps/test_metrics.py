@@ -1,4 +1,4 @@
-"""Does unigram BLEU give what can be worked out by hand?"""
+"""Do the BLEU scores give what can be worked out by hand?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from apps.captioning.metrics import mean_bleu, unigram_bleu
+from apps.captioning.metrics import corpus_bleu, mean_bleu, unigram_bleu
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,64 @@ def test_mean_is_over_pairs() -> None:
 def test_mean_of_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="needs at least one"):
         mean_bleu([], [])
+
+
+def split(*texts: str) -> list[list[str]]:
+    return [text.split() for text in texts]
+
+
+def test_corpus_bleu_by_hand() -> None:
+    """Papineni's cat: counts of the whole corpus, clipped by the best reference."""
+    references = [
+        split("the cat is on the mat", "there is a cat on the mat"),
+        split("a dog runs"),
+    ]
+    candidates = split("the the cat on the mat", "a dog runs")
+    # the 2 of 3, cat, on, mat, and 3 words of the dog; pairs: the cat, cat on, on the,
+    # the mat, and 2; threes: cat on the, on the mat, and 1; fours: cat on the mat.
+    precisions = [8 / 9, 6 / 7, 3 / 5, 1 / 3]
+    expected = [math.prod(precisions[:n]) ** (1 / n) for n in range(1, 5)]
+    assert corpus_bleu(references, candidates) == pytest.approx(expected)
+
+
+def test_corpus_bleu_penalises_brevity_against_the_closest_reference() -> None:
+    references = [split("a b c d e f g h", "a b c d e"), split("x y z")]
+    scores = corpus_bleu(references, split("a b c d", "x y z"))
+    assert scores == pytest.approx([math.exp(1 - 8 / 7)] * 4)
+
+
+def test_corpus_bleu_of_exact_captions_and_of_wrong_ones() -> None:
+    references = [split("a b c d", "e f"), split("g h i j")]
+    assert corpus_bleu(references, split("a b c d", "g h i j")) == pytest.approx(
+        [1] * 4
+    )
+    assert corpus_bleu(references, split("x", "y")) == (0, 0, 0, 0)
+    assert corpus_bleu(references, [[], []]) == (0, 0, 0, 0)
+
+
+def test_corpus_bleu_takes_words_as_they_are() -> None:
+    """Nothing is split, lowered or joined: the vocabulary says what a word is."""
+    assert corpus_bleu([split("A b.")], split("a b ."))[0] == 0
+
+
+def test_corpus_bleu_is_not_smoothed() -> None:
+    scores = corpus_bleu([split("a b c d e")], split("a c b e d"))
+    assert scores == pytest.approx((1, 0, 0, 0))
+
+
+def test_corpus_bleu_keeps_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Texts with a space before the full stop make sacreBLEU suspicious."""
+    texts = split(*["a red circle ."] * 200)
+    assert corpus_bleu([[text] for text in texts], texts) == pytest.approx([1] * 4)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("references", "candidates"),
+    [([], []), ([[]], [["a"]]), ([[["a"]]], [["a"], ["b"]])],
+)
+def test_corpus_bleu_needs_captions_and_references(
+    references: list[list[list[str]]], candidates: list[list[str]]
+) -> None:
+    with pytest.raises(ValueError, match="at least one reference for each"):
+        corpus_bleu(references, candidates)

@@ -1,0 +1,357 @@
+"""Which words does a network say, when all it gives is the chances of the next one?
+
+Three answers: the likeliest word each time (`greedy`), a word drawn by its probability
+(`sample`), or the likeliest whole text that a bounded search finds (`beam`). All ask a
+step function, so they serve any network that reads one word after another:
+
+    step(state, words) -> (state, log-probabilities)
+
+where words (n,) are the last word of each of n texts and the log-probabilities (n, V)
+are an array on the host; scores that differ from them by a constant a row will do. A
+state is made of arrays or Tensors whose first axis is the text, in tuples, lists and
+dictionaries as deep as needed.
+
+Glossary of shapes: N texts, V words in the vocabulary, T the greatest length, W beams
+of a text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Step = Callable[[Any, np.ndarray], tuple[Any, np.ndarray]]
+Choose = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+HOW = ("greedy", "sample", "beam")
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How words are chosen. What another way of choosing would use is ignored.
+
+    `beam_size` and `length_penalty` are for `beam`; `temperature`, `top_k` (None: all
+    words) and `seed` for `sample`.
+    Raises: ValueError for a value that makes no sense.
+    """
+
+    how: str = "greedy"
+    beam_size: int = 5
+    length_penalty: float = 0.0
+    temperature: float = 1.0
+    top_k: int | None = None
+    seed: int = 0
+    allow_unknown: bool = False
+
+    def __post_init__(self) -> None:
+        if self.how not in HOW:
+            _refuse("how", repr(self.how), f"one of {', '.join(HOW)}")
+        if self.beam_size < 1:
+            _refuse("beam size", self.beam_size, "1 or more; 1 is greedy")
+        if not 0 <= self.length_penalty <= 5:
+            _refuse("length penalty", self.length_penalty, "from 0 (none) to 5")
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+            what = "above 0; for the best word each time choose greedy"
+            _refuse("temperature", self.temperature, what)
+        if self.top_k is not None and self.top_k < 1:
+            _refuse("top-k", self.top_k, "1 or more; leave it out to allow all words")
+        if self.seed < 0:
+            _refuse("seed", self.seed, "0 or more")
+
+    def check_vocabulary(self, size: int) -> None:
+        """Make sure that there are `top_k` words to choose from.
+
+        Raises: ValueError if there are fewer.
+        """
+        if self.top_k is not None and self.top_k > size:
+            _refuse("top-k", self.top_k, f"at most {size}, the words in the vocabulary")
+
+    @property
+    def width(self) -> int:
+        """How many texts are followed at once for each one that is asked for."""
+        return self.beam_size if self.how == "beam" else 1
+
+
+def _refuse(name: str, value: object, allowed: str) -> None:
+    raise ValueError(f"{name} is {value}, but must be {allowed}.")
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """The word ids that begin, end and pad a text, and those that are never said."""
+
+    null: int
+    start: int
+    end: int
+    never: tuple[int, ...]
+
+
+def greedy(
+    step: Step, state: Any, count: int, length: int, ids: SpecialIds
+) -> np.ndarray:
+    """Say the likeliest next word each time; of equals, the first in the vocabulary.
+
+    Shapes: state of `count` texts N -> word ids (N, length), padded after the end.
+    """
+
+    def choose(log_p: np.ndarray, _: np.ndarray, __: int) -> np.ndarray:
+        return log_p.argmax(axis=1)
+
+    return _follow(step, state, (count, length), ids, choose)
+
+
+def sample(
+    step: Step,
+    state: Any,
+    draws: np.ndarray,
+    ids: SpecialIds,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+) -> np.ndarray:
+    """Draw each next word with probability proportional to p ** (1 / temperature).
+
+    With `top_k`, only the k likeliest words are drawn from. The random numbers are the
+    caller's, so that a text does not depend on the texts beside it.
+
+    Shapes: draws (N, T), uniform from [0, 1) -> word ids (N, T), padded after the end.
+    Source: top-k, Fan, Lewis, Dauphin, Hierarchical Neural Story Generation (2018).
+    """
+
+    def choose(log_p: np.ndarray, texts: np.ndarray, t: int) -> np.ndarray:
+        p = _sharpen(log_p if top_k is None else _only_best(log_p, top_k), temperature)
+        reached = np.cumsum(p, axis=1)
+        # A word owns the interval between its predecessor's sum and its own.
+        return np.sum(reached <= draws[texts, t, None] * reached[:, -1:], axis=1)
+
+    return _follow(step, state, (len(draws), draws.shape[1]), ids, choose)
+
+
+def uniform_draws(seed: int, numbers: Sequence[int], length: int) -> np.ndarray:
+    """Random numbers for `sample`, a stream of its own for each text's number.
+
+    So a text is the same on every device, and however texts are put into batches.
+    Shapes: N numbers -> (N, length).
+    """
+    rows = [np.random.default_rng([seed, n]).random(length) for n in numbers]
+    return np.array(rows).reshape(len(rows), length)
+
+
+def beam(
+    step: Step,
+    state: Any,
+    count: int,
+    length: int,
+    ids: SpecialIds,
+    size: int = 5,
+    length_penalty: float = 0.0,
+) -> np.ndarray:
+    """Follow the `size` likeliest texts at once, and say the best one in the end.
+
+    Finished and unfinished texts compete for the same places. A text is worth its
+    log-probability over its number of words (the end counts) to the power of
+    `length_penalty`; at 0 the search is for the likeliest text, and prefers short ones.
+
+    It stops as soon as no unfinished text can overtake the best finished one. Every
+    further word has a probability of at most 1, so an unfinished text can only lose
+    probability, and what it may come to be worth is at most its log-probability over
+    the power of the greatest length. So stopping changes nothing but the time taken.
+
+    Shapes: state of `count` texts N -> word ids (N, length), padded after the end.
+    Source: the stopping rule, Huang, Zhao, Ma, When to Finish? Optimal Beam Search for
+    Neural Text Generation (2017).
+    """
+    powers = np.maximum(np.arange(length + 1), 1) ** length_penalty
+    beams = _Beams.first(count, length, ids)
+    words = np.full(count, ids.start)
+    for t in range(length):
+        state, scores = step(state, words)
+        beams, rows = _grow(beams, _normalise(scores, ids), t, size, powers, ids)
+        if not beams.live.any():
+            break
+        state, words = _rows(state, rows), beams.texts[..., t][beams.live]
+    return beams.best(powers)
+
+
+@dataclass(frozen=True)
+class _Beams:
+    """The texts that are followed, best first.
+
+    Shapes: log_p, lengths, ended, live (N, W); texts (N, W, T). The live ones, counted
+    along rows, are the texts of the state: neither ended, nor of a search that has
+    stopped, nor impossible.
+    """
+
+    log_p: np.ndarray
+    lengths: np.ndarray
+    ended: np.ndarray
+    live: np.ndarray
+    texts: np.ndarray
+
+    @classmethod
+    def first(cls, count: int, length: int, ids: SpecialIds) -> _Beams:
+        """One empty text each."""
+        return cls(
+            log_p=np.zeros((count, 1)),
+            lengths=np.zeros((count, 1), dtype=int),
+            ended=np.zeros((count, 1), dtype=bool),
+            live=np.ones((count, 1), dtype=bool),
+            texts=np.full((count, 1, length), ids.null),
+        )
+
+    def best(self, powers: np.ndarray) -> np.ndarray:
+        """The text worth most; of equals, a finished one. Shapes: (N, T)."""
+        worth = self.log_p / powers[self.lengths]
+        tied = worth == worth.max(axis=1, keepdims=True)
+        chosen = np.argmax(tied * (1 + self.ended), axis=1)
+        return self.texts[np.arange(len(chosen)), chosen]
+
+
+def _grow(
+    beams: _Beams,
+    log_p: np.ndarray,
+    t: int,
+    size: int,
+    powers: np.ndarray,
+    ids: SpecialIds,
+) -> tuple[_Beams, np.ndarray]:
+    """Go on with the best of: texts that stay as they are, and live ones and a word.
+
+    Shapes: log_p (live, V) -> the rows of the state that the new live texts go on from.
+    """
+    n, width = beams.live.shape
+    candidates = _candidates(beams, log_p)
+    candidate_powers = np.full(candidates.shape, powers[t + 1])
+    candidate_powers[:, :width] = powers[beams.lengths]
+    chosen = _best(candidates / candidate_powers, size)
+    stays, added = chosen < width, chosen - width
+    parents = np.where(stays, chosen, added // log_p.shape[1])
+    words = np.where(stays, ids.null, added % log_p.shape[1])
+    at = (np.arange(n)[:, None], parents)
+    texts = beams.texts[at]
+    texts[..., t] = words
+    grown = _Beams(
+        log_p=np.take_along_axis(candidates, chosen, axis=1),
+        lengths=np.where(stays, beams.lengths[at], t + 1),
+        ended=np.where(stays, beams.ended[at], words == ids.end),
+        live=~stays,
+        texts=texts,
+    )
+    state_rows = np.cumsum(beams.live).reshape(n, width) - 1
+    grown = _retire(grown, powers)
+    used = grown.live.shape[1]
+    return grown, state_rows[at][:, :used][grown.live]
+
+
+def _candidates(beams: _Beams, log_p: np.ndarray) -> np.ndarray:
+    """Log-probabilities of staying (N, W), then of going on by a word (N, W x V).
+
+    Staying comes first, so that of equals the text that ended earlier is preferred.
+    """
+    stay = np.where(beams.live, -np.inf, beams.log_p)
+    grow = np.full((*beams.live.shape, log_p.shape[1]), -np.inf)
+    grow[beams.live] = beams.log_p[beams.live][:, None] + log_p
+    return np.concatenate([stay, grow.reshape(len(stay), -1)], axis=1)
+
+
+def _retire(beams: _Beams, powers: np.ndarray) -> _Beams:
+    """Let only those live that can still win; drop places that no text has."""
+    possible = beams.log_p > -np.inf
+    worth = np.where(beams.ended, beams.log_p / powers[beams.lengths], -np.inf)
+    hope = np.where(beams.ended, -np.inf, beams.log_p).max(axis=1) / powers[-1]
+    open_ = worth.max(axis=1) < hope
+    used = slice(int(possible.sum(axis=1).max(initial=1)))
+    return _Beams(
+        log_p=beams.log_p[:, used],
+        lengths=beams.lengths[:, used],
+        ended=beams.ended[:, used],
+        live=(beams.live & ~beams.ended & possible & open_[:, None])[:, used],
+        texts=beams.texts[:, used],
+    )
+
+
+def _follow(
+    step: Step,
+    state: Any,
+    shape: tuple[int, int],
+    ids: SpecialIds,
+    choose: Choose,
+) -> np.ndarray:
+    """Say one word after another; `choose(log_p, texts, t)` says which, (n,) of them.
+
+    Texts that have ended leave the batch.
+    """
+    said = np.full(shape, ids.null)
+    texts = np.arange(shape[0])
+    words = np.full(shape[0], ids.start)
+    for t in range(shape[1]):
+        state, scores = step(state, words)
+        words = choose(_normalise(scores, ids), texts, t)
+        said[texts, t] = words
+        goes_on = np.flatnonzero(words != ids.end)
+        if len(goes_on) == 0:
+            break
+        if len(goes_on) < len(texts):
+            state, texts, words = _rows(state, goes_on), texts[goes_on], words[goes_on]
+    return said
+
+
+def _normalise(scores: np.ndarray, ids: SpecialIds) -> np.ndarray:
+    """Log-probabilities among the words that may be said; none is above 0.
+
+    Shapes: (n, V) -> (n, V).
+    Raises: ValueError where no word is left, or a score is not a number.
+    """
+    allowed = np.array(scores, dtype=np.float64)
+    allowed[:, list(ids.never)] = -np.inf
+    top = allowed.max(axis=1, keepdims=True)
+    if not np.isfinite(top).all():
+        raise ValueError(
+            "The network's scores for the next word hold NaN or infinity, or leave no "
+            "word that may be said. Has its training gone wrong? Look at its losses."
+        )
+    allowed -= top
+    allowed -= np.log(np.exp(allowed).sum(axis=1, keepdims=True))
+    return allowed
+
+
+def _sharpen(log_p: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities ** (1 / temperature), scaled so that a row's greatest is 1."""
+    below = log_p - log_p.max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):  # beyond the range is a probability of 0
+        return np.exp(below / temperature)
+
+
+def _only_best(log_p: np.ndarray, count: int) -> np.ndarray:
+    """The log-probabilities with all but the `count` best of each row at -infinity."""
+    chosen = _best(log_p, count)
+    kept = np.full_like(log_p, -np.inf)
+    np.put_along_axis(kept, chosen, np.take_along_axis(log_p, chosen, 1), axis=1)
+    return kept
+
+
+def _best(values: np.ndarray, count: int) -> np.ndarray:
+    """Where each row's greatest values stand, in order; of equals, the first.
+
+    Shapes: (n, M) -> (n, min(count, M)).
+    """
+    count = min(count, values.shape[1])
+    least = np.partition(values, -count, axis=1)[:, -count]
+    best = np.empty((len(values), count), dtype=int)
+    for row, value, chosen in zip(values, least, best, strict=True):
+        # Sorting those few is much faster than sorting the whole row.
+        at = np.flatnonzero(row >= value)
+        chosen[:] = at[np.argsort(-row[at], kind="stable")][:count]
+    return best
+
+
+def _rows(state: Any, rows: np.ndarray) -> Any:
+    """The state of these texts, in this order; a text may be taken several times."""
+    if isinstance(state, Mapping):
+        return {name: _rows(part, rows) for name, part in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)([_rows(part, rows) for part in state])
+    return state[rows]
