@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps.captioning.data_commands import data as data_group
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -150,6 +152,9 @@ def _check_vocabulary(decoding: Decoding, trained: Trained) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def caption() -> None:
     """Teach a recurrent network to describe pictures."""
+
+
+caption.add_command(data_group)
 
 
 @caption.command()

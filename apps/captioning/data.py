@@ -6,15 +6,24 @@ A folder has the file names of Stanford's CS231n copy of COCO:
   `{train,val}_image_idxs` (M,), the row of each caption's picture in the features;
 - `{train,val}2014_vgg16_fc7_pca.h5`: `features` (P, D), one row a picture;
 - `coco2014_vocab.json`: `idx_to_word` and `word_to_idx`;
-- optionally `{train,val}2014_images.txt`: a file name a picture, in `images/`.
+- optionally `{train,val}2014_images.txt`: a file name a picture, in `images/`;
+- optionally `{train,val}2014_urls.txt`: an address a picture, empty if unknown;
+- optionally `{train,val}2014_vgg16_fc7.h5`: the wider features that `full` asks for.
+
+Everything is checked when the folder is opened, before anything is learned from it.
+Features stay on disk: the check reads them a few megabytes at a time, training a
+minibatch at a time.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -24,14 +33,17 @@ VOCABULARY_FILE = "coco2014_vocab.json"
 NULL, START, END, UNKNOWN = "<NULL>", "<START>", "<END>", "<UNK>"
 SPECIAL_WORDS = (NULL, START, END, UNKNOWN)
 
+Width = Literal["pca", "full"]
+CHUNK = 2**22  # bytes of features read at a time where all of them are gone through
+
 
 class DataError(ValueError):
     """A captioning folder does not hold what its layout promises."""
 
 
-def features_file(split: str) -> str:
+def features_file(split: str, width: Width = "pca") -> str:
     """Name the feature file of a split ("train" or "val")."""
-    return f"{split}2014_vgg16_fc7_pca.h5"
+    return f"{split}2014_vgg16_fc7{'_pca' if width == 'pca' else ''}.h5"
 
 
 def images_file(split: str) -> str:
@@ -39,11 +51,32 @@ def images_file(split: str) -> str:
     return f"{split}2014_images.txt"
 
 
+def urls_file(split: str) -> str:
+    """Name the list of the addresses of a split's pictures."""
+    return f"{split}2014_urls.txt"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What all features of a split come to.
+
+    Shapes: mean (D,); variance is that of one column, on average over the columns;
+    zeros is the share of the numbers that are exactly 0.
+    """
+
+    mean: np.ndarray
+    variance: float
+    smallest: float
+    largest: float
+    zeros: float
+
+
 @dataclass(frozen=True)
 class Split:
     """One part of a data set: M captions of P pictures.
 
-    Shapes: features (P, D) on disk, captions (M, T), image_indices (M,).
+    Shapes: features (P, D) on disk, captions (M, T), image_indices (M,). `images` and
+    `urls` have P entries, or none where the folder does not have their list.
     """
 
     name: str
@@ -51,6 +84,7 @@ class Split:
     captions: np.ndarray
     image_indices: np.ndarray
     images: tuple[Path, ...]
+    urls: tuple[str, ...] = ()
 
     @property
     def input_dim(self) -> int:
@@ -65,23 +99,61 @@ class Split:
         """
         rows, positions = np.unique(pictures, return_inverse=True)
         # h5py reads rows by increasing index only, each one once.
-        values = self.features[rows].astype(np.float32, copy=False)
-        self._require_finite(values, rows)
+        values = self._read(rows)
+        if not np.isfinite(values).all():
+            raise self._not_finite(values, rows)
         return values[positions]
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Go through all features once, a few megabytes at a time.
+
+        Raises: DataError if a row holds NaN or infinity, or cannot be read.
+        """
+        count, width = self.features.shape
+        total, squares = np.zeros(width), np.zeros(width)
+        smallest, largest, zeros = np.inf, -np.inf, 0
+        for rows, values in self._chunks():
+            exact = values.astype(np.float64)
+            with np.errstate(invalid="ignore"):
+                total += exact.sum(axis=0)
+            # A sum over NaN or infinity is not finite either, and sooner looked at.
+            if not np.isfinite(total).all():
+                raise self._not_finite(values, rows)
+            squares += np.square(exact, out=exact).sum(axis=0)
+            smallest = min(smallest, float(values.min()))
+            largest = max(largest, float(values.max()))
+            zeros += values.size - int(np.count_nonzero(values))
+        mean = total / count
+        variance = float(np.mean(squares / count - mean**2))
+        return Moments(mean, variance, smallest, largest, zeros / (count * width))
 
     def references(self, picture: int) -> np.ndarray:
         """The captions of one picture. Shapes: (R, T)."""
         return self.captions[self.image_indices == picture]
 
-    def _require_finite(self, values: np.ndarray, rows: np.ndarray) -> None:
-        finite = np.isfinite(values).all(axis=1)
-        if not finite.all():
-            row = int(rows[np.argmin(finite)])
-            raise DataError(
-                f"{self.features.file.filename}: row {row} of 'features' holds NaN "
-                "or infinity, from which nothing can be learned. Make the features "
-                "of that picture again, or leave it out."
-            )
+    def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All row numbers and features in order. Shapes: (n,) and (n, D) each."""
+        count, width = self.features.shape
+        step = max(1, CHUNK // (4 * width))
+        for begin in range(0, count, step):
+            end = min(begin + step, count)
+            yield np.arange(begin, end), self._read(slice(begin, end))
+
+    def _read(self, rows: np.ndarray | slice) -> np.ndarray:
+        with _readable(Path(self.features.file.filename)):
+            values = self.features[rows]
+        # A float64 beyond float32 becomes infinity, which is then refused by name.
+        with np.errstate(over="ignore"):
+            return values.astype(np.float32, copy=False)
+
+    def _not_finite(self, values: np.ndarray, rows: np.ndarray) -> DataError:
+        row = int(rows[np.argmin(np.isfinite(values).all(axis=1))])
+        return DataError(
+            f"{self.features.file.filename}: row {row} of 'features' holds NaN "
+            "or infinity, from which nothing can be learned. Make the features "
+            "of that picture again, or leave it out."
+        )
 
 
 @dataclass(frozen=True)
@@ -95,21 +167,12 @@ class Standard:
     scale: float
 
     @classmethod
-    def of(cls, split: Split, chunk: int = 4096) -> Standard:
-        """Take mean and scale from a split's pictures, a chunk at a time."""
-        count = len(split.features)
-        total = np.zeros(split.input_dim)
-        squares = np.zeros(split.input_dim)
-        for begin in range(0, count, chunk):
-            pictures = np.arange(begin, min(begin + chunk, count))
-            rows = split.read_features(pictures).astype(np.float64)
-            total += rows.sum(axis=0)
-            squares += (rows**2).sum(axis=0)
-        mean = total / count
-        variance = np.mean(squares / count - mean**2)
+    def of(cls, split: Split) -> Standard:
+        """Take mean and scale from a split's pictures."""
+        moments = split.moments
         # Pictures that are all alike have no scale; any will do.
-        scale = float(np.sqrt(variance)) if variance > 0 else 1.0
-        return cls(mean.astype(np.float32), scale)
+        scale = np.sqrt(moments.variance) if moments.variance > 0 else 1.0
+        return cls(moments.mean.astype(np.float32), float(scale))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Subtract the mean and divide by the scale."""
@@ -125,36 +188,46 @@ class CaptionData:
     train: Split
     val: Split
 
-    def words(self, captions: Iterable[Iterable[int]]) -> list[list[str]]:
-        """The words that captions say: up to `<END>`, special ones left out."""
+    def words(
+        self, captions: Iterable[Iterable[int]], unknown: bool = False
+    ) -> list[list[str]]:
+        """The words that captions say: up to `<END>`, special ones left out.
+
+        With `unknown`, `<UNK>` stays, so that the gaps in a caption can be seen.
+        """
         word_of = {index: word for word, index in self.vocabulary.items()}
-        return [_spoken([word_of[int(i)] for i in ids]) for ids in captions]
+        silent = {NULL, START, END} if unknown else set(SPECIAL_WORDS)
+        return [_spoken([word_of[int(i)] for i in ids], silent) for ids in captions]
 
 
-def _spoken(words: list[str]) -> list[str]:
+def _spoken(words: list[str], silent: set[str]) -> list[str]:
     ended = words[: words.index(END)] if END in words else words
-    return [word for word in ended if word not in SPECIAL_WORDS]
+    return [word for word in ended if word not in silent]
 
 
-def load_data(folder: str | Path) -> CaptionData:
-    """Open a captioning folder; features stay on disk until they are asked for.
+def load_data(folder: str | Path, width: Width = "pca") -> CaptionData:
+    """Open a captioning folder and check all of it; features stay on disk.
+
+    `width` chooses between a picture's short features and its full ones.
 
     Raises: DataError, one message that names the file, what is wrong, and a way out.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is not a folder. --data takes a folder in the cs231n layout "
+            f"{folder} is not a folder. Give a folder in the cs231n layout "
             f"({CAPTIONS_FILE}, {VOCABULARY_FILE}, {features_file('train')}, ...)."
         )
     vocabulary = load_vocabulary(folder / VOCABULARY_FILE)
-    train = _load_split(folder, "train", vocabulary)
-    val = _load_split(folder, "val", vocabulary)
+    train = _load_split(folder, "train", vocabulary, width)
+    val = _load_split(folder, "val", vocabulary, width)
     if train.input_dim != val.input_dim:
         raise DataError(
             f"{folder}: training features are {train.input_dim} wide but validation "
             f"features {val.input_dim}. Both must come from the same extractor."
         )
+    for split in (train, val):
+        _ = split.moments  # refuses what is not finite now, not hours later
     return CaptionData(folder, vocabulary, train, val)
 
 
@@ -164,12 +237,20 @@ def load_vocabulary(path: Path) -> dict[str, int]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         words, ids = list(content["idx_to_word"]), dict(content["word_to_idx"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path}: expected JSON with 'idx_to_word' (a list) and 'word_to_idx' "
             f"(a dictionary), but reading it gave {error!r}. Copy the file again."
         ) from error
-    if {word: index for index, word in enumerate(words)} != ids:
+    odd = [word for word in words if not isinstance(word, str) or not word]
+    if odd:
+        raise DataError(
+            f"{path}: 'idx_to_word' holds {odd[0]!r}, which is no word. Write a list "
+            "of words, each a text of at least one letter."
+        )
+    # True == 1 in Python, but a truth value is no id.
+    whole = all(type(index) is int for index in ids.values())
+    if not whole or {word: index for index, word in enumerate(words)} != ids:
         raise DataError(
             f"{path}: 'idx_to_word' and 'word_to_idx' disagree, so ids have no "
             "certain meaning. Write both from one list of words."
@@ -206,26 +287,42 @@ def write_folder(
         )
 
 
-def _load_split(folder: Path, split: str, vocabulary: dict[str, int]) -> Split:
+def _load_split(
+    folder: Path, split: str, vocabulary: dict[str, int], width: Width
+) -> Split:
     path = folder / CAPTIONS_FILE
-    with _open(path) as file:
+    with _open(path) as file, _readable(path):
         captions = _dataset(file, f"{split}_captions", 2, np.integer)[:]
         image_indices = _dataset(file, f"{split}_image_idxs", 1, np.integer)[:]
     # Stays open: its rows are read when a minibatch wants them.
     features = _dataset(
-        _open(folder / features_file(split)), "features", 2, np.floating
+        _open(folder / features_file(split, width)), "features", 2, np.floating
     )
     _check_captions(path, split, captions, vocabulary)
+    _check_features(features)
     _check_indices(path, split, image_indices, captions, features)
     images = _load_images(folder, split, len(features))
-    return Split(split, features, captions, image_indices, images)
+    urls = _load_list(folder / urls_file(split), len(features), "addresses")
+    return Split(split, features, captions, image_indices, images, tuple(urls))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say what a file that opens but breaks off while it is read has."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{path} opens as HDF5, but reading from it failed ({error}): it is "
+            "damaged, or the disk is. Copy it again."
+        ) from error
 
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
         raise DataError(
             f"{path} is missing, and a captioning folder needs it. "
-            "Check the --data folder, or copy the file there."
+            "Check the folder's name, or copy the file there."
         )
 
 
@@ -271,6 +368,21 @@ def _check_captions(
             f"{captions[bad][0]}, outside the vocabulary of {len(vocabulary)} words. "
             f"Is {VOCABULARY_FILE} the one that these captions were made with?"
         )
+    begun = captions[:, 0] == vocabulary[START]
+    if not begun.all():
+        row = int(np.argmin(begun))
+        raise DataError(
+            f"{path}: row {row} of '{split}_captions' does not begin with {START}, "
+            "from which every caption is generated. Put it before the first word."
+        )
+
+
+def _check_features(features: h5py.Dataset) -> None:
+    if 0 in features.shape:
+        raise DataError(
+            f"{features.file.filename}: 'features' has shape {features.shape}, which "
+            "is empty. It needs a row for each picture. Make the file again."
+        )
 
 
 def _check_indices(
@@ -306,12 +418,31 @@ def _require_special_words(path: Path, ids: dict[str, int]) -> None:
 
 def _load_images(folder: Path, split: str, count: int) -> tuple[Path, ...]:
     path = folder / images_file(split)
-    if not path.is_file():
-        return ()
-    names = path.read_text(encoding="utf-8").splitlines()
-    if len(names) != count:
-        raise DataError(
-            f"{path} names {len(names)} pictures, but the features have {count} rows. "
-            "Write one name a row, or remove the file to do without pictures."
-        )
+    names = _load_list(path, count, "pictures")
+    for row, name in enumerate(names):
+        place = PurePosixPath(name)
+        if not name or place.is_absolute() or ".." in place.parts or "\\" in name:
+            raise DataError(
+                f"{path}: line {row + 1} is {name!r}, which is no file inside "
+                "images/. Write the picture's name there, such as photo.jpg."
+            )
     return tuple(folder / "images" / name for name in names)
+
+
+def _load_list(path: Path, count: int, things: str) -> list[str]:
+    """The lines of an optional file that has one for each row of the features."""
+    if not path.is_file():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} cannot be read as text ({error}). Write it again in UTF-8, or "
+            "remove it: training does without."
+        ) from error
+    if len(lines) != count:
+        raise DataError(
+            f"{path} names {len(lines)} {things}, but the features have {count} rows. "
+            "Write one line a row, or remove the file: training does without."
+        )
+    return lines

@@ -1,0 +1,164 @@
+"""What can one do with data from the command line? Look at it, fetch it, draw it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from apps.captioning.data import Width
+    from apps.captioning.look import Card
+
+FOLDER = click.Path(path_type=Path)
+POSITIVE = click.IntRange(min=1)
+DIR = click.argument("folder", metavar="DIR", type=FOLDER)
+SEED = click.option(
+    "--seed", default=0, show_default=True, help="Same seed, same result."
+)
+FEATURES = click.option(
+    "--features",
+    "width",
+    type=click.Choice(["pca", "full"]),
+    default="pca",
+    show_default=True,
+    help="The short features of a picture, or the full ones.",
+)
+
+
+@click.group()
+def data() -> None:
+    """Look at a data set, fetch the published one, or draw one."""
+
+
+@data.command()
+@DIR
+@click.option(
+    "--split", type=click.Choice(["train", "val"]), default="train", show_default=True
+)
+@click.option("--count", type=click.IntRange(1, 100), default=8, show_default=True)
+@SEED
+@FEATURES
+@click.option(
+    "--to", type=FOLDER, help="PNG to write.  [default: runs/data-NAME-SPLIT.png]"
+)
+def show(
+    folder: Path, split: str, count: int, seed: int, width: Width, to: Path | None
+) -> None:
+    """Show pictures with their captions, as a table and as a PNG."""
+    with _clear_errors():
+        from apps.captioning import look
+        from apps.captioning.data import load_data
+
+        console = _console()
+        opened = load_data(folder, width)
+        cards = look.choose(opened, getattr(opened, split), count, seed)
+        look.print_cards(cards, console)
+        path = to or Path("runs") / f"data-{folder.resolve().name}-{split}.png"
+        shown = look.save_cards(cards, path)
+        _say(f"{len(cards)} pictures with captions: {path}", console)
+        if shown < len(cards):
+            _say(_missing(folder, cards, shown), console)
+
+
+@data.command()
+@DIR
+@FEATURES
+def info(folder: Path, width: Width) -> None:
+    """Check a data set and say what is in it."""
+    with _clear_errors():
+        from apps.captioning import look
+        from apps.captioning.data import load_data
+
+        look.print_info(load_data(folder, width), _console())
+
+
+@data.command()
+@click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path("data/coco"))
+@click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
+def download(folder: Path, keep_zip: bool) -> None:
+    """Fetch CS231n's copy of COCO's captions (1.0 GB) into DIR (data/coco).
+
+    Every file is checked against the published size and sha256. Ctrl-C keeps what has
+    come, and the same command goes on with it. Needs 1.4 GB of disk on the way, 0.3 GB
+    in the end.
+    """
+    with _clear_errors():
+        from apps.captioning.catalogue import COCO, LICENCE
+        from apps.download import download as fetch
+
+        console = _console()
+        try:
+            fetch(COCO, folder, console, keep=keep_zip)
+        except KeyboardInterrupt:
+            _say("Stopped. To go on, run the same command again.", console)
+            raise SystemExit(128 + signal.SIGINT) from None
+        _say(LICENCE, console)
+        _say(f"To train on it: minigrad caption train --data {folder}", console)
+
+
+@data.command("make-shapes")
+@DIR
+@SEED
+@click.option("--train", type=POSITIVE, help="Number of training scenes.")
+@click.option("--val", type=POSITIVE, help="Number of validation scenes.")
+def make_shapes(folder: Path, seed: int, train: int | None, val: int | None) -> None:
+    """Draw a set of coloured shapes with captions into a new folder."""
+    with _clear_errors():
+        from apps.captioning import shapes
+        from apps.files import whole_folder
+
+        if folder.exists():
+            raise click.ClickException(
+                f"{folder} exists already, and drawing there would overwrite it. Give "
+                "a new folder, or remove that one."
+            )
+        scenes = (train or shapes.TRAIN_SCENES, val or shapes.VAL_SCENES)
+        with whole_folder(folder) as unfinished:
+            shapes.make(unfinished, seed, scenes)
+        console = _console()
+        _say(f"{scenes[0]} training and {scenes[1]} validation scenes.", console)
+        _say(f"To look at them: minigrad caption data show {folder}", console)
+
+
+def _missing(folder: Path, cards: list[Card], shown: int) -> str:
+    """Say which pictures could not be shown, and how to get them."""
+    lost = f"{len(cards) - shown} of them are missing or cannot be read"
+    if any(card.path for card in cards):
+        place = f"Save each in {folder / 'images'} under its name in the table"
+        known = any(card.url for card in cards)
+        source = " (its address stands there too; some are dead)" if known else ""
+        return f"{lost}, and are grey. {place}{source}."
+    return (
+        f"{lost}, and are grey: the folder names no pictures. List their file names, "
+        "one a row of the features, in train2014_images.txt and val2014_images.txt, "
+        f"and put the files into {folder / 'images'}."
+    )
+
+
+def _say(line: str, console: Console) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Show the user's mistakes as one message, not as a traceback."""
+    from apps.captioning.data import DataError
+    from apps.download import DownloadError
+
+    try:
+        yield
+    except (DataError, DownloadError, OSError) as error:
+        raise click.ClickException(str(error)) from error

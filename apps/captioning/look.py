@@ -1,0 +1,257 @@
+"""What is in a data set? Pictures with their captions, and one screen of figures."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
+
+MAX_CAPTIONS = 5  # shown of one picture
+LINE = 44  # letters a line below a picture
+FONT = 9  # points
+LEADING = 0.17  # inches from line to line
+BOX = (3.3, 2.75)  # inches a picture
+GAP = 0.25  # inches around it
+
+# Larger pictures than this are an attack, or a mistake.
+MAX_PIXELS = 50_000_000
+
+
+@dataclass(frozen=True)
+class Card:
+    """One picture: its row in the features, where it should be, and what it shows."""
+
+    row: int
+    path: Path | None
+    url: str
+    captions: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The picture's file name, or the row where it has none."""
+        return self.path.name if self.path else f"row {self.row}"
+
+
+def choose(data: CaptionData, split: Split, count: int, seed: int) -> list[Card]:
+    """Choose described pictures of a split by a seed."""
+    described = np.unique(split.image_indices)
+    count = min(count, len(described))
+    rows = np.random.default_rng(seed).choice(described, count, replace=False)
+    return [_card(data, split, row) for row in rows.tolist()]
+
+
+def _card(data: CaptionData, split: Split, row: int) -> Card:
+    url = split.urls[row] if split.urls else ""
+    references = split.references(row)[:MAX_CAPTIONS]
+    captions = tuple(" ".join(words) for words in data.words(references, True))
+    return Card(row, picture_path(data.folder, split, row), url, captions)
+
+
+def picture_path(folder: Path, split: Split, row: int) -> Path | None:
+    """Where the picture of a row lies, or where it should be put if it is not there.
+
+    A set that has addresses only is given its pictures by saving them in `images/`,
+    each under the last part of its address.
+    """
+    if split.images:
+        return split.images[row]
+    name = PurePosixPath(urlsplit(split.urls[row]).path).name if split.urls else ""
+    return folder / "images" / name if name else None
+
+
+def read_picture(path: Path | None) -> Image.Image | None:
+    """Read a picture, or give None where it is missing, damaged or far too large."""
+    if path is None:
+        return None
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return None
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        # Pillow's readers raise all of these for damaged files.
+        return None
+
+
+def save_cards(cards: Sequence[Card], path: Path) -> int:
+    """Draw the pictures above their captions into one PNG; give how many were there."""
+    texts = [_caption_lines(card) for card in cards]
+    columns = min(4, len(cards))
+    rows = -(-len(cards) // columns)
+    # Boxes of one size, with room for the longest text: nothing is cut off.
+    below = LEADING * max(text.count("\n") + 1 for text in texts) + GAP
+    width, height = BOX[0] + GAP, BOX[1] + below + GAP
+    figure = Figure(figsize=(columns * width + GAP, rows * height + GAP))
+    shown = 0
+    for i, (card, text) in enumerate(zip(cards, texts, strict=True)):
+        left = GAP + (i % columns) * width
+        bottom = (rows - 1 - i // columns) * height + below + GAP
+        axis = _add_box(figure, left, bottom)
+        shown += _draw(axis, card)
+        # A caption may hold a dollar sign, which would begin a formula.
+        axis.annotate(
+            text,
+            (left * 72, bottom * 72 - 6),
+            xycoords="figure points",
+            va="top",
+            fontsize=FONT,
+            linespacing=1.25,
+            parse_math=False,
+        )
+    _save(figure, path)
+    return shown
+
+
+def _add_box(figure: Figure, left: float, bottom: float) -> Axes:
+    """Add the place of a picture, given in inches."""
+    width, height = figure.get_size_inches()
+    box = (left / width, bottom / height, BOX[0] / width, BOX[1] / height)
+    axis = figure.add_axes(box, anchor="SW")
+    axis.axis("off")
+    return axis
+
+
+def _draw(axis: Axes, card: Card) -> bool:
+    """Draw one picture; say whether it was there."""
+    picture = read_picture(card.path)
+    if picture is not None:
+        axis.imshow(picture)
+        return True
+    axis.imshow(Image.new("RGB", (60, 50), (222, 222, 222)))
+    text = "\n".join(textwrap.wrap(f"no picture: {card.name}", 26))
+    axis.text(29.5, 24.5, text, ha="center", va="center", parse_math=False)
+    return False
+
+
+def _caption_lines(card: Card) -> str:
+    return "\n".join(
+        textwrap.fill(f"· {caption}", LINE, subsequent_indent="  ")
+        for caption in card.captions
+    )
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        figure.savefig(unfinished, format="png", dpi=100)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def print_cards(cards: Sequence[Card], console: Console) -> None:
+    """Print a table: file, address if there is one, captions."""
+    # Folded, not cut: an address is of use only as a whole.
+    where = Column("picture", overflow="fold")
+    table = Table(where, "captions", show_lines=True)
+    for card in cards:
+        name = f"{card.name}\n{card.url}" if card.url else card.name
+        table.add_row(_plain(name), _plain("\n".join(card.captions)))
+    console.print(table)
+
+
+def _plain(text: str) -> Text:
+    """A text as it is: rich would take a bracket for markup."""
+    return Text(text)
+
+
+def print_info(data: CaptionData, console: Console) -> None:
+    """Print one screen: sizes of the splits, captions, vocabulary, features, memory."""
+    table = Table(title=_plain(str(data.folder)), title_justify="left")
+    table.add_column("")
+    for split in (data.train, data.val):
+        table.add_column(split.name, justify="right")
+    figures = [_figures(data, split) for split in (data.train, data.val)]
+    for name in figures[0]:
+        table.add_row(name, *(found[name] for found in figures))
+    console.print(table)
+    words = _commonest(data)
+    console.print(
+        f"vocabulary: {len(data.vocabulary):,} words; the commonest: {words}",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _figures(data: CaptionData, split: Split) -> dict[str, str]:
+    return (
+        _caption_figures(data, split)
+        | _picture_figures(data, split)
+        | _feature_figures(split)
+    )
+
+
+def _caption_figures(data: CaptionData, split: Split) -> dict[str, str]:
+    ids = data.vocabulary
+    special = [ids[NULL], ids[START], ids[END]]
+    words = ~np.isin(split.captions, special)
+    lengths = words.sum(axis=1)
+    unknown = np.count_nonzero(split.captions == ids[UNKNOWN]) / max(1, words.sum())
+    cut = np.mean(~(split.captions == ids[END]).any(axis=1))
+    per_picture = np.bincount(split.image_indices, minlength=len(split.features))
+    return {
+        "captions": f"{len(split.captions):,}",
+        "captions a picture": _span(per_picture),
+        "words a caption": _span(lengths),
+        f"captions cut off at {split.captions.shape[1]} ids": f"{cut:.1%}",
+        f"words that are {UNKNOWN}": f"{unknown:.1%}",
+    }
+
+
+def _picture_figures(data: CaptionData, split: Split) -> dict[str, str]:
+    folder = data.folder / "images"
+    there = set(folder.rglob("*")) if folder.is_dir() else set()
+    rows = range(len(split.features))
+    found = sum(picture_path(data.folder, split, row) in there for row in rows)
+    return {
+        "pictures": f"{len(split.features):,}",
+        "picture files here": f"{found:,}",
+        "picture addresses": f"{sum(map(bool, split.urls)):,}",
+    }
+
+
+def _feature_figures(split: Split) -> dict[str, str]:
+    moments, features = split.moments, split.features
+    whole = features.shape[0] * features.shape[1] * 4
+    return {
+        "features a picture": f"{split.input_dim:,} {features.dtype}",
+        "feature mean": f"{moments.mean.mean():.3g}",
+        "feature deviation": f"{np.sqrt(max(moments.variance, 0)):.3g}",
+        "smallest, largest": f"{moments.smallest:.3g}, {moments.largest:.3g}",
+        "features that are 0": f"{moments.zeros:.1%}",
+        "features on disk": _bytes(whole),
+        "captions in memory": _bytes(
+            split.captions.nbytes + split.image_indices.nbytes
+        ),
+    }
+
+
+def _span(counts: np.ndarray) -> str:
+    return f"{counts.min()} to {counts.max()}, mean {counts.mean():.1f}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
+def _commonest(data: CaptionData, count: int = 12) -> str:
+    ids, times = np.unique(data.train.captions, return_counts=True)
+    frequency = Counter(dict(zip(ids.tolist(), times.tolist(), strict=True)))
+    word_of = {index: word for word, index in data.vocabulary.items()}
+    words = [word_of[index] for index, _ in frequency.most_common(count + 4)]
+    return ", ".join([w for w in words if w not in (NULL, START, END)][:count])

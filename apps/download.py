@@ -1,0 +1,548 @@
+"""How does a published data set get here, whole, unchanged, and only where it should?
+
+A set is a zip on a server and a table of the files in it: size and sha256 each. The zip
+is fetched into a `.part` file, which a later call goes on with if the transfer breaks
+off; it is unpacked beside the target, every file is held against the table, and only
+then put in place. What the table does not name is not unpacked.
+
+Source: RFC 9110, HTTP Semantics (2022), sections 13.1.5 (If-Range) and 14 (Range).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import stat
+import struct
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from apps.files import whole_folder
+
+BLOCK = 2**18  # bytes read at a time
+MAX_MEMBERS = 10_000  # a list of contents longer than this is an attack
+AGENT = "minigrad-download"
+
+# What a server says when asking again may help; anything else is final.
+PASSING_TROUBLE = {408, 425, 429, 500, 502, 503, 504}
+
+
+class DownloadError(RuntimeError):
+    """A data set cannot be had: the server, the archive or the disk is at fault."""
+
+
+class BrokenOffError(Exception):
+    """The connection failed; another request may well succeed."""
+
+
+class ChangedError(Exception):
+    """What is here is the beginning of something that the server no longer has."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One file of a set: its size in bytes, and its sha256 in hexadecimal."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published zip.
+
+    `size` is the zip's in bytes. `files` names what is wanted from it, by the end of
+    its path in there: "raw/train.tsv" also finds "corpus/raw/train.tsv".
+    """
+
+    url: str
+    size: int
+    files: Mapping[str, Published]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a server, and how often to ask again.
+
+    `timeout` is the longest silence, in seconds. `tries` is the number of transfers in
+    a row that may end early; one that brought a hundredth of the file counts afresh.
+    """
+
+    timeout: float = 30.0
+    tries: int = 6
+    wait: Callable[[float], None] = time.sleep
+
+
+PATIENCE = Patience()
+
+
+def download(
+    archive: Archive,
+    folder: Path,
+    console: Console,
+    patience: Patience = PATIENCE,
+    *,
+    keep: bool = False,
+) -> None:
+    """Bring a set's files into a folder: fetch, unpack, check, put in place.
+
+    Files that are there already and right are left alone. Ctrl-C, or a server that
+    gives up, leaves what has come in `.FOLDER.zip.part`, and the next call goes on.
+    The zip goes when it is unpacked, or with `keep` becomes `FOLDER.zip`.
+
+    Raises: DownloadError, one message that says what, why, and a way out.
+    """
+    folder = folder.resolve()
+    missing = {n: f for n, f in archive.files.items() if not _is(folder / n, f)}
+    if not missing:
+        console.print(f"{folder} holds all of it already, checked.", soft_wrap=True)
+        return
+    _refuse_to_overwrite(folder, missing)
+    part = folder.with_name(f".{folder.name}.zip.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    _require_space(archive, missing, part)
+    fetch(archive.url, archive.size, part, console, patience)
+    try:
+        unpack(part, missing, folder, console)
+    except DownloadError:
+        # Going on with these bytes would lead here again.
+        _forget(part)
+        raise
+    if keep:
+        os.replace(part, folder.with_name(f"{folder.name}.zip"))
+    _forget(part)
+
+
+def fetch(
+    url: str,
+    size: int,
+    part: Path,
+    console: Console,
+    patience: Patience = PATIENCE,
+) -> None:
+    """Bring one file of a known size to `part`, or go on with what is there of it.
+
+    Raises: DownloadError if the server does not give it, in the end.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise DownloadError(f"{url} is no web address. Give one of http or https.")
+    transfer = Transfer(url, size, part, patience.timeout)
+    failures = 0
+    with Meter(f"fetching {url}", size, console) as meter, _written(part):
+        while (before := transfer.have()) < size:
+            trouble = _attempt(transfer, meter)
+            have = transfer.have()
+            if have == size:
+                break
+            failures = 1 if have - before >= max(1, size // 100) else failures + 1
+            if failures >= patience.tries:
+                raise _given_up(url, have, size, trouble, failures)
+            pause = min(2.0 ** (failures - 1), 30.0)
+            meter.say(f"{have:,} of {size:,} bytes: {trouble}; again in {pause:g} s")
+            patience.wait(pause)
+
+
+def _attempt(transfer: Transfer, meter: Meter) -> str:
+    """Go on with a transfer as far as it comes, and say why it went no further."""
+    try:
+        transfer.go_on(meter)
+    except BrokenOffError as error:
+        return str(error)
+    except ChangedError:
+        transfer.forget()
+        return "what has come does not fit what the server has now"
+    return "the transfer broke off"
+
+
+class Transfer:
+    """A file that comes in pieces: how much is here, and of which version."""
+
+    def __init__(self, url: str, size: int, part: Path, timeout: float) -> None:
+        self._url = url
+        self._size = size
+        self._part = part
+        self._note = part.with_name(part.name + ".json")
+        self._timeout = timeout
+
+    def have(self) -> int:
+        """The number of bytes here that another request can go on from."""
+        if not self._part.is_file():
+            return 0
+        length = self._part.stat().st_size
+        whole = length == self._size
+        if length > self._size or not (whole or self._version()):
+            self.forget()
+            return 0
+        return length
+
+    def forget(self) -> None:
+        """Begin from nothing."""
+        _forget(self._part)
+
+    def go_on(self, meter: Meter) -> None:
+        """Ask for what is missing and add it to the file, as far as it comes.
+
+        Raises: ChangedError if what is here does not belong to what the server has;
+            BrokenOffError if the connection fails; DownloadError if asking again is
+            no use.
+        """
+        have = self.have()
+        request = urllib.request.Request(self._url, headers=self._headers(have))
+        with _network(self._url):
+            answer = urllib.request.urlopen(request, timeout=self._timeout)
+        with answer:
+            begin = self._begin(answer, have)
+            if begin == 0:
+                self._write_version(answer)
+            meter.at(begin)
+            with self._part.open("ab" if begin else "wb") as file:
+                self._copy(answer, file, self._size - begin, meter)
+
+    def _headers(self, have: int) -> dict[str, str]:
+        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+        version = self._version()
+        if have and version:
+            # If the file is another by now, the server sends all of it instead.
+            headers |= {"Range": f"bytes={have}-", "If-Range": version}
+        return headers
+
+    def _begin(self, answer: http.client.HTTPResponse, have: int) -> int:
+        """Where the answer's bytes belong; refuse an answer of the wrong length."""
+        if answer.status == 206:
+            given = answer.headers.get("Content-Range", "")
+            found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", given.strip())
+            if not found or int(found[1]) != have:
+                raise ChangedError
+            begin, total = have, found[3]
+        else:
+            begin, total = 0, answer.headers.get("Content-Length", "*")
+        if total.isdecimal() and int(total) != self._size:
+            raise DownloadError(
+                f"{self._url} has {int(total):,} bytes, but the published file has "
+                f"{self._size:,}: it was replaced, or something else answers there. "
+                "Look at the address in a browser."
+            )
+        return begin
+
+    def _copy(
+        self,
+        answer: http.client.HTTPResponse,
+        file: BinaryIO,
+        left: int,
+        meter: Meter,
+    ) -> None:
+        while left:
+            # read1 gives what has come; read would wait for a whole block, and lose
+            # it if the connection broke meanwhile.
+            with _network(self._url):
+                block = answer.read1(min(BLOCK, left))
+            if not block:
+                break
+            file.write(block)
+            left -= len(block)
+            meter.more(len(block))
+
+    def _write_version(self, answer: http.client.HTTPResponse) -> None:
+        tag = answer.headers.get("ETag", "")
+        # A weak tag promises a file that means the same, not one of the same bytes.
+        strong = tag if tag and not tag.startswith("W/") else ""
+        version = strong or answer.headers.get("Last-Modified", "")
+        self.forget()
+        if version and version.isprintable():
+            note = {"url": self._url, "version": version}
+            self._note.write_text(json.dumps(note), encoding="utf-8")
+
+    def _version(self) -> str:
+        """What the server called the version that the bytes here are of, if it did."""
+        try:
+            note = json.loads(self._note.read_text(encoding="utf-8"))
+            return str(note["version"]) if note["url"] == self._url else ""
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+
+def unpack(
+    archive: Path, files: Mapping[str, Published], folder: Path, console: Console
+) -> None:
+    """Unpack the files of the table, check each, and put them into the folder.
+
+    Nothing appears in the folder before everything is checked.
+
+    Raises: DownloadError if the archive is damaged, is not what the table says, or
+        tries to write where it should not.
+    """
+    size = sum(file.size for file in files.values())
+    with (
+        whole_folder(folder) as unfinished,
+        _clear(),
+        zipfile.ZipFile(archive) as opened,
+    ):
+        members = find_members(opened, files)
+        with Meter("unpacking", size, console) as meter:
+            for name, member in members.items():
+                _extract(opened, member, files[name], unfinished / name, meter)
+
+
+def find_members(
+    archive: zipfile.ZipFile, files: Mapping[str, Published]
+) -> dict[str, zipfile.ZipInfo]:
+    """Find each file of the table in an archive, and refuse one that plays tricks.
+
+    Raises: DownloadError for a path that leads outside, a link, a name that stands
+        twice, a size other than the table's, a file that is missing.
+    """
+    everything = archive.infolist()
+    if len(everything) > MAX_MEMBERS:
+        raise _malicious(f"it lists {len(everything):,} files")
+    seen: set[str] = set()
+    found: dict[str, zipfile.ZipInfo] = {}
+    for member in everything:
+        path = _safe_path(member)
+        # Some file systems take "A" and "a" for one name.
+        if path.casefold() in seen:
+            raise _malicious(f"{path!r} stands in it twice")
+        seen.add(path.casefold())
+        for name in files:
+            if path == name or path.endswith("/" + name):
+                if name in found:
+                    raise _malicious(f"{name!r} stands in it twice")
+                found[name] = member
+    _require_as_published(found, files)
+    return found
+
+
+def _safe_path(member: zipfile.ZipInfo) -> str:
+    """A member's path, if it stays where it is unpacked."""
+    path = member.orig_filename.removesuffix("/")
+    posix, windows = PurePosixPath(path), PureWindowsPath(path)
+    outside = posix.is_absolute() or windows.drive or windows.root
+    if outside or ".." in windows.parts or "\\" in path or "\0" in path or not path:
+        raise _malicious(f"the path {path!r} leads out of the folder")
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise _malicious(f"{path!r} is a link or a device, not a file")
+    return path
+
+
+def _require_as_published(
+    found: Mapping[str, zipfile.ZipInfo], files: Mapping[str, Published]
+) -> None:
+    for name, file in files.items():
+        if name not in found:
+            raise DownloadError(
+                f"The archive does not hold {name!r}, which the published one does. "
+                "It was replaced, or something else answered. Try again later."
+            )
+        if found[name].file_size != file.size:
+            raise DownloadError(
+                f"The archive says that {name!r} has {found[name].file_size:,} bytes, "
+                f"but the published file has {file.size:,}. It was replaced, or "
+                "tampered with; nothing of it was unpacked."
+            )
+        if found[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _malicious(f"{name!r} is packed in a way that nobody publishes")
+
+
+def _extract(
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    file: Published,
+    path: Path,
+    meter: Meter,
+) -> None:
+    """Unpack one file, never more than its published size, and check its sha256."""
+    digest, left = hashlib.sha256(), file.size
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(member) as source, path.open("xb") as target:
+        while block := source.read(min(BLOCK, left + 1)):
+            left -= len(block)
+            if left < 0:
+                raise _malicious(f"{path.name!r} is larger than it says")
+            digest.update(block)
+            target.write(block)
+            meter.more(len(block))
+    if left or digest.hexdigest() != file.sha256:
+        raise DownloadError(
+            f"{path.name} came out with sha256 {digest.hexdigest()}, but the published "
+            f"file has {file.sha256}: it was changed on the way or on the server. "
+            "Nothing was kept. Try again; if it stays so, tell the maintainers."
+        )
+
+
+def _is(path: Path, file: Published) -> bool:
+    """Whether a file is here and is the published one."""
+    if not path.is_file() or path.stat().st_size != file.size:
+        return False
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+
+
+def _refuse_to_overwrite(folder: Path, files: Mapping[str, Published]) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise DownloadError(f"{folder} is a file. Give the name of a folder.")
+    for name in files:
+        if (folder / name).exists() or (folder / name).is_symlink():
+            raise DownloadError(
+                f"{folder / name} is there already, but is not the published file, and "
+                "would be overwritten. Remove it, or choose another folder."
+            )
+
+
+def _require_space(
+    archive: Archive, files: Mapping[str, Published], part: Path
+) -> None:
+    here = part.stat().st_size if part.exists() else 0
+    need = archive.size - here + sum(file.size for file in files.values())
+    free = shutil.disk_usage(part.parent).free
+    if need > free:
+        raise DownloadError(
+            f"{part.parent} has {free:,} bytes free, but fetching and unpacking takes "
+            f"{need:,}. Make room, or choose a folder on another disk."
+        )
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    part.with_name(part.name + ".json").unlink(missing_ok=True)
+
+
+@contextmanager
+def _network(url: str) -> Iterator[None]:
+    """Tell trouble that may pass from trouble that will not."""
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        error.close()
+        said = f"the server answers {error.code} ({error.reason})"
+        if error.code == 416:  # it does not have the bytes that were asked for
+            raise ChangedError from error
+        if error.code in PASSING_TROUBLE:
+            raise BrokenOffError(said) from error
+        raise DownloadError(
+            f"{url}: {said}, so it does not give the file. Look at the address in a "
+            "browser: it may have moved."
+        ) from error
+    except TimeoutError as error:
+        raise BrokenOffError("the server fell silent") from error
+    except urllib.error.URLError as error:
+        raise BrokenOffError(f"no connection ({error.reason})") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise BrokenOffError(f"the transfer broke off ({error!r})") from error
+
+
+@contextmanager
+def _written(part: Path) -> Iterator[None]:
+    """Say what to do where the disk does not take what comes."""
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(
+            f"{part} cannot be written ({error}). Make room on the disk, or choose a "
+            "folder that may be written to; then run the same command again."
+        ) from error
+
+
+def _given_up(
+    url: str, have: int, size: int, trouble: str, failures: int
+) -> DownloadError:
+    kept = "What has come is kept: run" if have else "Run"
+    return DownloadError(
+        f"{url}: {have:,} of {size:,} bytes have come, then {trouble}, {failures} "
+        f"times in a row. {kept} the same command again later to go on."
+    )
+
+
+def _malicious(reason: str) -> DownloadError:
+    return DownloadError(
+        f"The archive is not to be trusted: {reason}. Nothing of it was unpacked."
+    )
+
+
+@contextmanager
+def _clear() -> Iterator[None]:
+    """Turn whatever a damaged zip makes of its reader into one message."""
+    try:
+        yield
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        OverflowError,
+        ValueError,
+        RuntimeError,
+        struct.error,
+    ) as error:
+        if isinstance(error, DownloadError):
+            raise
+        raise DownloadError(
+            f"What was fetched is no zip that can be read ({error}): it was changed on "
+            "the way, or something else answered. It was removed; try again."
+        ) from error
+
+
+class Meter:
+    """How far a transfer is: a bar on a terminal, a line each tenth elsewhere."""
+
+    def __init__(self, what: str, size: int, console: Console) -> None:
+        self._what, self._size, self._console = what, max(size, 1), console
+        self._done = 0
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        self._task = self._bar.add_task(self._what, total=self._size)
+        self.say(f"{self._what} ({self._size:,} bytes)")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def at(self, done: int) -> None:
+        """Begin, or go on, from a number of bytes."""
+        self._done = done
+        self._bar.update(self._task, completed=done)
+
+    def more(self, count: int) -> None:
+        """Take note of more bytes."""
+        before = 10 * self._done // self._size
+        self._done += count
+        self._bar.update(self._task, completed=self._done)
+        tenth = 10 * self._done // self._size
+        if tenth > before and not self._console.is_terminal:
+            self.say(f"{10 * tenth:3} % of {self._size:,} bytes")
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,263 @@
+"""Can a set be looked at, fetched and drawn, whatever is missing from it?"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from rich.console import Console
+
+from apps import cli, download
+from apps.captioning import catalogue, data, look
+from apps.files import whole_folder
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    words = ["caption", "data", *map(str, arguments)]
+    result = CliRunner().invoke(cli.minigrad, words)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def test_help_names_the_commands() -> None:
+    output = run("--help").output
+    for command in ("show", "info", "download", "make-shapes"):
+        assert command in output
+
+
+def test_show(drawn: Path, tmp_path: Path) -> None:
+    to = tmp_path / "new" / "pictures.png"
+    shown = run("show", drawn, "--count", 5, "--split", "val", "--to", to)
+    assert shown.output.count("val_0") == 5
+    assert shown.output.count("picture of") == 5
+    assert f"5 pictures with captions: {to}" in shown.output
+    assert "missing" not in shown.output
+    picture = pixels(to)
+    assert picture.shape[0] > 500
+    assert picture.shape[1] > 1000
+    # Nothing is drawn up to the edge, where it would be cut off.
+    edges = [picture[0], picture[-1], picture[:, 0], picture[:, -1]]
+    assert all((edge == 255).all() for edge in edges)
+    assert [p.name for p in to.parent.iterdir()] == [to.name]
+
+
+def test_show_depends_on_the_seed_alone(drawn: Path, tmp_path: Path) -> None:
+    outputs = []
+    for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
+        to = tmp_path / f"{name}.png"
+        result = run("show", drawn, "--count", 3, "--seed", seed, "--to", to)
+        outputs.append((result.output.replace(str(to), ""), to.read_bytes()))
+    assert outputs[0] == outputs[1]
+    assert outputs[0][0] != outputs[2][0]
+
+
+def test_show_writes_into_runs(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("show", drawn, "--count", 1)
+    assert (tmp_path / "runs" / "data-shapes-train.png").is_file()
+
+
+def test_more_pictures_than_there_are(drawn: Path, tmp_path: Path) -> None:
+    to = tmp_path / "all.png"
+    output = run("show", drawn, "--split", "val", "--count", 99, "--to", to).output
+    assert "12 pictures with captions" in output
+
+
+# What may be wrong with a picture; a grey box stands in for it.
+BROKEN = {
+    "missing": b"",
+    "empty": b"",
+    "text": b"no picture at all",
+    "cut short": b"half",
+    "html": b"<html>404</html>",
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_unreadable_pictures_get_a_placeholder(
+    copy: Path, tmp_path: Path, fault: str
+) -> None:
+    path = copy / "images" / "val_00003.png"
+    whole = path.read_bytes()
+    path.unlink()
+    if fault == "cut short":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif fault != "missing":
+        path.write_bytes(BROKEN[fault])
+    to = tmp_path / "out.png"
+    output = run("show", copy, "--split", "val", "--count", 12, "--to", to).output
+    assert "1 of them are missing or cannot be read" in output
+    assert f"Save each in {copy / 'images'} under its name" in output
+    assert (pixels(to) == 222).all(axis=2).any()
+
+
+def test_a_huge_picture_is_not_unpacked(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copy / "images" / "val_00003.png"
+    assert look.read_picture(path) is not None
+    monkeypatch.setattr(look, "MAX_PIXELS", 64 * 64 - 1)
+    assert look.read_picture(path) is None
+
+
+@pytest.fixture
+def addresses_only(copy: Path) -> Path:
+    """A set such as the published one: no pictures, but where they once were."""
+    shutil.rmtree(copy / "images")
+    for split, count in (("train", 40), ("val", 12)):
+        (copy / f"{split}2014_images.txt").unlink()
+        urls = [f"http://pictures.example/a/{split}{i}_z.jpg?s=1" for i in range(count)]
+        (copy / f"{split}2014_urls.txt").write_text("\n".join(urls) + "\n")
+    return copy
+
+
+def test_a_set_with_addresses_only(addresses_only: Path, tmp_path: Path) -> None:
+    arguments = ("show", addresses_only, "--split", "val", "--count", 12)
+    output = run(*arguments, "--to", tmp_path / "none.png").output
+    assert "val5_z.jpg" in output
+    assert "12 of them are missing" in output
+    assert "its address stands there too" in output
+    # As the message says: saved under that name, it is shown.
+    (addresses_only / "images").mkdir()
+    Image.new("RGB", (9, 9), (255, 0, 0)).save(addresses_only / "images/val5_z.jpg")
+    output = run(*arguments, "--to", tmp_path / "one.png").output
+    assert "11 of them are missing" in output
+    red = np.array([254, 0, 0])
+    assert (abs(pixels(tmp_path / "one.png").astype(int) - red) < 3).all(axis=2).any()
+
+
+def test_a_set_without_any_pictures(copy: Path, tmp_path: Path) -> None:
+    (copy / "train2014_images.txt").unlink()
+    output = run("show", copy, "--to", tmp_path / "out.png").output
+    assert "the folder names no pictures" in output
+    assert "row " in output
+
+
+def test_captions_are_no_markup(tmp_path: Path) -> None:
+    """Neither a formula to matplotlib nor a style to rich."""
+    formula = r"$\frac$"  # no formula that matplotlib could read
+    captions = (f"costs {formula}", "a [red] word", "x^2_y")
+    card = look.Card(0, Path(f"{formula}.png"), "http://host/[bold]", captions)
+    output = io.StringIO()
+    look.print_cards([card], Console(file=output, width=100))
+    for text in (*captions, "http://host/[bold]"):
+        assert text in output.getvalue()
+    assert look.save_cards([card], tmp_path / "card.png") == 0
+
+
+def test_info(drawn: Path) -> None:
+    output = run("info", drawn).output
+    for text in ("captions", "200", "60", "5 to 5, mean 5.0", "448 float32", "<UNK>"):
+        assert text in output
+    assert "vocabulary: 23 words; the commonest: a, " in output
+    assert len(output.splitlines()) <= 24, "more than one screen"
+
+
+def test_info_counts(copy: Path) -> None:
+    loaded = data.load_data(copy)
+    ids = loaded.vocabulary
+    captions = loaded.val.captions.copy()
+    captions[0, 1] = ids["<UNK>"]
+    captions[1, 1:] = ids["red"]
+    object.__setattr__(loaded.val, "captions", captions)
+    output = io.StringIO()
+    look.print_info(loaded, Console(file=output, width=100))
+    rows = {
+        cells[0].strip(): cells[2].strip()
+        for line in output.getvalue().splitlines()
+        if len(cells := line.strip("│").split("│")) == 3
+    }
+    assert rows["words a caption"].startswith("7 to 16")
+    assert rows["captions cut off at 17 ids"] == f"{1 / 60:.1%}"
+    assert rows["words that are <UNK>"] == f"{1 / 524:.1%}"
+    assert rows["picture files here"] == "12"
+
+
+@pytest.mark.parametrize("command", ["info", "show"])
+def test_faults_are_one_message(copy: Path, tmp_path: Path, command: str) -> None:
+    (copy / data.CAPTIONS_FILE).write_bytes(b"none")
+    result = run(command, copy, code=1)
+    assert result.output.startswith("Error: ")
+    assert "cannot be read as HDF5" in result.output
+
+
+def test_full_features_are_asked_for_by_name(drawn: Path) -> None:
+    assert (
+        "fc7.h5 is missing" in run("info", drawn, "--features", "full", code=1).output
+    )
+
+
+def test_make_shapes(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "shapes"
+    output = run("make-shapes", folder, "--train", 6, "--val", 3, "--seed", 4).output
+    assert "6 training and 3 validation scenes" in output
+    loaded = data.load_data(folder)
+    assert (len(loaded.train.features), len(loaded.val.features)) == (6, 3)
+    assert [p.name for p in folder.parent.iterdir()] == ["shapes"]
+    assert "exists already" in run("make-shapes", folder, code=1).output
+
+
+def test_a_folder_that_fails_half_way_is_not_there(tmp_path: Path) -> None:
+    def fail() -> None:
+        with whole_folder(tmp_path / "new") as folder:
+            (folder / "half.txt").write_text("half")
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fetch(
+        archive: download.Archive, folder: Path, console: Console, *, keep: bool
+    ) -> None:
+        asked.append((archive, folder, keep))
+
+    monkeypatch.setattr(download, "download", fetch)
+    output = run("download", tmp_path / "coco").output
+    assert asked == [(catalogue.COCO, tmp_path / "coco", False)]
+    assert "CC BY 4.0" in output
+    assert "caption train --data" in output
+
+
+def test_download_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download, "download", fetch)
+    output = run("download", tmp_path / "coco", code=130).output
+    assert "run the same command again" in output
+
+
+def test_download_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_: object, **__: object) -> None:
+        raise download.DownloadError("the server is gone")
+
+    monkeypatch.setattr(download, "download", fetch)
+    assert "Error: the server is gone" in run("download", tmp_path, code=1).output
+
+
+def test_the_published_set_is_described_in_full() -> None:
+    needed = {data.CAPTIONS_FILE, data.VOCABULARY_FILE}
+    for split in ("train", "val"):
+        needed |= {data.features_file(split), data.urls_file(split)}
+    assert set(catalogue.COCO.files) == needed
+    for file in catalogue.COCO.files.values():
+        assert len(bytes.fromhex(file.sha256)) == 32

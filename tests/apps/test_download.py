@@ -1,0 +1,558 @@
+"""Does a set arrive whole from a server that breaks off, lies, stalls or attacks?"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+import struct
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from apps import download as downloads
+from apps.download import Archive, DownloadError, Patience, Published, download
+
+CONTENTS = {
+    "numbers.bin": np.random.default_rng(0).bytes(700_000),
+    "words.txt": b"a red circle\n" * 50,
+}
+
+
+def published(contents: dict[str, bytes]) -> dict[str, Published]:
+    return {
+        name: Published(len(content), hashlib.sha256(content).hexdigest())
+        for name, content in contents.items()
+    }
+
+
+def packed(contents: dict[str, bytes], top: str = "set/") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(top + name, content)
+        archive.writestr(f"__MACOSX/{top}._words.txt", b"not asked for")
+    return buffer.getvalue()
+
+
+ZIP = packed(CONTENTS)
+FILES = published(CONTENTS)
+
+
+@dataclass
+class Answer:
+    """How the server answers one request."""
+
+    status: int = 0  # other than 0: an error
+    body: bytes = ZIP
+    stop_after: int | None = None  # break off after so many bytes
+    stall: bool = False  # fall silent instead of breaking off
+    ranges: bool = True
+    length: int | None = -1  # what Content-Length says; None for no header
+    tag: str | None = '"one"'
+    modified: str | None = None
+    content_range: str | None = None
+
+
+@dataclass
+class Script:
+    """What the server will do, and what it was asked."""
+
+    answers: list[Answer] = field(default_factory=list)
+    asked: list[dict[str, str]] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    script: Script
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.script.asked.append(dict(self.headers))
+        answers = self.script.answers
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        self.close_connection = True
+        if answer.status:
+            self.send_error(answer.status)
+            return
+        body = self._begin(answer)
+        self.wfile.write(body[: answer.stop_after])
+        self.wfile.flush()
+        if answer.stall:
+            self.script.done.wait()
+
+    def _begin(self, answer: Answer) -> bytes:
+        asked = self.headers.get("Range")
+        version = answer.tag or answer.modified
+        body = answer.body
+        if asked and answer.ranges and self.headers.get("If-Range") == version:
+            begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+            self.send_response(206)
+            given = f"bytes {begin}-{len(body) - 1}/{len(body)}"
+            self.send_header("Content-Range", answer.content_range or given)
+            body = body[begin:]
+        else:
+            self.send_response(200)
+        if answer.length is not None:
+            length = len(body) if answer.length == -1 else answer.length
+            self.send_header("Content-Length", str(length))
+        if answer.tag:
+            self.send_header("ETag", answer.tag)
+        if answer.modified:
+            self.send_header("Last-Modified", answer.modified)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        return body
+
+
+class Http(ThreadingHTTPServer):
+    """A server that does not mind a client that hangs up: here it is meant to."""
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
+@dataclass
+class Server:
+    script: Script
+    url: str
+
+    def will(self, *answers: Answer) -> Archive:
+        """Say what it answers, the last one for ever; give the set it serves."""
+        self.script.answers = list(answers)
+        return Archive(self.url, len(ZIP), FILES)
+
+    @property
+    def ranges(self) -> list[str | None]:
+        return [headers.get("Range") for headers in self.script.asked]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "*")
+    script = Script()
+    handler = type("Scripted", (Handler,), {"script": script})
+    http = Http(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=http.serve_forever, args=(0.01,))
+    thread.start()
+    yield Server(script, f"http://127.0.0.1:{http.server_port}/set.zip")
+    script.done.set()
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+@dataclass
+class Fetcher:
+    """Downloads into a folder, and keeps what was said and how long it would wait."""
+
+    folder: Path
+    timeout: float = 20.0
+    tries: int = 3
+    pauses: list[float] = field(default_factory=list)
+    output: io.StringIO = field(default_factory=io.StringIO)
+
+    def __call__(self, archive: Archive, **options: bool) -> None:
+        console = Console(file=self.output, width=200)
+        patience = Patience(self.timeout, self.tries, self.pauses.append)
+        download(archive, self.folder, console, patience, **options)
+
+    @property
+    def part(self) -> Path:
+        return self.folder.with_name(f".{self.folder.name}.zip.part")
+
+    def arrived(self) -> dict[str, bytes]:
+        found = {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for path in self.folder.rglob("*")
+            if path.is_file()
+        }
+        assert [p.name for p in self.folder.parent.iterdir()] == [self.folder.name]
+        return found
+
+
+@pytest.fixture
+def fetch(tmp_path: Path) -> Fetcher:
+    return Fetcher(tmp_path / "below" / "data")
+
+
+def test_a_set_arrives(server: Server, fetch: Fetcher) -> None:
+    fetch(server.will(Answer()))
+    assert fetch.arrived() == CONTENTS
+    assert server.ranges == [None]
+    assert "100 % of" in fetch.output.getvalue()
+    assert fetch.pauses == []
+
+
+def test_what_is_there_is_not_fetched_again(server: Server, fetch: Fetcher) -> None:
+    archive = server.will(Answer())
+    fetch(archive)
+    fetch(archive)
+    assert len(server.script.asked) == 1
+    assert "already" in fetch.output.getvalue()
+
+
+def test_only_what_is_missing_is_put_in_place(server: Server, fetch: Fetcher) -> None:
+    archive = server.will(Answer())
+    fetch(archive)
+    (fetch.folder / "words.txt").unlink()
+    (fetch.folder / "mine.txt").write_text("mine")
+    fetch(archive)
+    assert fetch.arrived() == {**CONTENTS, "mine.txt": b"mine"}
+
+
+def test_other_files_are_not_overwritten(server: Server, fetch: Fetcher) -> None:
+    fetch.folder.mkdir(parents=True)
+    (fetch.folder / "words.txt").write_text("mine")
+    with pytest.raises(DownloadError, match="would be overwritten"):
+        fetch(server.will(Answer()))
+    assert (fetch.folder / "words.txt").read_text() == "mine"
+    assert server.script.asked == []
+
+
+def test_the_zip_can_be_kept(server: Server, fetch: Fetcher) -> None:
+    fetch(server.will(Answer()), keep=True)
+    assert fetch.folder.with_name("data.zip").read_bytes() == ZIP
+
+
+@pytest.mark.parametrize(
+    "version",
+    [{}, {"tag": None, "modified": "Wed, 01 Jan 2020 00:00:00 GMT"}],
+    ids=["tag", "date"],
+)
+def test_a_broken_transfer_goes_on(
+    server: Server, fetch: Fetcher, version: dict[str, str | None]
+) -> None:
+    cut = Answer(stop_after=200_000, **version)  # type: ignore[arg-type]
+    fetch(server.will(cut, cut, Answer(**version)))  # type: ignore[arg-type]
+    assert fetch.arrived() == CONTENTS
+    assert server.ranges == [None, "bytes=200000-", "bytes=400000-"]
+    assert fetch.pauses == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("tag", [None, 'W/"weak"'])
+def test_without_a_version_it_begins_again(
+    server: Server, fetch: Fetcher, tag: str | None
+) -> None:
+    fetch(server.will(Answer(stop_after=9_000, tag=tag), Answer(tag=tag)))
+    assert fetch.arrived() == CONTENTS
+    assert server.ranges == [None, None]
+
+
+def test_a_server_that_ignores_ranges(server: Server, fetch: Fetcher) -> None:
+    fetch(server.will(Answer(stop_after=9_000), Answer(ranges=False)))
+    assert fetch.arrived() == CONTENTS
+    assert server.ranges == [None, "bytes=9000-"]
+
+
+def test_a_file_that_changes_meanwhile(server: Server, fetch: Fetcher) -> None:
+    """The first bytes are of another version: they must not be joined to these."""
+    old = bytes(len(ZIP))
+    fetch(
+        server.will(Answer(body=old, stop_after=9_000, tag='"old"'), Answer(tag='"n"'))
+    )
+    assert fetch.arrived() == CONTENTS
+    assert server.script.asked[1]["If-Range"] == '"old"'
+
+
+@pytest.mark.parametrize("given", ["bytes 5-9/10", "nonsense"])
+def test_a_wrong_range_begins_again(server: Server, fetch: Fetcher, given: str) -> None:
+    wrong = Answer(content_range=given)
+    fetch(server.will(Answer(stop_after=9_000), wrong, Answer()))
+    assert fetch.arrived() == CONTENTS
+    assert server.ranges == [None, "bytes=9000-", None]
+
+
+def test_a_range_that_does_not_exist(server: Server, fetch: Fetcher) -> None:
+    fetch(server.will(Answer(stop_after=9_000), Answer(status=416), Answer()))
+    assert fetch.arrived() == CONTENTS
+    assert server.ranges == [None, "bytes=9000-", None]
+
+
+def test_ctrl_c_keeps_what_has_come(
+    server: Server, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = server.will(Answer(stop_after=300_000), Answer())
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch, "pauses", type("", (), {"append": interrupted}))
+        with pytest.raises(KeyboardInterrupt):
+            fetch(archive)
+    assert fetch.part.stat().st_size == 300_000
+    assert not fetch.folder.exists()
+    fetch(archive)
+    assert fetch.arrived() == CONTENTS
+    assert server.ranges == [None, "bytes=300000-"]
+
+
+def test_ctrl_c_amid_a_transfer(
+    server: Server, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = server.will(Answer())
+    more = downloads.Meter.more
+
+    def interrupted(meter: downloads.Meter, count: int) -> None:
+        more(meter, count)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(downloads.Meter, "more", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(archive)
+    kept = fetch.part.stat().st_size
+    assert 0 < kept < len(ZIP)
+    fetch(archive)
+    assert fetch.arrived() == CONTENTS
+    assert server.ranges == [None, f"bytes={kept}-"]
+
+
+def test_a_silent_server(server: Server, fetch: Fetcher) -> None:
+    fetch.timeout = 0.2
+    fetch(server.will(Answer(stop_after=9_000, stall=True), Answer()))
+    assert fetch.arrived() == CONTENTS
+    assert "fell silent" in fetch.output.getvalue()
+    assert server.ranges == [None, "bytes=9000-"]
+
+
+def test_a_server_that_stays_silent(server: Server, fetch: Fetcher) -> None:
+    fetch.timeout = 0.1
+    with pytest.raises(DownloadError, match=r"0 of .* silent, 3 times in a row. Run"):
+        fetch(server.will(Answer(stop_after=0, stall=True)))
+    assert fetch.pauses == [1.0, 2.0]
+
+
+def test_a_server_that_gives_up_for_good(server: Server, fetch: Fetcher) -> None:
+    with pytest.raises(DownloadError, match=r"9,000 of .* kept: run the same command"):
+        fetch(server.will(Answer(stop_after=9_000), Answer(status=503)))
+    assert fetch.part.stat().st_size == 9_000
+
+
+def test_a_busy_server(server: Server, fetch: Fetcher) -> None:
+    fetch(server.will(Answer(status=503), Answer(status=429), Answer()))
+    assert fetch.arrived() == CONTENTS
+    assert fetch.pauses == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_a_file_that_is_not_there(server: Server, fetch: Fetcher, status: int) -> None:
+    with pytest.raises(DownloadError, match=f"{status} .* it may have moved"):
+        fetch(server.will(Answer(status=status)))
+    assert len(server.script.asked) == 1
+
+
+def test_nobody_listens(server: Server, fetch: Fetcher) -> None:
+    archive = Archive("http://127.0.0.1:9/set.zip", len(ZIP), FILES)
+    with pytest.raises(DownloadError, match="no connection"):
+        fetch(archive)
+
+
+@pytest.mark.parametrize("length", [10, len(ZIP) + 1, 10**12])
+def test_a_length_other_than_published(
+    server: Server, fetch: Fetcher, length: int
+) -> None:
+    with pytest.raises(DownloadError, match=f"has {length:,} bytes, but the published"):
+        fetch(server.will(Answer(length=length, stop_after=10)))
+    assert not fetch.part.exists()
+
+
+def test_more_than_the_length_is_not_read(server: Server, fetch: Fetcher) -> None:
+    endless = Answer(body=ZIP + b"x" * 10**6, length=None)
+    fetch(server.will(endless))
+    assert fetch.arrived() == CONTENTS
+
+
+def test_less_than_the_length_without_saying_so(server: Server, fetch: Fetcher) -> None:
+    fetch(server.will(Answer(length=None, stop_after=9_000), Answer()))
+    assert fetch.arrived() == CONTENTS
+
+
+def flipped(index: int) -> bytes:
+    body = bytearray(ZIP)
+    body[index] ^= 0xFF
+    return bytes(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [bytes(len(ZIP)), flipped(300_000), flipped(3), flipped(len(ZIP) - 22)],
+    ids=["nothing", "a byte of a file", "a byte of a header", "a byte of the end"],
+)
+def test_wrong_bytes(server: Server, fetch: Fetcher, body: bytes) -> None:
+    with pytest.raises(DownloadError, match="no zip that can be read"):
+        fetch(server.will(Answer(body=body)))
+    # Going on with wrong bytes would never end well.
+    assert list(fetch.folder.parent.iterdir()) == []
+    fetch(server.will(Answer()))
+    assert fetch.arrived() == CONTENTS
+
+
+def test_wrong_content_of_the_right_size(server: Server, fetch: Fetcher) -> None:
+    changed = {**CONTENTS, "words.txt": b"a red square\n" * 50}
+    body = packed(changed)
+    archive = server.will(Answer(body=body))
+    with pytest.raises(DownloadError, match=r"words.txt came out with sha256"):
+        fetch(Archive(archive.url, len(body), FILES))
+    assert list(fetch.folder.parent.iterdir()) == []
+
+
+def test_not_enough_room(
+    server: Server, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DownloadError, match="1,000 bytes free"):
+        fetch(server.will(Answer()))
+
+
+def test_a_disk_that_refuses(server: Server, fetch: Fetcher) -> None:
+    fetch.part.mkdir(parents=True)
+    with pytest.raises(DownloadError, match=r"cannot be written .* Make room"):
+        fetch(server.will(Answer()))
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hosts", "ftp://host/a.zip", "a.zip"])
+def test_only_the_web(fetch: Fetcher, url: str) -> None:
+    with pytest.raises(DownloadError, match="no web address"):
+        fetch(Archive(url, 10, FILES))
+
+
+# What an attacker may pack, and what the message must then say.
+
+
+def archive_of(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def special(name: str, kind: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (kind | 0o777) << 16
+    return info
+
+
+def lying_about_size() -> bytes:
+    """A bomb: 50 MB of zeros, which both headers call 650 bytes."""
+    bomb, said = archive_of(("set/words.txt", bytes(50_000_000))), 650
+    crc = zipfile.crc32(bytes(said))  # type: ignore[attr-defined]
+    body = bytearray(bomb)
+    for signature, at in ((b"PK\x03\x04", 14), (b"PK\x01\x02", 16)):
+        begin = body.index(signature) + at
+        (compressed,) = struct.unpack_from("<I", body, begin + 4)
+        struct.pack_into("<III", body, begin, crc, compressed, said)
+    return bytes(body)
+
+
+def overlapping() -> bytes:
+    """Two names for the same bytes, as bombs have that are larger than they look."""
+    body = bytearray(archive_of(("words.txt", b"x" * 650), ("numbers", b"y" * 650)))
+    second = body.rindex(b"PK\x01\x02")
+    struct.pack_into("<I", body, second + 42, 0)
+    return bytes(body)
+
+
+WORDS = CONTENTS["words.txt"]
+ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "parent": (lambda: archive_of(("../words.txt", WORDS)), "leads out"),
+    "parent within": (lambda: archive_of(("a/../../words.txt", WORDS)), "leads out"),
+    "parent beside": (
+        lambda: archive_of(("words.txt", WORDS), ("../evil.txt", b"")),
+        "leads out",
+    ),
+    "absolute": (lambda: archive_of(("/tmp/words.txt", WORDS)), "leads out"),
+    "drive": (lambda: archive_of(("C:/words.txt", WORDS)), "leads out"),
+    "backslash": (lambda: archive_of(("..\\words.txt", WORDS)), "leads out"),
+    "link": (
+        lambda: archive_of((special("words.txt", stat.S_IFLNK), b"/etc/passwd")),
+        "is a link",
+    ),
+    "link on the way": (
+        lambda: archive_of(
+            (special("set", stat.S_IFLNK), b"/tmp"), ("set/words.txt", WORDS)
+        ),
+        "is a link",
+    ),
+    "device": (
+        lambda: archive_of((special("words.txt", stat.S_IFIFO), b"")),
+        "is a link or a device",
+    ),
+    "twice by case": (
+        lambda: archive_of(("set/words.txt", WORDS), ("set/WORDS.txt", b"")),
+        "stands in it twice",
+    ),
+    "twice by folder": (
+        lambda: archive_of(("a/words.txt", WORDS), ("b/words.txt", WORDS)),
+        "stands in it twice",
+    ),
+    "a file and its folder": (
+        lambda: archive_of(("words.txt", WORDS), ("words.txt/", b"")),
+        "stands in it twice",
+    ),
+    "larger": (
+        lambda: archive_of(("words.txt", bytes(50_000_000))),
+        "'words.txt' has 50,000,000 bytes, but the published",
+    ),
+    "bomb": (lying_about_size, "sha256|no zip that can be read|larger than it says"),
+    "missing": (lambda: archive_of(("other.txt", WORDS)), "does not hold 'words.txt'"),
+    "overlapping": (overlapping, "no zip that can be read|sha256"),
+    "many": (
+        lambda: archive_of(*((f"{i}", b"") for i in range(10_001))),
+        "lists 10,001 files",
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_malicious_zip(server: Server, fetch: Fetcher, attack: str) -> None:
+    make, message = ATTACKS[attack]
+    body = make()
+    archive = server.will(Answer(body=body))
+    files = {"words.txt": FILES["words.txt"]}
+    with pytest.raises(DownloadError, match=message):
+        fetch(Archive(archive.url, len(body), files))
+    root = fetch.folder.parent.parent
+    assert [p.name for p in root.rglob("*")] == ["below"], "something was left behind"
+
+
+def test_strange_compression(server: Server, fetch: Fetcher) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("words.txt", WORDS)
+    body = buffer.getvalue()
+    served = server.will(Answer(body=body))
+    with pytest.raises(DownloadError, match="packed in a way"):
+        fetch(Archive(served.url, len(body), {"words.txt": FILES["words.txt"]}))
+
+
+def test_a_name_that_stands_twice_in_a_zip(server: Server, fetch: Fetcher) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        body = archive_of(("words.txt", WORDS), ("words.txt", b"evil"))
+    served = server.will(Answer(body=body))
+    with pytest.raises(DownloadError, match="stands in it twice"):
+        fetch(Archive(served.url, len(body), {"words.txt": FILES["words.txt"]}))
+
+
+def test_files_are_found_by_the_end_of_their_path(
+    server: Server, fetch: Fetcher
+) -> None:
+    contents = {"raw/train.tsv": b"1\n", "tokenized/train.tsv": b"2\n"}
+    body = packed(contents, top="corpus/")
+    wanted = {"raw/train.tsv": contents["raw/train.tsv"]}
+    served = server.will(Answer(body=body))
+    fetch(Archive(served.url, len(body), published(wanted)))
+    assert fetch.arrived() == wanted
