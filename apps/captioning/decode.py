@@ -87,7 +87,7 @@ class SpecialIds:
     null: int
     start: int
     end: int
-    never: tuple[int, ...]
+    never: tuple[int, ...] = ()
 
 
 def greedy(

@@ -14,6 +14,7 @@ import numpy as np
 
 import minigrad as mg
 import nn
+from apps.captioning import decode
 from apps.captioning.data import END, NULL, START
 from nn.functional import temporal_softmax_loss
 
@@ -54,7 +55,7 @@ class Captioner(nn.Module):
     def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
         """Cross-entropy of each next word, summed over a caption, averaged over N."""
         words, targets = self._here(captions[:, :-1]), self._here(captions[:, 1:])
-        scores, _ = self._read(words, self._first_state(features))
+        scores, _ = self._read(words, self.first_state(features))
         mask = targets != self.vocabulary[NULL]
         return temporal_softmax_loss(scores, targets, mask)
 
@@ -69,7 +70,13 @@ class Captioner(nn.Module):
         self.eval()
         try:
             with mg.no_grad():
-                return self._sample_greedily(features, max_length)
+                state, count = self.first_state(features), len(features)
+                ids = decode.SpecialIds(
+                    null=self.vocabulary[NULL],
+                    start=self.vocabulary[START],
+                    end=self.vocabulary[END],
+                )
+                return decode.greedy(self.step, state, count, max_length, ids)
         finally:
             self.train(training)
 
@@ -85,7 +92,7 @@ class Captioner(nn.Module):
             hidden = self.recur.hidden_size
             self.recur.b.data[hidden : 2 * hidden] = 1
 
-    def _first_state(self, features: Any) -> Any:
+    def first_state(self, features: Any) -> Any:
         """The state before the first word: (h, c) for the LSTM, otherwise h."""
         h = self.project(self._here(features))
         return (h, self.recur.zero_state(len(features))) if self.cell == "lstm" else h
@@ -95,26 +102,19 @@ class Captioner(nn.Module):
         tensor = values if isinstance(values, mg.Tensor) else mg.asarray(values)
         return tensor.to(self.score.W.device)
 
+    def step(self, state: Any, words: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Read one word of each text: what `decode` asks of a network.
+
+        Shapes: words (N,) -> the state after them, the next words' scores (N, V).
+        """
+        scores, state = self._read(self._here(words[:, None]), state)
+        return state, scores.numpy()[:, 0]
+
     def _read(self, words: mg.Tensor, state: Any) -> tuple[mg.Tensor, Any]:
         """Read words (N, T); give each next word's scores (N, T, V), and the state."""
         vectors = self.dropout(self.embed(words))
         outputs, state = self.recur(vectors, state)
         return self.score(self.dropout(outputs)), state
-
-    def _sample_greedily(self, features: Any, max_length: int) -> np.ndarray:
-        state = self._first_state(features)
-        n = len(features)
-        words = np.full((n, 1), self.vocabulary[START])
-        captions = np.full((n, max_length), self.vocabulary[NULL])
-        running = np.ones(n, dtype=bool)
-        for t in range(max_length):
-            scores, state = self._read(self._here(words), state)
-            words = scores.argmax(axis=2).numpy()
-            captions[running, t] = words[running, 0]
-            running &= words[:, 0] != self.vocabulary[END]
-            if not running.any():
-                break
-        return captions
 
     def _require(self, *words: str) -> None:
         missing = [word for word in words if word not in self.vocabulary]

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -91,11 +90,7 @@ def _choose_words(
     length: int,
     how: Decoding,
 ) -> np.ndarray:
-    def step(state: Any, words: np.ndarray) -> tuple[Any, np.ndarray]:
-        scores, state = model._read(model._here(words[:, None]), state)
-        return state, scores.numpy()[:, 0]
-
-    state, count = model._first_state(features), len(features)
+    step, state, count = model.step, model.first_state(features), len(features)
     ids = special_ids(model.vocabulary, how.allow_unknown)
     if how.how == "greedy":
         return decode.greedy(step, state, count, length, ids)

@@ -12,7 +12,7 @@ from rich.console import Console
 import minigrad as mg
 import nn
 from apps import run as runs
-from apps.captioning.data import NULL, CaptionData, Split, Standard, load_data
+from apps.captioning.data import NULL, CaptionData, Standard, load_data
 from apps.captioning.model import Captioner
 
 
@@ -53,15 +53,6 @@ class Trained:
     data: CaptionData
     model: Captioner
     standard: Standard
-
-    def describe(self, split: Split, pictures: np.ndarray) -> list[list[str]]:
-        """Say in words what these pictures of a split show."""
-        captions: list[list[str]] = []
-        for begin in range(0, len(pictures), 256):
-            features = split.read_features(pictures[begin : begin + 256])
-            ids = self.model.sample(self.standard(features))
-            captions += self.data.words(ids)
-        return captions
 
 
 def build(settings: Settings, device: str = "cpu") -> tuple[Trained, runs.Job]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from apps.captioning import evaluate
+from apps.captioning import evaluate, sample
 from apps.captioning.train import Settings, Trained, build
 
 TOLERANCE = 1e-5  # of float32 sums, which a device may take in another order
@@ -35,7 +35,7 @@ def test_steps_captions_and_scores_are_the_cpus(
     np.testing.assert_allclose(losses, expected_losses, rtol=TOLERANCE)
     made.model.load_state_dict(expected.model.state_dict())
     pictures = np.arange(len(made.data.val.features))
-    captions = made.describe(made.data.val, pictures)
-    assert captions == expected.describe(expected.data.val, pictures)
+    captions = sample.describe(made, made.data.val, pictures)
+    assert captions == sample.describe(expected, expected.data.val, pictures)
     scores = evaluate.evaluate(made, made.data.val)
     assert scores == evaluate.evaluate(expected, expected.data.val)
