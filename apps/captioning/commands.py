@@ -38,6 +38,13 @@ SPLIT = click.option(
     "--split", type=click.Choice(["train", "val"]), default="val", show_default=True
 )
 
+# Whose captions the demo counts -> how its table calls them.
+SPEAKERS = {
+    "captioner": "the captioner",
+    "nearest": "the nearest training picture's caption",
+    "commonest": "the commonest training caption",
+}
+
 # Weights, Adam's moments and a minibatch of the default size take far less.
 GPU_MEMORY = 2**30  # bytes
 
@@ -263,6 +270,7 @@ def demo(seed: int, run: Path | None, device: Device) -> None:
     """Draw shapes, learn to describe them, and describe scenes never seen before."""
     with _clear_errors():
         from apps.captioning import train as training
+        from apps.run import new_path
 
         console = _console()
         console.print(
@@ -270,7 +278,38 @@ def demo(seed: int, run: Path | None, device: Device) -> None:
         )
         folder = _data_folder(None)
         settings = training.Settings(data=folder, seed=seed, **training.DEMO)
-        _start(settings, run, console, device)
+        path = run or new_path("caption")
+        trained = training.start(settings, path, console, device)
+        _finish(trained, path, console)
+        if trained is not None:
+            _print_shares(trained, path, console)
+
+
+def _print_shares(trained: Trained, path: Path, console: Console) -> None:
+    """Say, and log, how many unseen scenes are captioned correctly, and by whom."""
+    from rich.table import Table
+
+    from apps.captioning import baselines
+    from apps.run import RunFolder
+
+    shares = baselines.compare(trained)
+    table = Table("who speaks", title="Unseen scenes", title_justify="left")
+    for heading in ("correct", "all named", "all true"):
+        table.add_column(heading, justify="right")
+    for who, share in shares.items():
+        columns = (share.correct, share.things, share.relation)
+        table.add_row(SPEAKERS[who], *(f"{c:.1%}" for c in columns))
+    console.print(table)
+    console.print(
+        f"{shares['captioner'].correct:.1%} of {len(trained.data.val.features)} unseen "
+        "scenes are captioned correctly: every thing's colour and shape, and one true "
+        "relation. Training shows none of the combinations that they tell of.",
+        highlight=False,
+    )
+    run = RunFolder(path)
+    last = run.metrics()[-1]
+    scored = {f"val_correct_{who}": share.correct for who, share in shares.items()}
+    run.log(epoch=last["epoch"], step=last["step"], **scored)
 
 
 def _console() -> Console:

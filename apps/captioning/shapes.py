@@ -1,127 +1,158 @@
 """Where do pictures come from without a download? Draw them, and say what they show.
 
-A scene is two coloured shapes, beside or above one another. Everything follows from
-one seed: which scenes, their pictures (NumPy arithmetic), five true captions each, and
-the features, a fixed grid over the picture. The files are those that `data` reads.
+A scene is two or three coloured shapes, small or large. Everything follows from one
+seed: which scenes, their pictures (NumPy arithmetic), five true captions each, and the
+features, a fixed grid over the picture. The files are those that `data` reads, and two
+more for each split:
+
+- `{train,val}2014_scenes.json`: for each picture its things, the first one the one that
+  captions relate to the others (colour, shape, centre x and y, radius in pixels);
+- `{train,val}2014_masks.h5`: `masks` (P, 3, SIZE, SIZE) bool, which pixels each thing
+  covers, in the same order; nothing is covered where there is no third thing.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
+import h5py
 import numpy as np
 from PIL import Image
 
-from apps.captioning.data import SPECIAL_WORDS, write_folder
+from apps.captioning import grammar
+from apps.captioning.data import SPECIAL_WORDS, DataError, write_folder
+from apps.captioning.grammar import OPPOSITES, Kind, Scene, Thing
 
 COLOURS = {
     "red": (0.84, 0.19, 0.15),
     "green": (0.20, 0.63, 0.27),
     "blue": (0.16, 0.38, 0.80),
     "yellow": (0.95, 0.80, 0.15),
-    "purple": (0.55, 0.27, 0.68),
+    "purple": (0.55, 0.24, 0.68),
 }
-SHAPES = ("circle", "square", "triangle")
-# Relation of the first shape to the second -> the same, seen from the second.
-OPPOSITES = {"left of": "right of", "above": "below"}
-
-# Colour and shape of the first thing, relation, colour and shape of the second.
-Kind = tuple[str, str, str, str, str]
+RADII = {"small": (6.0, 7.5), "large": (10.5, 12.0)}  # pixels
+MOST_THINGS = 3
 
 SIZE = 64  # pixels a side
-CELLS = 8  # grid cells a side
 MAX_WORDS = 17  # ids a caption, as in the cs231n files
-TRAIN_SCENES, VAL_SCENES = 1500, 200
+TRAIN_SCENES, VAL_SCENES = 6000, 500
+HELD_OUT = 6  # one in so many kinds is never shown in training
+# Where centres lie: this far from a side, or about the middle between two. They leave
+# no doubt which relation holds, and nothing touches.
+NEAR, MIDDLE = (13.5, 18.0), (27.0, 37.0)  # pixels
 
-
-@dataclass(frozen=True)
-class Thing:
-    """One shape: what it is, and where (centre and half its width, in pixels)."""
-
-    colour: str
-    shape: str
-    x: float
-    y: float
-    radius: float
-
-    def __str__(self) -> str:
-        return f"{self.colour} {self.shape}"
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Two things, the first left of or above the second."""
-
-    first: Thing
-    second: Thing
-    relation: str
-
-
-def captions(scene: Scene) -> list[str]:
-    """Five true captions, differently worded; no other sentence is in the grammar."""
-    first, second = scene.first, scene.second
-    relation, opposite = scene.relation, OPPOSITES[scene.relation]
-    return [
-        f"a {first} {relation} a {second}",
-        f"a {second} {opposite} a {first}",
-        f"the {first} is {relation} the {second}",
-        f"there is a {first} {relation} a {second}",
-        f"a picture of a {first} and a {second}",
-    ]
-
-
-def vocabulary() -> list[str]:
-    """Every word of the grammar, the special ones first."""
-    phrases = [*OPPOSITES, *OPPOSITES.values(), *COLOURS, *SHAPES]
-    phrases += ["a the is there picture of and"]
-    return [*SPECIAL_WORDS, *sorted({w for p in phrases for w in p.split()})]
+HUES = 8  # hues told apart by the features
+EDGES = 6  # directions of edges told apart
+CELLS = 4  # grid cells a side
+FAINT = 1.0  # edges that weak count half; a thing's have 1 to 13, noise has 0.03
 
 
 def mask(thing: Thing) -> np.ndarray:
     """How much of each pixel a thing covers. Shapes: -> (SIZE, SIZE), 0 to 1."""
-    fine = 4  # sub-pixels a side, for smooth edges
-    places = (np.arange(SIZE * fine) + 0.5) / fine
+    places = np.arange(SIZE) + 0.5
     x, y = places[None, :] - thing.x, places[:, None] - thing.y
     r = thing.radius
+    # How far each pixel's centre lies outside the shape.
     if thing.shape == "circle":
-        inside = x**2 + y**2 <= r**2
+        outside = np.hypot(x, y) - r
     elif thing.shape == "square":
-        inside = np.maximum(abs(x), abs(y)) <= 0.89 * r
+        outside = np.maximum(abs(x), abs(y)) - 0.89 * r
     else:
-        inside = (abs(x) <= (y + r) / 2) & (y <= r)
-    return inside.reshape(SIZE, fine, SIZE, fine).mean(axis=(1, 3))
+        outside = np.maximum(y - r, (2 * abs(x) - (y + r)) / np.sqrt(5))
+    return (0.5 - outside).clip(0, 1)
 
 
 def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """Draw a scene on bright paper with a little noise. Shapes: -> (SIZE, SIZE, 3)."""
     picture = np.full((SIZE, SIZE, 3), 0.93)
-    for thing in (scene.first, scene.second):
+    for thing in scene.things:
         covered = mask(thing)[:, :, None]
         picture = picture * (1 - covered) + covered * np.array(COLOURS[thing.colour])
     picture += rng.normal(scale=0.01, size=picture.shape)
     return np.round(255 * picture.clip(0, 1)).astype(np.uint8)
 
 
-def grid_features(picture: np.ndarray) -> np.ndarray:
-    """Describe a picture by a fixed grid: colours and edge directions in each cell.
+def object_masks(scene: Scene) -> np.ndarray:
+    """Which pixels each thing covers. Shapes: -> (MOST_THINGS, SIZE, SIZE) bool."""
+    covered = np.zeros((MOST_THINGS, SIZE, SIZE), dtype=bool)
+    for place, thing in zip(covered, scene.things, strict=False):
+        place[:] = mask(thing) >= 0.5
+    return covered
 
-    Shapes: picture (SIZE, SIZE, 3) uint8 -> (CELLS * CELLS * 7,) float32. A cell has
-    its mean colour (3) and how much the picture changes across four directions.
+
+def held_out_kinds(rng: np.random.Generator) -> set[Kind]:
+    """Choose which kinds training never shows: as many of "left of" as of "above"."""
+    names = list(product(COLOURS, grammar.SHAPES))
+    pairs = [(a, b) for a, b in product(names, names) if a[0] != b[0]]
+    held: set[Kind] = set()
+    for told in ("left of", "above"):
+        chosen = rng.permutation(len(pairs))[: len(pairs) // HELD_OUT]
+        held |= {(*pairs[i][0], told, *pairs[i][1]) for i in chosen}
+    return held
+
+
+def training_scene(held: set[Kind], rng: np.random.Generator) -> Scene:
+    """Make up a scene in which no two things show a kind that is held out."""
+    while True:
+        names = _names(_how_many(rng), rng)
+        scene = place(names, _any_relation(rng), rng)
+        if not scene.all_kinds & held:
+            return scene
+
+
+def validation_scene(held: set[Kind], rng: np.random.Generator) -> Scene:
+    """Make up a scene of which every caption tells held-out kinds and no other."""
+    count = _how_many(rng)
+    while True:
+        scene = place(_names(count, rng), _any_relation(rng), rng)
+        if scene.kinds <= held:
+            return scene
+
+
+def place(
+    names: Sequence[tuple[str, str]], told: str, rng: np.random.Generator
+) -> Scene:
+    """Put things where the first stands so to the others, each somewhere in its part.
+
+    The first is at the middle of one side; one other is opposite, or two are in the
+    opposite corners, in random order.
     """
-    colour = 1 - picture / 255.0
-    ink = np.pad(colour.max(axis=2), 1, mode="edge")
-    here = ink[1:-1, 1:-1]
-    neighbours = [ink[1:-1, 2:], ink[2:, 1:-1], ink[2:, 2:], ink[2:, :-2]]
-    edges = [abs(there - here) for there in neighbours]
-    channels = np.concatenate([colour, np.stack(edges, axis=2)], axis=2)
-    width = SIZE // CELLS
-    cells = channels.reshape(CELLS, width, CELLS, width, -1).mean(axis=(1, 3))
-    return cells.astype(np.float32).ravel()
+    bounds = [RADII[grammar.SIZES[i]] for i in rng.integers(2, size=len(names))]
+    radii = rng.uniform(*np.transpose(bounds))
+    along = rng.uniform(*NEAR, size=len(names))
+    along[1:] = SIZE - along[1:]
+    across = rng.uniform(*MIDDLE, size=len(names))
+    if len(names) == 3:
+        near, far = rng.uniform(*NEAR, size=2)
+        across[1:] = rng.permutation([near, SIZE - far])
+    if told in ("right of", "below"):
+        along = SIZE - along
+    x, y = (along, across) if told in ("left of", "right of") else (across, along)
+    numbers = np.round(np.stack([x, y, radii], axis=1), 2).tolist()
+    return Scene(tuple(Thing(*n, *xyr) for n, xyr in zip(names, numbers, strict=True)))
+
+
+def _names(count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """Colours and shapes of as many things, no colour twice."""
+    colours = rng.permutation(list(COLOURS))[:count].tolist()
+    shapes = rng.choice(grammar.SHAPES, size=count).tolist()
+    return list(zip(colours, shapes, strict=True))
+
+
+def _any_relation(rng: np.random.Generator) -> str:
+    return list(OPPOSITES)[rng.integers(len(OPPOSITES))]
+
+
+def _how_many(rng: np.random.Generator) -> int:
+    """Two things or three, as often the one as the other."""
+    return int(rng.integers(2, MOST_THINGS + 1))
 
 
 def ensure(folder: Path, seed: int = 0) -> Path:
@@ -146,50 +177,66 @@ def ensure(folder: Path, seed: int = 0) -> Path:
 def make(
     folder: Path, seed: int = 0, scenes: tuple[int, int] = (TRAIN_SCENES, VAL_SCENES)
 ) -> None:
-    """Draw training and validation scenes; no kind of scene is in both."""
+    """Draw training and validation scenes; what validation tells, training never shows.
+
+    Shapes: scenes is (training scenes, validation scenes).
+    """
     rng = np.random.default_rng(seed)
-    groups = split_kinds(rng)
-    words = vocabulary()
+    held = held_out_kinds(rng)
+    words = [*SPECIAL_WORDS, *grammar.vocabulary()]
     (folder / "images").mkdir(parents=True)
+    makers: dict[str, Callable[[set[Kind], np.random.Generator], Scene]] = {
+        "train": training_scene,
+        "val": validation_scene,
+    }
     splits = {}
-    for (split, group), count in zip(groups.items(), scenes, strict=True):
-        drawn = [_place(group[i % len(group)], rng) for i in range(count)]
+    for (split, maker), count in zip(makers.items(), scenes, strict=True):
+        drawn = [maker(held, rng) for _ in range(count)]
+        _write_scenes(folder, split, drawn)
         splits[split] = _draw_split(folder, split, drawn, words, rng)
     write_folder(folder, words, splits)
 
 
-def split_kinds(rng: np.random.Generator) -> dict[str, list[Kind]]:
-    """Deal out all kinds of scene: one in six, of each relation, is for validation."""
-    things = list(product(COLOURS, SHAPES))
-    pairs = [(a, b) for a, b in product(things, things) if a != b]
-    orders = {relation: rng.permutation(len(pairs)) for relation in OPPOSITES}
-    groups: dict[str, list[Kind]] = {"train": [], "val": []}
-    for place in range(len(pairs)):
-        group = groups["val" if place < len(pairs) // 6 else "train"]
-        for relation, order in orders.items():
-            first, second = pairs[order[place]]
-            group.append((*first, relation, *second))
-    return groups
+def scenes_file(split: str) -> str:
+    """Name the file that tells what a split's pictures show."""
+    return f"{split}2014_scenes.json"
 
 
-def _place(kind: Kind, rng: np.random.Generator) -> Scene:
-    """Put the two things of a kind of scene somewhere that fits their relation."""
-    colour_1, shape_1, relation, colour_2, shape_2 = kind
-    across = rng.uniform(26, 38, size=2)
-    along = rng.uniform([14, 46], [18, 50])
-    x, y = (along, across) if relation == "left of" else (across, along)
-    radius = rng.uniform(10, 13, size=2)
-    return Scene(
-        Thing(colour_1, shape_1, x[0], y[0], radius[0]),
-        Thing(colour_2, shape_2, x[1], y[1], radius[1]),
-        relation,
-    )
+def masks_file(split: str) -> str:
+    """Name the file of a split's object masks."""
+    return f"{split}2014_masks.h5"
+
+
+def load_scenes(folder: Path, split: str) -> list[Scene]:
+    """Read what a split's pictures show.
+
+    Raises: DataError for a folder that was not drawn here, or not by this version.
+    """
+    path = folder / scenes_file(split)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return [Scene(tuple(Thing(**t) for t in things)) for things in content]
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{path} does not tell what the pictures show ({error!r}); only drawn "
+            "shapes have it. If an earlier version drew this folder, delete it: the "
+            "demo draws it again."
+        ) from error
+
+
+def _write_scenes(folder: Path, split: str, scenes: Sequence[Scene]) -> None:
+    lines = [json.dumps([asdict(t) for t in scene.things]) for scene in scenes]
+    text = "[\n" + ",\n".join(lines) + "\n]\n"
+    (folder / scenes_file(split)).write_text(text, encoding="utf-8")
+    masks = np.stack([object_masks(scene) for scene in scenes])
+    with h5py.File(folder / masks_file(split), "w") as file:
+        file.create_dataset("masks", data=masks, compression="gzip")
 
 
 def _draw_split(
     folder: Path,
     split: str,
-    scenes: list[Scene],
+    scenes: Sequence[Scene],
     words: list[str],
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
@@ -198,10 +245,11 @@ def _draw_split(
     features = []
     for scene, name in zip(scenes, names, strict=True):
         picture = render(scene, rng)
-        Image.fromarray(picture).save(folder / "images" / name)
+        # Noise hardly shrinks: the quickest level makes files as small.
+        Image.fromarray(picture).save(folder / "images" / name, compress_level=1)
         features.append(grid_features(picture))
     ids = {word: index for index, word in enumerate(words)}
-    told = [[encode(c, ids) for c in captions(scene)] for scene in scenes]
+    told = [[encode(c, ids) for c in grammar.captions(scene)] for scene in scenes]
     indices = np.repeat(np.arange(len(scenes)), len(told[0]))
     return np.stack(features), np.concatenate(told), indices, names
 
@@ -211,3 +259,61 @@ def encode(caption: str, ids: dict[str, int]) -> np.ndarray:
     words = ["<START>", *caption.split(), "<END>"]
     words += ["<NULL>"] * (MAX_WORDS - len(words))
     return np.array([ids[word] for word in words])
+
+
+def grid_features(picture: np.ndarray) -> np.ndarray:
+    """Describe a picture by a fixed grid of hues, and by the edges that each hue has.
+
+    First, for each of 4 x 4 cells, how much there is of each of HUES evenly spaced
+    hues: the square root of its mean, so that small things count. Then, for each hue,
+    how its edges in the whole picture are shared between EDGES evenly spaced
+    directions, as a vector of length 1, or less where there is next to nothing.
+    Nothing is learned, and nothing of the scene is used but its picture.
+
+    Shapes: picture (SIZE, SIZE, 3) uint8 -> (16 * HUES + HUES * EDGES,) float32.
+    Source: histograms of hue and of oriented gradients, as in CS231n's exercise on
+    features; Dalal, Triggs, Histograms of Oriented Gradients for Human Detection
+    (2005), section 6.4 for the normalisation (L2).
+    """
+    hues, chroma = _hues(picture / 255.0)
+    width = SIZE // CELLS
+    cells = hues.reshape(CELLS, width, CELLS, width, HUES).mean(axis=(1, 3))
+    # For each hue and direction, a sum over pixels.
+    edges = hues.reshape(-1, HUES).T @ _edges(chroma).reshape(-1, EDGES)
+    edges /= np.linalg.norm(edges, axis=1, keepdims=True) + FAINT
+    return np.concatenate([np.sqrt(cells).ravel(), edges.ravel()], dtype=np.float32)
+
+
+def _hues(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share each pixel's chroma between the two nearest of HUES hues.
+
+    Shapes: picture (H, W, 3), 0 to 1 -> (H, W, HUES), and the chroma (H, W).
+    """
+    red, green, blue = np.moveaxis(picture, 2, 0)
+    # The cube of colours, seen along its grey axis.
+    across, up = red - (green + blue) / 2, np.sqrt(0.75) * (green - blue)
+    chroma = np.hypot(across, up)
+    return chroma[:, :, None] * _shares(np.arctan2(up, across), 2 * np.pi, HUES), chroma
+
+
+def _edges(plane: np.ndarray) -> np.ndarray:
+    """Share each pixel's gradient between the two nearest of EDGES directions.
+
+    Shapes: plane (H, W) -> (H, W, EDGES).
+    """
+    down, across = np.gradient(plane)
+    shares = _shares(np.arctan2(down, across), np.pi, EDGES)
+    return np.hypot(across, down)[:, :, None] * shares
+
+
+def _shares(angle: np.ndarray, turn: float, bins: int) -> np.ndarray:
+    """How near each angle is to each of some evenly spaced ones; 1 altogether.
+
+    Shapes: angle (...), which comes round again after `turn` -> (..., bins).
+    """
+    place = (angle * (bins / turn) % bins)[..., None]
+    below = np.floor(place).astype(int)
+    shares = np.zeros((*angle.shape, bins))
+    np.put_along_axis(shares, below % bins, below + 1 - place, axis=-1)
+    np.put_along_axis(shares, (below + 1) % bins, place - below, axis=-1)
+    return shares

@@ -184,7 +184,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no feature rows": (
         lambda d: replace(d / FEATURES, "features", lambda x: x[:0]),
-        r"shape \(0, 448\), which is empty",
+        r"shape \(0, 176\), which is empty",
     ),
     "features without width": (
         lambda d: replace(d / FEATURES, "features", lambda x: x[:, :0]),
@@ -317,7 +317,7 @@ def test_full_features(copy: Path) -> None:
         with h5py.File(copy / data.features_file(split, "full"), "w") as file:
             file["features"] = wide
     assert data.load_data(copy, "full").train.input_dim == 896
-    assert data.load_data(copy).train.input_dim == 448
+    assert data.load_data(copy).train.input_dim == 176
 
 
 def test_full_features_that_are_missing(copy: Path) -> None:
@@ -326,7 +326,7 @@ def test_full_features_that_are_missing(copy: Path) -> None:
 
 
 def test_moments(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "CHUNK", 7 * 448 * 4)
+    monkeypatch.setattr(data, "CHUNK", 7 * 176 * 4)
     split = data.load_data(drawn).train
     whole = split.features[:].astype(np.float64)
     moments = split.moments
@@ -376,7 +376,7 @@ def test_words_end_where_the_caption_ends(drawn: Path) -> None:
 def test_standard_features(drawn: Path) -> None:
     split = data.load_data(drawn).train
     standard = data.Standard.of(split)
-    x = standard(split.read_features(np.arange(40)))
+    x = standard(split.read_features(np.arange(51)))
     assert x.dtype == np.float32
     np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(x.std(), 1, rtol=1e-5)

@@ -1,0 +1,99 @@
+"""What is a score worth? The same score for captions that took no understanding.
+
+On drawn scenes, captions are held against what was drawn: the captioner's, those of
+the training picture that looks most alike, and the commonest one, said every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from apps.captioning import grammar, shapes
+from apps.captioning.data import CaptionData, Split
+from apps.captioning.evaluate import commonest_caption
+from apps.captioning.grammar import Scene
+from apps.captioning.train import Trained
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of how many scenes, from 0 to 1, a captioner says what is right.
+
+    `correct`: it names every thing and tells one true relation; `things`: it names
+    every thing's colour and shape; `relation`: what it says of the things is true.
+    """
+
+    correct: float
+    things: float
+    relation: float
+
+    @classmethod
+    def of(cls, captions: Sequence[Sequence[str]], scenes: Sequence[Scene]) -> Shares:
+        """Hold each caption, a list of words, against its scene.
+
+        Raises: ValueError if there is none, or not one caption for each scene.
+        """
+        if not scenes:
+            raise ValueError(
+                "Shares.of no scenes: a share needs at least one. Pass a split that "
+                "has some."
+            )
+        verdicts = [
+            grammar.judge(" ".join(words), scene)
+            for words, scene in zip(captions, scenes, strict=True)
+        ]
+        return cls(
+            correct=float(np.mean([v.correct for v in verdicts])),
+            things=float(np.mean([v.things for v in verdicts])),
+            relation=float(np.mean([v.relation for v in verdicts])),
+        )
+
+
+def compare(trained: Trained) -> dict[str, Shares]:
+    """Judge a captioner and both baselines on drawn scenes that training never shows.
+
+    Raises: DataError if the run's data are not drawn shapes.
+    """
+    data = trained.data
+    scenes = shapes.load_scenes(data.folder, "val")
+    captions = {
+        "captioner": trained.describe(data.val, np.arange(len(scenes))),
+        "nearest": nearest_captions(data, data.val),
+        "commonest": [commonest_caption(data)] * len(scenes),
+    }
+    return {name: Shares.of(said, scenes) for name, said in captions.items()}
+
+
+def nearest_captions(data: CaptionData, split: Split) -> list[list[str]]:
+    """For each picture, a caption of the training picture whose features are nearest.
+
+    Of that picture's captions, the first.
+    """
+    train = data.train
+    told, rows = np.unique(train.image_indices, return_index=True)
+    nearest = _nearest(train, told, split.read_features(np.arange(len(split.features))))
+    return data.words(train.captions[rows[nearest]])
+
+
+def _nearest(
+    train: Split, pictures: np.ndarray, features: np.ndarray, chunk: int = 4096
+) -> np.ndarray:
+    """The place in `pictures` of each row's nearest, the first of equals.
+
+    Shapes: pictures (P,), features (N, D) -> (N,).
+    """
+    best = np.full(len(features), np.inf)
+    nearest = np.zeros(len(features), dtype=int)
+    for begin in range(0, len(pictures), chunk):
+        known = train.read_features(pictures[begin : begin + chunk])
+        # |a - b|^2 without |a|^2, which is the same for all that a is compared with.
+        distances = (known**2).sum(axis=1) - 2 * features @ known.T
+        closest = distances.argmin(axis=1)
+        smallest = distances[np.arange(len(features)), closest]
+        better = smallest < best
+        nearest[better] = begin + closest[better]
+        best[better] = smallest[better]
+    return nearest

@@ -1,0 +1,271 @@
+"""What may be said of a scene, and is it true? Scenes to captions, captions to claims.
+
+One table of wordings serves both ways: filled in, it says what a scene shows; as
+patterns, it tells which claim a caption makes, and the claim is held against the scene:
+
+    caption  = group relation group                 a red circle above a blue square
+             | group verb relation group            the red circle is above the ...
+             | group "can be seen" relation group   a red circle can be seen above ...
+             | relation group verb group            above the blue square is the ...
+    group    = thing | thing "and" thing
+    thing    = ("a" | "the") [size] colour shape
+    verb     = "is" | "are"
+
+A relation is claimed between every thing of the one group and every thing of the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+COLOURS = ("red", "green", "blue", "yellow", "purple")
+SHAPES = ("circle", "square", "triangle")
+SIZES = ("small", "large")
+# A relation -> the same, seen from the other side.
+OPPOSITES = {
+    "left of": "right of",
+    "right of": "left of",
+    "above": "below",
+    "below": "above",
+}
+
+MIDDLE_RADIUS = 9.0  # pixels; no thing drawn comes near it
+
+# Colour and shape of the one thing, relation, colour and shape of the other.
+Kind = tuple[str, str, str, str, str]
+
+
+class GrammarError(ValueError):
+    """A caption is no sentence of the grammar."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One shape: what it is, and where (centre and half its width, in pixels)."""
+
+    colour: str
+    shape: str
+    x: float
+    y: float
+    radius: float
+
+    @property
+    def size(self) -> str:
+        """Its size in words."""
+        return "large" if self.radius > MIDDLE_RADIUS else "small"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Two or three things, told apart by colour and shape.
+
+    The first stands in the same relation to each of the others.
+    """
+
+    things: tuple[Thing, ...]
+
+    @property
+    def relation(self) -> str:
+        """How the first thing stands to the others."""
+        return relation(self.things[0], self.things[1])
+
+    @property
+    def kinds(self) -> set[Kind]:
+        """The combinations of colour, shape and relation that captions tell of."""
+        return {kind(self.things[0], other) for other in self.things[1:]}
+
+    @property
+    def all_kinds(self) -> set[Kind]:
+        """The combinations of every two things, told of or not."""
+        pairs = product(self.things, self.things)
+        return {kind(a, b) for a, b in pairs if a is not b}
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a caption calls a thing; it need not tell the size."""
+
+    colour: str
+    shape: str
+    size: str | None = None
+
+    def fits(self, thing: Thing) -> bool:
+        """Whether the thing may be called so."""
+        same = (self.colour, self.shape) == (thing.colour, thing.shape)
+        return same and self.size in (None, thing.size)
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.size, self.colour, self.shape)))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a caption says: every subject stands in the relation to every object."""
+
+    subjects: tuple[Name, ...]
+    relation: str
+    objects: tuple[Name, ...]
+
+    def turned(self) -> Claim:
+        """The same claim, seen from the objects."""
+        return Claim(self.objects, OPPOSITES[self.relation], self.subjects)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a caption fares against its scene.
+
+    `things`: it names every thing's colour and shape, once, and nothing else;
+    `relation`: of the things it names, what it says about their places (and sizes)
+    holds.
+    """
+
+    things: bool
+    relation: bool
+
+    @property
+    def correct(self) -> bool:
+        """Whether nothing is missing and everything said is true."""
+        return self.things and self.relation
+
+
+@dataclass(frozen=True)
+class Wording:
+    """One way to put a claim."""
+
+    form: str
+    article: str
+    sized: bool = False
+    turned: bool = False
+
+    def say(self, claim: Claim) -> str:
+        """Put a claim into words."""
+        claim = claim.turned() if self.turned else claim
+        return self.form.format(
+            subject=self._group(claim.subjects),
+            relation=claim.relation,
+            object=self._group(claim.objects),
+            verb="is" if len(claim.subjects) == 1 else "are",
+        )
+
+    def understand(self, caption: str) -> Claim | None:
+        """The claim that a caption makes, if it is worded so."""
+        thing = rf"{self.article} (?:{_any(SIZES)} )?{_any(COLOURS)} {_any(SHAPES)}"
+        pattern = self.form.format(
+            subject=f"(?P<subject>{thing}(?: and {thing})?)",
+            relation=f"(?P<relation>{_any(OPPOSITES)})",
+            object=f"(?P<object>{thing}(?: and {thing})?)",
+            verb="(?:is|are)",
+        )
+        found = re.fullmatch(pattern, caption)
+        if found is None:
+            return None
+        subjects, objects = _names(found["subject"]), _names(found["object"])
+        verbs = re.findall(r"\b(?:is|are)\b", caption)
+        agrees = verbs in ([], ["is" if len(subjects) == 1 else "are"])
+        return Claim(subjects, found["relation"], objects) if agrees else None
+
+    def _group(self, names: Sequence[Name]) -> str:
+        return " and ".join(f"{self.article} {name}" for name in names)
+
+
+WORDINGS = (
+    Wording("{subject} {relation} {object}", "a"),
+    Wording("{subject} {verb} {relation} {object}", "the", turned=True),
+    Wording("{subject} can be seen {relation} {object}", "a"),
+    Wording("{relation} {object} {verb} {subject}", "the"),
+    Wording("{subject} {relation} {object}", "a", sized=True, turned=True),
+)
+
+
+def relation(first: Thing, second: Thing) -> str:
+    """The one relation in which the first stands to the second: the nearest of four."""
+    across, down = second.x - first.x, second.y - first.y
+    if abs(across) > abs(down):
+        return "left of" if across > 0 else "right of"
+    return "above" if down > 0 else "below"
+
+
+def kind(first: Thing, second: Thing) -> Kind:
+    """What two things show, whichever is named first."""
+    told = relation(first, second)
+    if told in ("right of", "below"):
+        first, second, told = second, first, OPPOSITES[told]
+    return (first.colour, first.shape, told, second.colour, second.shape)
+
+
+def captions(scene: Scene) -> list[str]:
+    """Five true captions, each worded differently."""
+    return [w.say(_claim(scene, w.sized)) for w in WORDINGS]
+
+
+def parse(caption: str) -> Claim:
+    """Tell what a caption says.
+
+    Raises: GrammarError if it is no sentence of the grammar.
+    """
+    for wording in WORDINGS:
+        claim = wording.understand(caption)
+        if claim is not None:
+            return claim
+    raise GrammarError(
+        f"'{caption}' is no sentence of the grammar of drawn scenes, so that it cannot "
+        f"be held against one. A sentence looks like '{_EXAMPLE}'."
+    )
+
+
+def judge(caption: str, scene: Scene) -> Verdict:
+    """Hold a caption against its scene; what is no sentence names and tells nothing."""
+    try:
+        claim = parse(caption)
+    except GrammarError:
+        return Verdict(things=False, relation=False)
+    return Verdict(things=_names_all(claim, scene), relation=_holds(claim, scene))
+
+
+def vocabulary() -> list[str]:
+    """Every word of the grammar, in alphabetical order."""
+    phrases = [*COLOURS, *SHAPES, *SIZES, *OPPOSITES, "a the and is are can be seen"]
+    return sorted({word for phrase in phrases for word in phrase.split()})
+
+
+_EXAMPLE = "a red circle above a blue square"
+
+
+def _any(phrases: Sequence[str] | dict[str, str]) -> str:
+    return f"(?:{'|'.join(phrases)})"
+
+
+def _names(group: str) -> tuple[Name, ...]:
+    """The names in a group of things that matched the grammar."""
+    names = []
+    for thing in group.split(" and "):
+        *size, colour, shape = thing.split()[1:]
+        names.append(Name(colour, shape, size[0] if size else None))
+    return tuple(names)
+
+
+def _claim(scene: Scene, sized: bool) -> Claim:
+    names = [Name(t.colour, t.shape, t.size if sized else None) for t in scene.things]
+    return Claim((names[0],), scene.relation, tuple(names[1:]))
+
+
+def _names_all(claim: Claim, scene: Scene) -> bool:
+    said = Counter((n.colour, n.shape) for n in (*claim.subjects, *claim.objects))
+    return said == Counter((t.colour, t.shape) for t in scene.things)
+
+
+def _holds(claim: Claim, scene: Scene) -> bool:
+    """Whether the named things are there and stand as claimed."""
+    return all(
+        any(
+            subject.fits(a) and other.fits(b) and relation(a, b) == claim.relation
+            for a, b in product(scene.things, scene.things)
+            if a is not b
+        )
+        for subject, other in product(claim.subjects, claim.objects)
+    )
