@@ -15,7 +15,6 @@ from apps.captioning import grammar, shapes
 from apps.captioning.data import CaptionData, Split
 from apps.captioning.evaluate import commonest_caption
 from apps.captioning.grammar import Scene
-from apps.captioning.train import Trained
 
 
 @dataclass(frozen=True)
@@ -52,19 +51,19 @@ class Shares:
         )
 
 
-def compare(trained: Trained) -> dict[str, Shares]:
-    """Judge a captioner and both baselines on drawn scenes that training never shows.
+def compare(data: CaptionData, said: list[list[str]]) -> dict[str, Shares]:
+    """Judge what a captioner said, and both baselines, on scenes unseen in training.
 
-    Raises: DataError if the run's data are not drawn shapes.
+    Captions: one for each picture of the validation split, in its order.
+    Raises: DataError if the data are not drawn shapes.
     """
-    data = trained.data
     scenes = shapes.load_scenes(data.folder, "val")
     captions = {
-        "captioner": trained.describe(data.val, np.arange(len(scenes))),
+        "captioner": said,
         "nearest": nearest_captions(data, data.val),
         "commonest": [commonest_caption(data)] * len(scenes),
     }
-    return {name: Shares.of(said, scenes) for name, said in captions.items()}
+    return {name: Shares.of(told, scenes) for name, told in captions.items()}
 
 
 def nearest_captions(data: CaptionData, split: Split) -> list[list[str]]:

@@ -287,12 +287,16 @@ def demo(seed: int, run: Path | None, device: Device) -> None:
 
 def _print_shares(trained: Trained, path: Path, console: Console) -> None:
     """Say, and log, how many unseen scenes are captioned correctly, and by whom."""
+    import numpy as np
     from rich.table import Table
 
     from apps.captioning import baselines
+    from apps.captioning.sample import describe
     from apps.run import RunFolder
 
-    shares = baselines.compare(trained)
+    pictures = np.arange(len(trained.data.val.features))
+    said = describe(trained, trained.data.val, pictures)
+    shares = baselines.compare(trained.data, said)
     table = Table("who speaks", title="Unseen scenes", title_justify="left")
     for heading in ("correct", "all named", "all true"):
         table.add_column(heading, justify="right")

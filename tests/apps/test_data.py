@@ -156,7 +156,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "too few addresses": (
         lambda d: (d / "train2014_urls.txt").write_text("http://host/a.jpg\n"),
-        "names 1 addresses, but the features have 40",
+        "names 1 addresses, but the features have 51",
     ),
     "words that are none": (
         lambda d: (d / VOCABULARY).write_text(
@@ -188,7 +188,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "features without width": (
         lambda d: replace(d / FEATURES, "features", lambda x: x[:, :0]),
-        r"shape \(40, 0\), which is empty",
+        r"shape \(51, 0\), which is empty",
     ),
     "features of integers": (
         lambda d: replace(d / FEATURES, "features", lambda x: x.astype(np.int32)),
@@ -316,7 +316,7 @@ def test_full_features(copy: Path) -> None:
             wide = np.repeat(file["features"][:], 2, axis=1)
         with h5py.File(copy / data.features_file(split, "full"), "w") as file:
             file["features"] = wide
-    assert data.load_data(copy, "full").train.input_dim == 896
+    assert data.load_data(copy, "full").train.input_dim == 352
     assert data.load_data(copy).train.input_dim == 176
 
 

@@ -385,12 +385,6 @@ def test_unknown_words_can_be_allowed(captioner: Trained) -> None:
     assert vocabulary["<UNK>"] not in sample.special_ids(vocabulary, True).never
 
 
-def test_greedy_is_the_models_own_sample(captioner: Trained) -> None:
-    features = captioner.standard(captioner.data.val.read_features(np.arange(12)))
-    said = sample.choose_words(captioner.model, features, range(12), 30, Decoding())
-    np.testing.assert_array_equal(said, captioner.model.sample(features))
-
-
 @pytest.mark.parametrize("how", DECODINGS, ids=lambda d: d.how)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_captions_are_the_same_on_every_device_and_in_every_batch(
