@@ -14,9 +14,6 @@ more for each split:
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import product
@@ -29,6 +26,7 @@ from PIL import Image
 from apps.captioning import grammar
 from apps.captioning.data import SPECIAL_WORDS, DataError, write_folder
 from apps.captioning.grammar import OPPOSITES, Kind, Scene, Thing
+from apps.files import whole_folder
 
 COLOURS = {
     "red": (0.84, 0.19, 0.15),
@@ -160,17 +158,13 @@ def ensure(folder: Path, seed: int = 0) -> Path:
 
     The files are made beside it and moved there in one step, so that an interrupted
     first use leaves nothing half made.
+    Raises: DataError if the folder holds something else.
     """
     if folder.exists():
+        load_scenes(folder, "val")  # a set of an older make lacks them: say so now
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with whole_folder(folder) as unfinished:
         make(unfinished, seed)
-        unfinished.chmod(0o755)
-        os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from apps.captioning import data, grammar, shapes
+from apps.captioning.data import DataError
 from apps.captioning.grammar import Scene, Thing
 
 CIRCLE = Thing("red", "circle", 16.0, 32.0, 12.0)
@@ -205,11 +207,10 @@ def test_features_count_edges_by_direction(turned: bool) -> None:
 
 
 def test_existing_folder_is_kept_and_failure_leaves_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine").mkdir()
+    shutil.copytree(drawn, tmp_path / "mine")
     assert shapes.ensure(tmp_path / "mine") == tmp_path / "mine"
-    assert not list((tmp_path / "mine").iterdir())
 
     def fail(folder: Path, seed: int) -> None:
         (folder / "half").write_text("made")
@@ -230,3 +231,12 @@ def test_ensure_draws_what_load_reads(
     assert len(loaded.train.features) == 6
     assert len(loaded.val.images) == 3
     assert all(path.is_file() for path in loaded.val.images)
+
+
+def test_a_set_of_an_older_make_is_refused_at_once(drawn: Path, tmp_path: Path) -> None:
+    """Before training, not when the scenes are needed after it."""
+    folder = tmp_path / "old"
+    shutil.copytree(drawn, folder)
+    (folder / shapes.scenes_file("val")).unlink()
+    with pytest.raises(DataError, match="scenes"):
+        shapes.ensure(folder)
