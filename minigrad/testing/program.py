@@ -232,15 +232,21 @@ class Draft:
 
     def near(self, place: int) -> list[int]:
         """The value at a place, and some older ones in case that it does not fit."""
-        first = self.at(place)
-        return [(first - i) % len(self.shapes) for i in range(12)]
+        first, count = self.at(place), len(self.shapes)
+        older = ((first - i) % count for i in range(count))
+        return [x for x in older if self.is_tame(x)][:12]
+
+    def is_tame(self, x: int) -> bool:
+        """Whether a value is small enough to be used; one that is not, is an output."""
+        low, high = self.bounds[x]
+        return max(-low, high) <= BOUND
 
     def partner(self, x: int, fits: Callable[[Shape], bool], pick: Choices) -> int:
         """An operand to go with `x`, sought from a drawn place on; or -1."""
         first = self.at(pick.below(512))
         for i in range(len(self.shapes)):
             other = (first - i) % len(self.shapes)
-            if fits(self.shapes[other]):
+            if self.is_tame(other) and fits(self.shapes[other]):
                 return other
         return -1
 
@@ -784,7 +790,7 @@ def build(
     for kind, place, number in steps:
         add = KINDS[kind % len(KINDS)]
         if not any(add(draft, x, Choices(number)) for x in draft.near(place)):
-            KINDS[0](draft, draft.at(place), Choices(0))  # it fits none of these
+            KINDS[0](draft, draft.near(place)[0], Choices(0))  # it fits none of these
     return draft.finish(Choices(seed * 7919 + 1))
 
 

@@ -86,7 +86,11 @@ def broadcastable(
         )
         return st.tuples(*(one for _ in range(count)))
 
-    return shapes(0, max_dims, 1, max_side).flatmap(narrowed)
+    # Sampled, and the larger ones more often: small shapes have nothing to broadcast.
+    dims = st.sampled_from([*range(max_dims + 1), *[max_dims] * 2])
+    sides = st.sampled_from([*range(1, max_side + 1), *range(2, max_side + 1)])
+    wide = dims.flatmap(lambda n: st.tuples(*[sides] * n))
+    return wide.flatmap(narrowed)
 
 
 def _narrow(

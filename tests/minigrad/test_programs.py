@@ -14,7 +14,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.testing.program import KINDS, build, programs
+from minigrad.testing.program import BOUND, KINDS, build, programs
 from minigrad.testing.series import RULES
 from tests.devices import put
 from tests.minigrad.helpers import assert_close
@@ -361,6 +361,18 @@ def test_a_failure_shrinks_to_a_line_or_two():
     found = find(programs(least=5, most=40), fails, settings=quick)
     assert len(found.steps) <= 2
     assert len(found.starts) == 1
+
+
+@only_cpu
+@given(programs())
+def test_large_values_are_brought_down_before_they_are_used(program):
+    """A function of a large value could overflow."""
+    values = program.begin(*leaves_of(program))
+    program.advance(values, 0, len(program.steps))
+    for step in program.steps:
+        if step.kind not in ("scale", "tanh"):
+            largest = [np.abs(values[x].numpy()).max(initial=0) for x in step.operands]
+            assert max(largest) < BOUND + 1e-9, step
 
 
 @only_cpu
