@@ -39,6 +39,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from apps.errors import UserError
 from apps.files import whole_folder
 
 BLOCK = 2**18  # bytes read at a time
@@ -49,7 +50,7 @@ AGENT = "minigrad-download"
 PASSING_TROUBLE = {408, 425, 429, 500, 502, 503, 504}
 
 
-class DownloadError(RuntimeError):
+class DownloadError(UserError, RuntimeError):
     """A data set cannot be had: the server, the archive or the disk is at fault."""
 
 

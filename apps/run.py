@@ -26,9 +26,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import minigrad as mg
 import nn
+from apps.errors import UserError
 
 
-class RunError(RuntimeError):
+class RunError(UserError, RuntimeError):
     """A run folder cannot be used as asked."""
 
 

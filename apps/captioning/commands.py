@@ -7,14 +7,13 @@ command line can look which `minigrad` and `nn` Python finds before they are imp
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from apps.captioning.data_commands import data as data_group
+from apps.console import clear_errors, new_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -209,10 +208,10 @@ def train(
     **settings: Any,
 ) -> None:
     """Train a captioner, and score it once on the validation pictures."""
-    with _clear_errors():
+    with clear_errors():
         from apps.captioning import train as training
 
-        console = _console()
+        console = new_console()
         if resume is not None:
             _finish(training.resume(resume, console, device), resume, console)
             return
@@ -235,10 +234,10 @@ def sample(
     The seed chooses the pictures, and what is drawn with --how sample.
     """
     decoding = _make_decoding(seed=seed, **options)
-    with _clear_errors():
+    with clear_errors():
         from apps.captioning import train as training
 
-        console = _console()
+        console = new_console()
         trained = training.load(run, console, device)
         _check_vocabulary(decoding, trained)
         _show_samples(trained, run, split, count, seed, console, decoding)
@@ -253,10 +252,10 @@ def sample(
 def evaluate(run: Path, split: str, seed: int, device: Device, **options: Any) -> None:
     """Score a trained captioner by BLEU."""
     decoding = _make_decoding(seed=seed, **options)
-    with _clear_errors():
+    with clear_errors():
         from apps.captioning import train as training
 
-        console = _console()
+        console = new_console()
         trained = training.load(run, console, device)
         _check_vocabulary(decoding, trained)
         _print_scores(trained, split, console, decoding)
@@ -268,11 +267,11 @@ def evaluate(run: Path, split: str, seed: int, device: Device, **options: Any) -
 @device_option("cpu")  # so small a network keeps no GPU busy
 def demo(seed: int, run: Path | None, device: Device) -> None:
     """Draw shapes, learn to describe them, and describe scenes never seen before."""
-    with _clear_errors():
+    with clear_errors():
         from apps.captioning import train as training
         from apps.run import new_path
 
-        console = _console()
+        console = new_console()
         console.print(
             f"Drawing coloured shapes, or finding them in {SHAPES_FOLDER} ..."
         )
@@ -314,24 +313,6 @@ def _print_shares(trained: Trained, path: Path, console: Console) -> None:
     last = run.metrics()[-1]
     scored = {f"val_correct_{who}": share.correct for who, share in shares.items()}
     run.log(epoch=last["epoch"], step=last["step"], **scored)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console()
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Show the user's mistakes as one message, not as a traceback."""
-    from apps.captioning.data import DataError
-    from apps.run import RunError
-
-    try:
-        yield
-    except (DataError, RunError, OSError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _data_folder(data: Path | None) -> str:

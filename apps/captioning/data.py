@@ -28,6 +28,8 @@ from typing import Literal
 import h5py
 import numpy as np
 
+from apps.errors import UserError
+
 CAPTIONS_FILE = "coco2014_captions.h5"
 VOCABULARY_FILE = "coco2014_vocab.json"
 NULL, START, END, UNKNOWN = "<NULL>", "<START>", "<END>", "<UNK>"
@@ -37,7 +39,7 @@ Width = Literal["pca", "full"]
 CHUNK = 2**22  # bytes of features read at a time where all of them are gone through
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """A captioning folder does not hold what its layout promises."""
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from apps.console import clear_errors, new_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,11 +52,11 @@ def show(
     folder: Path, split: str, count: int, seed: int, width: Width, to: Path | None
 ) -> None:
     """Show pictures with their captions, as a table and as a PNG."""
-    with _clear_errors():
+    with clear_errors():
         from apps.captioning import look
         from apps.captioning.data import load_data
 
-        console = _console()
+        console = new_console()
         opened = load_data(folder, width)
         cards = look.choose(opened, getattr(opened, split), count, seed)
         look.print_cards(cards, console)
@@ -72,11 +72,11 @@ def show(
 @FEATURES
 def info(folder: Path, width: Width) -> None:
     """Check a data set and say what is in it."""
-    with _clear_errors():
+    with clear_errors():
         from apps.captioning import look
         from apps.captioning.data import load_data
 
-        look.print_info(load_data(folder, width), _console())
+        look.print_info(load_data(folder, width), new_console())
 
 
 @data.command()
@@ -89,11 +89,11 @@ def download(folder: Path, keep_zip: bool) -> None:
     come, and the same command goes on with it. Needs 1.4 GB of disk on the way, 0.3 GB
     in the end.
     """
-    with _clear_errors():
+    with clear_errors():
         from apps.captioning.catalogue import COCO, LICENCE
         from apps.download import download as fetch
 
-        console = _console()
+        console = new_console()
         try:
             fetch(COCO, folder, console, keep=keep_zip)
         except KeyboardInterrupt:
@@ -110,7 +110,7 @@ def download(folder: Path, keep_zip: bool) -> None:
 @click.option("--val", type=POSITIVE, help="Number of validation scenes.")
 def make_shapes(folder: Path, seed: int, train: int | None, val: int | None) -> None:
     """Draw a set of coloured shapes with captions into a new folder."""
-    with _clear_errors():
+    with clear_errors():
         from apps.captioning import shapes
         from apps.files import whole_folder
 
@@ -122,7 +122,7 @@ def make_shapes(folder: Path, seed: int, train: int | None, val: int | None) -> 
         scenes = (train or shapes.TRAIN_SCENES, val or shapes.VAL_SCENES)
         with whole_folder(folder) as unfinished:
             shapes.make(unfinished, seed, scenes)
-        console = _console()
+        console = new_console()
         _say(f"{scenes[0]} training and {scenes[1]} validation scenes.", console)
         _say(f"To look at them: minigrad caption data show {folder}", console)
 
@@ -144,21 +144,3 @@ def _missing(folder: Path, cards: list[Card], shown: int) -> str:
 
 def _say(line: str, console: Console) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console()
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Show the user's mistakes as one message, not as a traceback."""
-    from apps.captioning.data import DataError
-    from apps.download import DownloadError
-
-    try:
-        yield
-    except (DataError, DownloadError, OSError) as error:
-        raise click.ClickException(str(error)) from error
