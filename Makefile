@@ -4,7 +4,8 @@
 BIN := .venv/bin
 STEP = @printf '%s\n'
 
-# One core a test worker: BLAS threads would only fight each other.
+# One core a test worker, where BLAS threads would only fight each other; and the demo's
+# matrices are too small to be worth a second one.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 ARGS ?=
 SEEDS ?= 50
@@ -26,7 +27,7 @@ help:  ## list these targets
 
 demo: .venv/ready-apps  ## train a captioner on the built-in pictures and show it
 	$(STEP) "Training the captioning demo ..."
-	@$(BIN)/minigrad caption demo $(ARGS)
+	@$(ONE_THREAD) $(BIN)/minigrad caption demo $(ARGS)
 
 test: .venv/ready-test  ## run the tests (ARGS="-k lstm" chooses some)
 	@$(PYTEST) $(ARGS)
