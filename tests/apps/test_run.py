@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -85,14 +86,22 @@ def test_killed_after_logging_before_saving(tmp_path: Path) -> None:
     assert [m["step"] for m in run.metrics()] == [5]
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Python's own handler: a shell starts background jobs with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_second_interrupt_stops_at_once() -> None:
-    before = signal.getsignal(signal.SIGINT)
     with runs.Interrupt() as interrupt:
         signal.raise_signal(signal.SIGINT)
         assert interrupt.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
