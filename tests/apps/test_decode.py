@@ -242,7 +242,7 @@ def test_equal_words_are_said_in_the_vocabularys_order() -> None:
         assert said.tolist() == [[4, 4, 4]] * 2
 
 
-@given(tables, lengths, st.sampled_from([1e-300, 1e-9, 1e-4]))
+@given(tables, lengths, st.sampled_from([1e-300, 1e-12]))
 def test_sampling_without_warmth_is_greedy(
     table: Table, length: int, temperature: float
 ) -> None:
