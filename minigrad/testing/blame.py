@@ -131,12 +131,12 @@ class Calls:
         """Nothing is collected on the way back."""
 
 
-def calls_of(function: Any, order: int) -> list[Call]:
+def calls_of(function: Function, order: int) -> list[Call]:
     """All operations that `function` and its derivatives below `order` record."""
     operands = function.operands
-    for level in range(1, order):
+    for _ in range(1, order):
         cotangents = [np.ones(y.shape) for y in function.on_arrays(operands)]
-        function = Derived(function, cotangents) if level < order else function
+        function = Derived(function, cotangents)
     with Scope(enabled=True, observer=Calls()) as calls:
         function(function.leaves(operands))
     return calls.seen
@@ -263,8 +263,8 @@ def _literal(value: Any) -> str:
     if not backend.is_array(value):
         return repr(value)
     array = backend.to_numpy(value)
-    if array.size > LARGEST_SHOWN:
-        return f"np.random.default_rng(0).normal(size={array.shape})  # was larger"
+    if _is_long(array):
+        return _stand_in(array)
     if array.size == 0 or array.dtype != np.float64:
         return (
             f"np.array({array.tolist()}, {str(array.dtype)!r}).reshape({array.shape})"
@@ -272,12 +272,28 @@ def _literal(value: Any) -> str:
     return f"np.array({array.tolist()})"
 
 
+def _stand_in(array: np.ndarray) -> str:
+    """Source text of an array like one that is too long to print."""
+    if array.dtype.kind == "f":
+        return f"np.random.default_rng(0).normal(size={array.shape})"
+    return f"np.zeros({array.shape}, {str(array.dtype)!r})"
+
+
+def _is_long(value: Any) -> bool:
+    return backend.is_array(value) and value.size > LARGEST_SHOWN
+
+
 def _snippet(
     name: str, function: Function, wrong: Wrong, seed: int, call: Call | None
 ) -> str:
     """A program that fails in the same way."""
     f = call.source() if call else name if name.isidentifier() else "..."
+    operands = _all_operands(function)
+    given = [*operands, *(call.arrays if call else [])]
     lines = [
+        "# Arrays too long to print are made up: put your own in their places."
+        if any(map(_is_long, given))
+        else "",
         "import numpy as np",
         "from minigrad.ops.shape import Slice" if call and "Slice(" in f else "",
         "from minigrad.testing import check_gradients",
@@ -285,7 +301,7 @@ def _snippet(
         f"f = {f}" if call else f"f = {f}  # what was checked: {name}",
         "check_gradients(",
         "    f,",
-        *(f"    {_literal(a)}," for a in _all_operands(function)),
+        *(f"    {_literal(a)}," for a in operands),
         f"    order={wrong.order}, seed={seed},",
         ")",
     ]

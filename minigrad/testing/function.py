@@ -109,16 +109,14 @@ def as_leaf(tensor: Tensor) -> Tensor:
     return wrap(tensor.array, Leaf(tensor.array.shape, tensor.array.dtype))
 
 
-class Derived:
+class Derived(Function):
     """The gradients of <cotangents, f> as a function of f's operands."""
 
-    def __init__(self, of: Any, cotangents: list[np.ndarray]) -> None:
+    def __init__(self, of: Function, cotangents: list[np.ndarray]) -> None:
         self.of = of
         self.cotangents = cotangents
         self.operands = of.operands
-        self.put = of.put
-        self.tensors = of.tensors
-        self.leaves = of.leaves
+        self.device = of.device
 
     def __call__(self, inputs: Sequence[Any]) -> list[Tensor]:
         """The gradients, recorded."""
@@ -126,10 +124,6 @@ class Derived:
         with Scope(enabled=True):
             outputs = self.of(live)
         return pull(outputs, live, self.cotangents, create_graph=True)
-
-    def on_arrays(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The gradients' values, as NumPy arrays."""
-        return [g.numpy() for g in self(self.tensors(arrays))]
 
 
 def pull(
