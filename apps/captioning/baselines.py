@@ -6,14 +6,14 @@ the training picture that looks most alike, and the commonest one, said every ti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from apps.captioning import grammar, shapes
 from apps.captioning.data import CaptionData, Split
-from apps.captioning.evaluate import commonest_caption
 from apps.captioning.grammar import Scene
 
 
@@ -51,29 +51,41 @@ class Shares:
         )
 
 
-def compare(data: CaptionData, said: list[list[str]]) -> dict[str, Shares]:
-    """Judge what a captioner said, and both baselines, on scenes unseen in training.
+def compare(
+    data: CaptionData, split: Split, said: Mapping[int, list[str]]
+) -> dict[str, Shares]:
+    """Judge what a captioner said of drawn scenes, and what both baselines say.
 
-    Captions: one for each picture of the validation split, in its order.
+    `said` has the caption of each picture, by its row.
     Raises: DataError if the data are not drawn shapes.
     """
-    scenes = shapes.load_scenes(data.folder, "val")
+    every = shapes.load_scenes(data.folder, split.name)
+    pictures = np.array(list(said))
+    scenes = [every[picture] for picture in pictures]
     captions = {
-        "captioner": said,
-        "nearest": nearest_captions(data, data.val),
+        "captioner": list(said.values()),
+        "nearest": nearest_captions(data, split, pictures),
         "commonest": [commonest_caption(data)] * len(scenes),
     }
     return {name: Shares.of(told, scenes) for name, told in captions.items()}
 
 
-def nearest_captions(data: CaptionData, split: Split) -> list[list[str]]:
+def commonest_caption(data: CaptionData) -> list[str]:
+    """The caption that most training pictures have; the first of equals."""
+    counts = Counter(map(tuple, data.words(data.train.captions)))
+    return list(counts.most_common(1)[0][0])
+
+
+def nearest_captions(
+    data: CaptionData, split: Split, pictures: np.ndarray
+) -> list[list[str]]:
     """For each picture, a caption of the training picture whose features are nearest.
 
     Of that picture's captions, the first.
     """
     train = data.train
     told, rows = np.unique(train.image_indices, return_index=True)
-    nearest = _nearest(train, told, split.read_features(np.arange(len(split.features))))
+    nearest = _nearest(train, told, split.read_features(pictures))
     return data.words(train.captions[rows[nearest]])
 
 

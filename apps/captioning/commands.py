@@ -7,6 +7,7 @@ command line can look which `minigrad` and `nn` Python finds before they are imp
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,14 @@ NEW_RUN = click.option(
     "--run", type=FOLDER, help="Folder for the results.  [default: runs/caption-TIME]"
 )
 SEED = click.option(
-    "--seed", default=0, show_default=True, help="Same seed, same result."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Same seed, same result.",
+)
+RUN_SEED = click.option(
+    "--seed", type=click.IntRange(min=0), help="[default: the run's own]"
 )
 SPLIT = click.option(
     "--split", type=click.Choice(["train", "val"]), default="val", show_default=True
@@ -78,11 +86,10 @@ def device_option(default: str) -> Any:
 DECODING_OPTIONS = (
     click.option(
         "--how",
-        type=click.Choice(["greedy", "sample", "beam"]),
-        default="greedy",
-        show_default=True,
+        type=click.Choice(["greedy", "sample", "beam", "mbr"]),
         help="Choosing words: the likeliest next one; one drawn by its probability; "
-        "or the likeliest whole caption that a search finds.",
+        "the likeliest whole caption that a search finds; or, of many drawn captions, "
+        "the one most like the others.  [default: greedy, or as the run was trained]",
     ),
     click.option(
         "--beam-size",
@@ -96,15 +103,21 @@ DECODING_OPTIONS = (
         "favours longer captions.  [default: 0]",
     ),
     click.option(
+        "--draws",
+        type=click.IntRange(min=2),
+        help="With --how mbr: captions drawn of each picture.  [default: 100]",
+    ),
+    click.option(
         "--temperature",
         type=click.FloatRange(0, min_open=True),
-        help="With --how sample: below 1 more cautious, above 1 more daring.  "
+        help="With --how sample or mbr: below 1 more cautious, above 1 more daring.  "
         "[default: 1]",
     ),
     click.option(
         "--top-k",
         type=POSITIVE,
-        help="With --how sample: draw from this many likeliest words.  [default: all]",
+        help="With --how sample or mbr: draw from this many likeliest words.  "
+        "[default: all]",
     ),
     click.option(
         "--allow-unknown",
@@ -115,10 +128,11 @@ DECODING_OPTIONS = (
 
 # Which ways of choosing words heed an option.
 HEEDED_BY = {
-    "beam_size": "beam",
-    "length_penalty": "beam",
-    "temperature": "sample",
-    "top_k": "sample",
+    "beam_size": ("beam",),
+    "length_penalty": ("beam",),
+    "draws": ("mbr",),
+    "temperature": ("sample", "mbr"),
+    "top_k": ("sample", "mbr"),
 }
 
 
@@ -129,30 +143,55 @@ def decoding_options(command: Any) -> Any:
     return command
 
 
-def _make_decoding(how: str, seed: int, **options: Any) -> Decoding:
-    """Check the options together; those that were not given keep their defaults."""
+def _make_decoding(
+    how: str | None, seed: int | None, **options: Any
+) -> Decoding | None:
+    """Check the options together; None if there are none.
+
+    Options that were not given keep their defaults.
+    """
     from apps.captioning.decode import Decoding
 
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value}
+    if how is None and not given:
+        return None
+    how = how or _implied(given)
     for name in given:
-        needed = HEEDED_BY.get(name, how)
-        if needed != how:
+        heeding = HEEDED_BY.get(name, (how,))
+        if how not in heeding:
             option = "--" + name.replace("_", "-")
             raise click.UsageError(
-                f"{option} has no effect with --how {how}. Add --how {needed}, or "
-                f"leave out {option}."
+                f"{option} has no effect with --how {how}. Add --how "
+                f"{' or --how '.join(heeding)}, or leave out {option}."
             )
     try:
-        return Decoding(how=how, seed=seed, **given)
+        return Decoding(how=how, seed=seed or 0, **given)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
 
-def _check_vocabulary(decoding: Decoding, trained: Trained) -> None:
+def _implied(given: dict[str, Any]) -> str:
+    """The way of choosing words that the first option is for."""
+    for name, heeding in HEEDED_BY.items():
+        if name in given:
+            return heeding[0]
+    return "greedy"
+
+
+def _decoding_of(
+    trained: Trained, asked: Decoding | None, seed: int | None
+) -> Decoding:
+    """How to choose words: as was asked for, or as the network was trained to.
+
+    Raises: UsageError if there are fewer words than are to be chosen from.
+    """
+    own = trained.settings.decoding
+    decoding = asked or (own if seed is None else replace(own, seed=seed))
     try:
         decoding.check_vocabulary(len(trained.data.vocabulary))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    return decoding
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -170,6 +209,25 @@ caption.add_command(data_group)
     help="Folder in the cs231n layout.  [default: shapes, drawn on first use]",
 )
 @click.option(
+    "--features",
+    type=click.Choice(["pca", "full"]),
+    default="pca",
+    show_default=True,
+    help="The short features of a picture, or the full ones.",
+)
+@click.option(
+    "--tokens",
+    type=click.Choice(["word", "char"]),
+    default="word",
+    show_default=True,
+    help="Read and say one word at a time, or one letter.",
+)
+@click.option(
+    "--max-train",
+    type=POSITIVE,
+    help="Learn from so many captions, chosen by the seed.  [default: all]",
+)
+@click.option(
     "--cell",
     type=click.Choice(["rnn", "lstm", "gru"]),
     default="lstm",
@@ -178,6 +236,13 @@ caption.add_command(data_group)
 )
 @click.option("--wordvec-dim", type=POSITIVE, default=256, show_default=True)
 @click.option("--hidden-dim", type=POSITIVE, default=512, show_default=True)
+@click.option(
+    "--members",
+    type=POSITIVE,
+    default=1,
+    show_default=True,
+    help="Networks that learn side by side and decide together.",
+)
 @click.option(
     "--dropout",
     type=click.FloatRange(0, 1, max_open=True),
@@ -196,6 +261,7 @@ caption.add_command(data_group)
     "--batch", type=POSITIVE, default=64, show_default=True, help="Captions a step."
 )
 @click.option("--epochs", type=POSITIVE, default=12, show_default=True)
+@decoding_options
 @SEED
 @NEW_RUN
 @click.option("--resume", type=FOLDER, help="Run folder to go on with.")
@@ -204,10 +270,18 @@ def train(
     data: Path | None,
     run: Path | None,
     resume: Path | None,
+    seed: int,
     device: Device,
-    **settings: Any,
+    **options: Any,
 ) -> None:
-    """Train a captioner, and score it once on the validation pictures."""
+    """Train a captioner, and score it once on the validation pictures.
+
+    How words are chosen (--how and what goes with it) does not change the training:
+    it is what the scores, the report and later `sample` and `evaluate` begin with.
+    """
+    if resume is not None:
+        _refuse_settings(click.get_current_context())
+    decoding, settings = _split_options(options, seed)
     with clear_errors():
         from apps.captioning import train as training
 
@@ -215,7 +289,9 @@ def train(
         if resume is not None:
             _finish(training.resume(resume, console, device), resume, console)
             return
-        made = training.Settings(data=_data_folder(data), **settings)
+        made = training.Settings(
+            _data_folder(data), seed=seed, decoding=decoding, **settings
+        )
         _start(made, run, console, device)
 
 
@@ -224,41 +300,48 @@ def train(
 @SPLIT
 @click.option("--count", type=POSITIVE, default=8, show_default=True)
 @decoding_options
-@SEED
+@RUN_SEED
 @device_option("auto")
 def sample(
-    run: Path, split: str, count: int, seed: int, device: Device, **options: Any
+    run: Path,
+    split: str,
+    count: int,
+    seed: int | None,
+    device: Device,
+    **options: Any,
 ) -> None:
     """Show what a trained captioner says of some pictures.
 
-    The seed chooses the pictures, and what is drawn with --how sample.
+    The seed chooses the pictures, and what is drawn with --how sample or mbr.
     """
-    decoding = _make_decoding(seed=seed, **options)
+    asked = _make_decoding(seed=seed, **options)
     with clear_errors():
         from apps.captioning import train as training
 
         console = new_console()
         trained = training.load(run, console, device)
-        _check_vocabulary(decoding, trained)
-        _show_samples(trained, run, split, count, seed, console, decoding)
+        decoding = _decoding_of(trained, asked, seed)
+        chosen = trained.settings.seed if seed is None else seed
+        _show_samples(trained, run, split, count, chosen, console, decoding)
 
 
 @caption.command()
 @RUN
 @SPLIT
 @decoding_options
-@SEED
+@RUN_SEED
 @device_option("auto")
-def evaluate(run: Path, split: str, seed: int, device: Device, **options: Any) -> None:
-    """Score a trained captioner by BLEU."""
-    decoding = _make_decoding(seed=seed, **options)
+def evaluate(
+    run: Path, split: str, seed: int | None, device: Device, **options: Any
+) -> None:
+    """Score a trained captioner by BLEU, and on drawn scenes by what is correct."""
+    asked = _make_decoding(seed=seed, **options)
     with clear_errors():
         from apps.captioning import train as training
 
         console = new_console()
         trained = training.load(run, console, device)
-        _check_vocabulary(decoding, trained)
-        _print_scores(trained, split, console, decoding)
+        _print_scores(trained, split, console, _decoding_of(trained, asked, seed))
 
 
 @caption.command()
@@ -269,50 +352,37 @@ def demo(seed: int, run: Path | None, device: Device) -> None:
     """Draw shapes, learn to describe them, and describe scenes never seen before."""
     with clear_errors():
         from apps.captioning import train as training
-        from apps.run import new_path
 
         console = new_console()
         console.print(
             f"Drawing coloured shapes, or finding them in {SHAPES_FOLDER} ..."
         )
-        folder = _data_folder(None)
-        settings = training.Settings(data=folder, seed=seed, **training.DEMO)
-        path = run or new_path("caption")
-        trained = training.start(settings, path, console, device)
-        _finish(trained, path, console)
-        if trained is not None:
-            _print_shares(trained, path, console)
+        settings = training.Settings(_data_folder(None), seed=seed, **training.DEMO)
+        _start(settings, run, console, device)
 
 
-def _print_shares(trained: Trained, path: Path, console: Console) -> None:
-    """Say, and log, how many unseen scenes are captioned correctly, and by whom."""
-    import numpy as np
-    from rich.table import Table
+def _refuse_settings(context: click.Context) -> None:
+    """Make sure that nothing is asked for that a run which goes on cannot heed."""
+    given = click.core.ParameterSource.COMMANDLINE
+    for option in context.command.params:
+        name = option.name or ""
+        if name in ("resume", "device") or context.get_parameter_source(name) != given:
+            continue
+        raise click.UsageError(
+            f"{option.opts[0]} has no effect with --resume: a run goes on with the "
+            "settings that it began with. Leave it out, or begin a new run."
+        )
 
-    from apps.captioning import baselines
-    from apps.captioning.sample import describe
-    from apps.run import RunFolder
 
-    pictures = np.arange(len(trained.data.val.features))
-    said = describe(trained, trained.data.val, pictures)
-    shares = baselines.compare(trained.data, said)
-    table = Table("who speaks", title="Unseen scenes", title_justify="left")
-    for heading in ("correct", "all named", "all true"):
-        table.add_column(heading, justify="right")
-    for who, share in shares.items():
-        columns = (share.correct, share.things, share.relation)
-        table.add_row(SPEAKERS[who], *(f"{c:.1%}" for c in columns))
-    console.print(table)
-    console.print(
-        f"{shares['captioner'].correct:.1%} of {len(trained.data.val.features)} unseen "
-        "scenes are captioned correctly: every thing's colour and shape, and one true "
-        "relation. Training shows none of the combinations that they tell of.",
-        highlight=False,
-    )
-    run = RunFolder(path)
-    last = run.metrics()[-1]
-    scored = {f"val_correct_{who}": share.correct for who, share in shares.items()}
-    run.log(epoch=last["epoch"], step=last["step"], **scored)
+def _split_options(
+    options: dict[str, Any], seed: int
+) -> tuple[Decoding, dict[str, Any]]:
+    """Tell how words are chosen from what the network learns by."""
+    from apps.captioning.decode import Decoding
+
+    names = ("how", "allow_unknown", *HEEDED_BY)
+    decoding = _make_decoding(seed=seed, **{name: options.pop(name) for name in names})
+    return decoding or Decoding(seed=seed), options
 
 
 def _data_folder(data: Path | None) -> str:
@@ -342,11 +412,13 @@ def _finish(trained: Trained | None, path: Path, console: Console) -> None:
             soft_wrap=True,
         )
         raise SystemExit(128 + signal.SIGINT)
-    _show_samples(trained, path, "val", 8, trained.settings.seed, console)
-    scores = _print_scores(trained, "val", console)
+    decoding = _decoding_of(trained, None, None)
+    _show_samples(trained, path, "val", 8, trained.settings.seed, console, decoding)
+    scores = _print_scores(trained, "val", console, decoding)
     run = RunFolder(path)
     last = run.metrics()[-1]
-    run.log(epoch=last["epoch"], step=last["step"], val_bleu=scores.bleu)
+    shares = {f"val_correct_{who}": s.correct for who, s in scores.shares.items()}
+    run.log(epoch=last["epoch"], step=last["step"], val_bleu=scores.bleu, **shares)
     console.print(f"The run is in {path}.", soft_wrap=True)
 
 
@@ -357,7 +429,7 @@ def _show_samples(
     count: int,
     seed: int,
     console: Console,
-    decoding: Decoding | None = None,
+    decoding: Decoding,
 ) -> None:
     from apps.captioning import sample as sampling
 
@@ -370,20 +442,48 @@ def _show_samples(
 
 
 def _print_scores(
-    trained: Trained, split: str, console: Console, decoding: Decoding | None = None
+    trained: Trained, split: str, console: Console, decoding: Decoding
 ) -> Scores:
     from apps.captioning.evaluate import evaluate
 
-    scores = evaluate(trained, getattr(trained.data, split), decoding)
-    console.print(
-        f"{split}: unigram BLEU {scores.bleu:.3f} "
-        f"(the commonest caption, said every time: {scores.baseline:.3f}); "
-        f"{scores.exact:.0%} of the captions are word for word among the true ones",
-        highlight=False,
-    )
-    corpus = ", ".join(f"BLEU-{n} {b:.3f}" for n, b in enumerate(scores.corpus, 1))
-    console.print(
-        f"{split}: corpus {corpus} (each caption against all true ones of its picture)",
-        highlight=False,
-    )
+    chosen = getattr(trained.data, split)
+    scores = evaluate(trained, chosen, decoding)
+    lines = [
+        f"unigram BLEU {scores.bleu:.3f} "
+        f"(the commonest caption, said every time: {scores.baseline:.3f})",
+        "corpus "
+        + ", ".join(f"BLEU-{n} {b:.3f}" for n, b in enumerate(scores.corpus, 1))
+        + " (each caption against all true ones of its picture)",
+        f"{scores.exact:.1%} of {scores.pictures} captions are word for word one of "
+        "their picture's true ones",
+    ]
+    if trained.data.tokens == "char":
+        lines.append(
+            f"{scores.invented:.1%} of the words said are in no training caption"
+        )
+    for line in lines:
+        console.print(f"{split}: {line}", highlight=False, soft_wrap=True)
+    if scores.shares:
+        _print_shares(scores, split, console)
     return scores
+
+
+def _print_shares(scores: Scores, split: str, console: Console) -> None:
+    """Say how many drawn scenes are captioned correctly, and by whom."""
+    from rich.table import Table
+
+    kind = "Unseen" if split == "val" else "Training"
+    table = Table("who speaks", title=f"{kind} scenes", title_justify="left")
+    for heading in ("correct", "all named", "all true"):
+        table.add_column(heading, justify="right")
+    for who, share in scores.shares.items():
+        columns = (share.correct, share.things, share.relation)
+        table.add_row(SPEAKERS[who], *(f"{c:.1%}" for c in columns))
+    console.print(table)
+    unseen = " Training shows none of the combinations that they tell of."
+    console.print(
+        f"{scores.shares['captioner'].correct:.1%} of {scores.pictures} "
+        f"{kind.lower()} scenes are captioned correctly: every thing's colour and "
+        f"shape, and one true relation.{unseen if split == 'val' else ''}",
+        highlight=False,
+    )

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -36,6 +36,7 @@ NULL, START, END, UNKNOWN = "<NULL>", "<START>", "<END>", "<UNK>"
 SPECIAL_WORDS = (NULL, START, END, UNKNOWN)
 
 Width = Literal["pca", "full"]
+Tokens = Literal["word", "char"]
 CHUNK = 2**22  # bytes of features read at a time where all of them are gone through
 
 
@@ -130,6 +131,14 @@ class Split:
         variance = float(np.mean(squares / count - mean**2))
         return Moments(mean, variance, smallest, largest, zeros / (count * width))
 
+    def with_captions(self, captions: np.ndarray, image_indices: np.ndarray) -> Split:
+        """The same pictures with other captions. Shapes: (M, T), (M,)."""
+        other = replace(self, captions=captions, image_indices=image_indices)
+        if "moments" in vars(self):
+            # They are the features' own: going through gigabytes once is enough.
+            vars(other)["moments"] = self.moments
+        return other
+
     def references(self, picture: int) -> np.ndarray:
         """The captions of one picture. Shapes: (R, T)."""
         return self.captions[self.image_indices == picture]
@@ -183,12 +192,16 @@ class Standard:
 
 @dataclass(frozen=True)
 class CaptionData:
-    """A captioning folder, opened: two splits and the vocabulary they share."""
+    """A captioning folder, opened: two splits and the vocabulary they share.
+
+    `tokens` says what the vocabulary's entries are: words, or letters (see `tokens`).
+    """
 
     folder: Path
     vocabulary: dict[str, int]
     train: Split
     val: Split
+    tokens: Tokens = "word"
 
     def words(
         self, captions: Iterable[Iterable[int]], unknown: bool = False
@@ -199,7 +212,8 @@ class CaptionData:
         """
         word_of = {index: word for word, index in self.vocabulary.items()}
         silent = {NULL, START, END} if unknown else set(SPECIAL_WORDS)
-        return [_spoken([word_of[int(i)] for i in ids], silent) for ids in captions]
+        said = [_spoken([word_of[int(i)] for i in ids], silent) for ids in captions]
+        return said if self.tokens == "word" else ["".join(s).split() for s in said]
 
 
 def _spoken(words: list[str], silent: set[str]) -> list[str]:

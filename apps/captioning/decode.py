@@ -26,8 +26,10 @@ import numpy as np
 
 Step = Callable[[Any, np.ndarray], tuple[Any, np.ndarray]]
 Choose = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+# What tells a text from the others: a number, or several, such as (picture, draw).
+Number = int | tuple[int, ...]
 
-HOW = ("greedy", "sample", "beam")
+HOW = ("greedy", "sample", "beam", "mbr")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Decoding:
     """How words are chosen. What another way of choosing would use is ignored.
 
     `beam_size` and `length_penalty` are for `beam`; `temperature`, `top_k` (None: all
-    words) and `seed` for `sample`.
+    words) and `seed` for `sample` and for `mbr`, which draws `draws` texts and says the
+    one that agrees best with the others (see `consensus`).
     Raises: ValueError for a value that makes no sense.
     """
 
@@ -44,6 +47,7 @@ class Decoding:
     length_penalty: float = 0.0
     temperature: float = 1.0
     top_k: int | None = None
+    draws: int = 100
     seed: int = 0
     allow_unknown: bool = False
 
@@ -59,6 +63,8 @@ class Decoding:
             _refuse("temperature", self.temperature, what)
         if self.top_k is not None and self.top_k < 1:
             _refuse("top-k", self.top_k, "1 or more; leave it out to allow all words")
+        if self.draws < 1:
+            _refuse("draws", self.draws, "1 or more; 1 is the same as sample")
         if self.seed < 0:
             _refuse("seed", self.seed, "0 or more")
 
@@ -73,7 +79,7 @@ class Decoding:
     @property
     def width(self) -> int:
         """How many texts are followed at once for each one that is asked for."""
-        return self.beam_size if self.how == "beam" else 1
+        return {"beam": self.beam_size, "mbr": self.draws}.get(self.how, 1)
 
 
 def _refuse(name: str, value: object, allowed: str) -> None:
@@ -88,6 +94,33 @@ class SpecialIds:
     start: int
     end: int
     never: tuple[int, ...] = ()
+
+
+def decode(
+    step: Step,
+    state: Any,
+    numbers: Sequence[Number],
+    length: int,
+    ids: SpecialIds,
+    how: Decoding,
+) -> np.ndarray:
+    """Say a text for each of N states, in the way that was asked for.
+
+    `numbers` are the texts' own; with the seed they decide what is drawn for each.
+    Shapes: state of N texts, N numbers -> word ids (N, length), padded after the end.
+    """
+    count = len(numbers)
+    if how.how == "greedy":
+        return greedy(step, state, count, length, ids)
+    if how.how == "sample":
+        draws = uniform_draws(how.seed, numbers, length)
+        return sample(step, state, draws, ids, how.temperature, how.top_k)
+    if how.how == "beam":
+        return beam(step, state, count, length, ids, how.beam_size, how.length_penalty)
+    raise ValueError(
+        f"decode cannot choose by {how.how!r}, which compares words and not ids. Draw "
+        "texts by 'sample' and choose among them (see `consensus`)."
+    )
 
 
 def greedy(
@@ -130,13 +163,14 @@ def sample(
     return _follow(step, state, (len(draws), draws.shape[1]), ids, choose)
 
 
-def uniform_draws(seed: int, numbers: Sequence[int], length: int) -> np.ndarray:
+def uniform_draws(seed: int, numbers: Sequence[Number], length: int) -> np.ndarray:
     """Random numbers for `sample`, a stream of its own for each text's number.
 
     So a text is the same on every device, and however texts are put into batches.
     Shapes: N numbers -> (N, length).
     """
-    rows = [np.random.default_rng([seed, n]).random(length) for n in numbers]
+    keys = [[seed, *(n if isinstance(n, tuple) else (n,))] for n in numbers]
+    rows = [np.random.default_rng(key).random(length) for key in keys]
     return np.array(rows).reshape(len(rows), length)
 
 

@@ -8,6 +8,7 @@ coursework, where the picture gives the first hidden state and not the first inp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,62 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps.captioning import decode
-from apps.captioning.data import END, NULL, START
+from apps.captioning.data import END, NULL, START, UNKNOWN
+from apps.captioning.decode import Decoding
 from nn.functional import temporal_softmax_loss
 
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
-class Captioner(nn.Module):
+class CaptionModel(nn.Module):
+    """What all captioners can do, given `first_state` and `step`: say what they see."""
+
+    vocabulary: dict[str, int]
+
+    def first_state(self, features: Any) -> Any:
+        """The state before the first word, from features (N, D)."""
+        raise NotImplementedError
+
+    def step(self, state: Any, words: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Read one word of each text: what `decode` asks of a network.
+
+        Shapes: words (N,) -> the state after them, the next words' scores (N, V).
+        """
+        raise NotImplementedError
+
+    def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
+        """What training lowers, for features (N, D) and word ids (N, T)."""
+        raise NotImplementedError
+
+    def sample(
+        self,
+        features: Any,
+        max_length: int = 30,
+        how: Decoding | None = None,
+        numbers: Sequence[decode.Number] | None = None,
+    ) -> np.ndarray:
+        """Say each picture's caption, greedily unless `how` says otherwise.
+
+        Nothing is dropped and nothing recorded. `numbers` are the pictures' own (by
+        default 0 to N - 1); with the seed they decide what is drawn for each.
+
+        Shapes: features (N, D), N numbers -> ids (N, max_length), padded after `<END>`.
+        Raises: ValueError if the vocabulary has no `<START>` or no `<END>`.
+        """
+        how = how or Decoding()
+        ids = special_ids(self.vocabulary, how.allow_unknown)
+        training = self.training
+        self.eval()
+        try:
+            with mg.no_grad():
+                state = self.first_state(features)
+                numbers = range(len(features)) if numbers is None else numbers
+                return decode.decode(self.step, state, numbers, max_length, ids, how)
+        finally:
+            self.train(training)
+
+
+class Captioner(CaptionModel):
     """Picture features -> first state; word vectors -> recurrent layer -> word scores.
 
     Shapes: features (N, D), captions (N, T) of word ids; both are taken to the device
@@ -59,27 +109,6 @@ class Captioner(nn.Module):
         mask = targets != self.vocabulary[NULL]
         return temporal_softmax_loss(scores, targets, mask)
 
-    def sample(self, features: Any, max_length: int = 30) -> np.ndarray:
-        """Say each picture's caption greedily: the best next word is fed back.
-
-        Shapes: features (N, D) -> ids (N, max_length), `<NULL>` after `<END>`.
-        Raises: ValueError if the vocabulary has no `<START>` or no `<END>`.
-        """
-        self._require(START, END)
-        training = self.training
-        self.eval()
-        try:
-            with mg.no_grad():
-                state, count = self.first_state(features), len(features)
-                ids = decode.SpecialIds(
-                    null=self.vocabulary[NULL],
-                    start=self.vocabulary[START],
-                    end=self.vocabulary[END],
-                )
-                return decode.greedy(self.step, state, count, max_length, ids)
-        finally:
-            self.train(training)
-
     def _adjust_start(self) -> None:
         """Start with small word vectors, and with an LSTM that remembers.
 
@@ -103,10 +132,7 @@ class Captioner(nn.Module):
         return tensor.to(self.score.W.device)
 
     def step(self, state: Any, words: np.ndarray) -> tuple[Any, np.ndarray]:
-        """Read one word of each text: what `decode` asks of a network.
-
-        Shapes: words (N,) -> the state after them, the next words' scores (N, V).
-        """
+        """Read one word of each text; give the state and the next word's scores."""
         scores, state = self._read(self._here(words[:, None]), state)
         return state, scores.numpy()[:, 0]
 
@@ -116,14 +142,59 @@ class Captioner(nn.Module):
         outputs, state = self.recur(vectors, state)
         return self.score(self.dropout(outputs)), state
 
-    def _require(self, *words: str) -> None:
-        missing = [word for word in words if word not in self.vocabulary]
-        if missing:
-            raise ValueError(
-                f"Captioner.sample: the vocabulary lacks {' and '.join(missing)}, so "
-                "a caption can be neither begun nor ended. Add them to the vocabulary "
-                "and train with captions that use them."
-            )
+
+class Ensemble(CaptionModel):
+    """Captioners that learn side by side and decide together.
+
+    The next word's probability is the mean of theirs, so that what one of them alone
+    believes counts for little. Each has a start and a dropout of its own.
+
+    Raises: ValueError if there are no members.
+    Source: Vinyals et al. (as above), section 4.3.2.
+    """
+
+    def __init__(self, members: Sequence[Captioner]) -> None:
+        if not members:
+            raise ValueError("Ensemble of no captioners: give at least one.")
+        self.vocabulary = members[0].vocabulary
+        self.members = nn.ModuleList(members)
+
+    def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
+        """The mean of the members' losses: each learns as it would alone."""
+        losses = [member.loss(features, captions) for member in self.members]
+        return mg.stack(losses).mean()
+
+    def first_state(self, features: Any) -> list[Any]:
+        """The members' states before the first word."""
+        return [member.first_state(features) for member in self.members]
+
+    def step(self, state: list[Any], words: np.ndarray) -> tuple[list[Any], np.ndarray]:
+        """Read one word of each text; give the states and the log of the mean p."""
+        steps = [m.step(s, words) for m, s in zip(self.members, state, strict=True)]
+        states, scores = zip(*steps, strict=True)
+        log_p = [s - np.logaddexp.reduce(s, axis=1, keepdims=True) for s in scores]
+        return list(states), np.logaddexp.reduce(log_p) - np.log(len(steps))
+
+
+def special_ids(vocabulary: dict[str, int], allow_unknown: bool) -> decode.SpecialIds:
+    """Find the ids that mean something else than a word.
+
+    Raises: ValueError if captions can be neither begun nor ended.
+    """
+    missing = [word for word in (START, END) if word not in vocabulary]
+    if missing:
+        raise ValueError(
+            f"The vocabulary lacks {' and '.join(missing)}, so a caption can be "
+            "neither begun nor ended. Add them to the vocabulary and train with "
+            "captions that use them."
+        )
+    never = [NULL, START] if allow_unknown else [NULL, START, UNKNOWN]
+    return decode.SpecialIds(
+        null=vocabulary[NULL],
+        start=vocabulary[START],
+        end=vocabulary[END],
+        never=tuple(vocabulary[word] for word in never if word in vocabulary),
+    )
 
 
 def _check(vocabulary: dict[str, int], cell: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,9 @@ from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.table import Table
 
-import minigrad as mg
-from apps.captioning import decode
-from apps.captioning.data import END, NULL, START, UNKNOWN, Split
+from apps.captioning.consensus import most_agreed
+from apps.captioning.data import Split
 from apps.captioning.decode import Decoding
-from apps.captioning.model import Captioner
 from apps.captioning.train import Trained
 
 # Words that a caption may have, the end included. Source: CS231n's captioning.
@@ -44,11 +42,11 @@ def describe(
     pictures: np.ndarray,
     decoding: Decoding | None = None,
 ) -> list[list[str]]:
-    """Say in words what these pictures of a split show; greedily, if nothing is said.
+    """Say in words what these pictures of a split show; as in training, by default.
 
     Raises: ValueError if there are fewer words in the vocabulary than `top_k`.
     """
-    how = decoding or Decoding()
+    how = decoding or trained.settings.decoding
     how.check_vocabulary(len(trained.data.vocabulary))
     # A vocabulary of characters needs more steps for a caption than one of words.
     length = max(MAX_LENGTH, trained.data.train.captions.shape[1])
@@ -57,59 +55,28 @@ def describe(
     for begin in range(0, len(pictures), size):
         chosen = pictures[begin : begin + size]
         features = trained.standard(split.read_features(chosen))
-        ids = choose_words(trained.model, features, chosen.tolist(), length, how)
-        captions += trained.data.words(ids)
+        if how.how == "mbr":
+            captions += _agreed(trained, features, chosen, length, how)
+        else:
+            ids = trained.model.sample(features, length, how, chosen.tolist())
+            captions += trained.data.words(ids)
     return captions
 
 
-def choose_words(
-    model: Captioner,
+def _agreed(
+    trained: Trained,
     features: np.ndarray,
-    numbers: Sequence[int],
+    pictures: np.ndarray,
     length: int,
     how: Decoding,
-) -> np.ndarray:
-    """Let a captioner say what it sees, nothing dropped and nothing recorded.
-
-    `numbers` are the pictures' own; with the seed they decide what is drawn for each.
-    Shapes: features (N, D), N numbers -> word ids (N, length), padded after the end.
-    """
-    training = model.training
-    model.eval()
-    try:
-        with mg.no_grad():
-            return _choose_words(model, features, numbers, length, how)
-    finally:
-        model.train(training)
-
-
-def _choose_words(
-    model: Captioner,
-    features: np.ndarray,
-    numbers: Sequence[int],
-    length: int,
-    how: Decoding,
-) -> np.ndarray:
-    step, state, count = model.step, model.first_state(features), len(features)
-    ids = special_ids(model.vocabulary, how.allow_unknown)
-    if how.how == "greedy":
-        return decode.greedy(step, state, count, length, ids)
-    if how.how == "sample":
-        draws = decode.uniform_draws(how.seed, numbers, length)
-        return decode.sample(step, state, draws, ids, how.temperature, how.top_k)
-    size, penalty = how.beam_size, how.length_penalty
-    return decode.beam(step, state, count, length, ids, size, penalty)
-
-
-def special_ids(vocabulary: dict[str, int], allow_unknown: bool) -> decode.SpecialIds:
-    """Find the ids that mean something else than a word."""
-    never = [NULL, START] if allow_unknown else [NULL, START, UNKNOWN]
-    return decode.SpecialIds(
-        null=vocabulary[NULL],
-        start=vocabulary[START],
-        end=vocabulary[END],
-        never=tuple(vocabulary[word] for word in never),
-    )
+) -> list[list[str]]:
+    """Of many captions drawn of each picture, the one most like the others."""
+    several = np.repeat(features, how.draws, axis=0)
+    numbers = [(p, n) for p in pictures.tolist() for n in range(how.draws)]
+    ids = trained.model.sample(several, length, replace(how, how="sample"), numbers)
+    said = trained.data.words(ids)
+    groups = [said[i : i + how.draws] for i in range(0, len(said), how.draws)]
+    return [group[most_agreed(group)] for group in groups]
 
 
 def draw_samples(

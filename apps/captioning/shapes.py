@@ -201,6 +201,11 @@ def masks_file(split: str) -> str:
     return f"{split}2014_masks.h5"
 
 
+def are_drawn(folder: Path, split: str) -> bool:
+    """Whether a split's pictures were drawn here, so that their scenes are known."""
+    return (folder / scenes_file(split)).is_file()
+
+
 def load_scenes(folder: Path, split: str) -> list[Scene]:
     """Read what a split's pictures show.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,48 @@ from rich.console import Console
 import minigrad as mg
 import nn
 from apps import run as runs
-from apps.captioning.data import NULL, CaptionData, Standard, load_data
-from apps.captioning.model import Captioner
+from apps.captioning.data import (
+    NULL,
+    CaptionData,
+    Split,
+    Standard,
+    Tokens,
+    Width,
+    load_data,
+)
+from apps.captioning.decode import Decoding
+from apps.captioning.model import Captioner, CaptionModel, Ensemble
+from apps.captioning.tokens import spell
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides how a run ends, apart from the data's content."""
+    """Everything that decides how a run ends, apart from the data's content.
+
+    `max_train` is the number of training captions to learn from, None for all;
+    `decoding` how the trained network chooses its words, unless it is told otherwise.
+    """
 
     data: str
+    features: Width = "pca"
+    tokens: Tokens = "word"
+    max_train: int | None = None
     cell: str = "lstm"
     wordvec_dim: int = 256
     hidden_dim: int = 512
+    members: int = 1
     dropout: float = 0.5
     lr: float = 2e-3
     batch: int = 64
     epochs: int = 12
     seed: int = 0
+    decoding: Decoding = field(default_factory=Decoding)
+
+    @classmethod
+    def of(cls, config: dict[str, Any]) -> Settings:
+        """Read them from a run's `config.json`."""
+        decoding = Decoding(**config["decoding"])
+        return cls(**{**config, "decoding": decoding})
 
 
 # The drawn pictures are simple: a smaller network learns them within two minutes. The
@@ -53,7 +78,7 @@ class Trained:
 
     settings: Settings
     data: CaptionData
-    model: Captioner
+    model: CaptionModel
     standard: Standard
 
 
@@ -65,19 +90,49 @@ def build(settings: Settings, device: str = "cpu") -> tuple[Trained, runs.Job]:
 
     Raises: DataError for a data folder that does not hold what it should.
     """
-    opened = load_data(settings.data)
+    opened = open_data(settings)
     generator = mg.Generator(settings.seed)
-    model = Captioner(
-        opened.vocabulary,
-        opened.train.input_dim,
-        settings.wordvec_dim,
-        settings.hidden_dim,
-        settings.cell,
-        dropout=settings.dropout,
-        generator=generator,
-    ).to(device)
+    model = _model(settings, opened, generator).to(device)
     trained = Trained(settings, opened, model, Standard.of(opened.train))
     return trained, _job(trained, generator)
+
+
+def open_data(settings: Settings) -> CaptionData:
+    """Open the data as the settings want it: all or some captions, words or letters.
+
+    Raises: DataError for a folder that does not hold what it should.
+    """
+    opened = load_data(settings.data, settings.features)
+    if settings.max_train is not None:
+        train = _choose(opened.train, settings.max_train, settings.seed)
+        opened = replace(opened, train=train)
+    return spell(opened) if settings.tokens == "char" else opened
+
+
+def _choose(split: Split, count: int, seed: int) -> Split:
+    """Some of a split's captions, chosen by a seed, in their order."""
+    total = len(split.captions)
+    rows = np.random.default_rng(seed).permutation(total)[:count]
+    rows.sort()
+    return split.with_captions(split.captions[rows], split.image_indices[rows])
+
+
+def _model(
+    settings: Settings, data: CaptionData, generator: mg.Generator
+) -> CaptionModel:
+    members = [
+        Captioner(
+            data.vocabulary,
+            data.train.input_dim,
+            settings.wordvec_dim,
+            settings.hidden_dim,
+            settings.cell,
+            dropout=settings.dropout,
+            generator=generator,
+        )
+        for _ in range(settings.members)
+    ]
+    return members[0] if settings.members == 1 else Ensemble(members)
 
 
 def start(
@@ -114,7 +169,7 @@ def _tell(device: str, console: Console) -> None:
 
 def _reopen(path: Path, device: str) -> tuple[runs.RunFolder, Trained, runs.Job]:
     run = runs.RunFolder.open(path)
-    trained, job = build(Settings(**run.config()), device)
+    trained, job = build(Settings.of(run.config()), device)
     runs.restore(job, run)
     return run, trained, job
 
@@ -128,7 +183,7 @@ def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
         return runs.minibatches(count, settings.batch, settings.seed, epoch)
 
     def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
-        captions = train.captions[batch]
+        captions = _trim(train.captions[batch], null)
         features = train.read_features(train.image_indices[batch])
         words = int(np.count_nonzero(captions[:, 1:] != null))
         return trained.model.loss(trained.standard(features), captions), words
@@ -143,5 +198,12 @@ def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
         epochs=settings.epochs,
         batches=batches,
         loss=loss,
-        max_norm=MAX_NORM,
+        # The loss is the members' mean, and so is each one's gradient.
+        max_norm=MAX_NORM / settings.members**0.5,
     )
+
+
+def _trim(captions: np.ndarray, null: int) -> np.ndarray:
+    """Leave out the last columns if there is padding in all rows of them."""
+    used = np.flatnonzero((captions != null).any(axis=0))
+    return captions[:, : used[-1] + 1]

@@ -18,13 +18,13 @@ from apps.run import RunFolder
 def test_true_captions_are_all_correct(drawn: Path, wording: int) -> None:
     loaded = data.load_data(drawn)
     true = [loaded.words(loaded.val.references(p))[wording] for p in range(12)]
-    shares = baselines.compare(loaded, true)
+    shares = baselines.compare(loaded, loaded.val, dict(enumerate(true)))
     assert shares["captioner"] == Shares(correct=1, things=1, relation=1)
 
 
 def test_baselines_get_what_no_understanding_gets(drawn: Path) -> None:
     loaded = data.load_data(drawn)
-    shares = baselines.compare(loaded, [["a"]] * 12)
+    shares = baselines.compare(loaded, loaded.val, {p: ["a"] for p in range(12)})
     assert list(shares) == ["captioner", "nearest", "commonest"]
     assert shares["captioner"] == Shares(correct=0, things=0, relation=0)
     # Training tells of no combination that validation tells of.
@@ -58,7 +58,7 @@ def test_shares_need_a_scene_and_a_caption_each() -> None:
 def test_nearest_is_the_picture_itself_in_training(drawn: Path) -> None:
     loaded = data.load_data(drawn)
     scenes = shapes.load_scenes(drawn, "train")
-    copied = baselines.nearest_captions(loaded, loaded.train)
+    copied = baselines.nearest_captions(loaded, loaded.train, np.arange(51))
     assert [" ".join(c) for c in copied] == [grammar.captions(s)[0] for s in scenes]
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from apps.captioning import data, decode, sample
 from apps.captioning.decode import Decoding, SpecialIds
+from apps.captioning.model import CaptionModel, special_ids
 from apps.captioning.train import Settings, Trained, build
 
 NULL, START, END, UNKNOWN = range(4)
@@ -367,7 +368,7 @@ def test_no_caption_has_words_that_nobody_says(
     model.train()
     try:
         model.score.b.data[ids] = 50
-        said = sample.choose_words(model, features, range(5), 12, how)
+        said = model.sample(features, 12, how)
     finally:
         model.score.b.data[:] = before
     assert model.training
@@ -375,14 +376,14 @@ def test_no_caption_has_words_that_nobody_says(
         text = row[: row.index(END)] if END in row else row
         assert not set(text) & set(ids)
     if how.how != "sample":
-        usual = sample.choose_words(model, features, range(5), 12, how)
+        usual = model.sample(features, 12, how)
         np.testing.assert_array_equal(said, usual)
 
 
 def test_unknown_words_can_be_allowed(captioner: Trained) -> None:
     vocabulary = captioner.data.vocabulary
-    assert vocabulary["<UNK>"] in sample.special_ids(vocabulary, False).never
-    assert vocabulary["<UNK>"] not in sample.special_ids(vocabulary, True).never
+    assert vocabulary["<UNK>"] in special_ids(vocabulary, False).never
+    assert vocabulary["<UNK>"] not in special_ids(vocabulary, True).never
 
 
 @pytest.mark.parametrize("how", DECODINGS, ids=lambda d: d.how)
@@ -390,7 +391,7 @@ def test_unknown_words_can_be_allowed(captioner: Trained) -> None:
 def test_captions_are_the_same_on_every_device_and_in_every_batch(
     drawn: Any, cell: str, how: Decoding, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(str(drawn), cell, wordvec_dim=8, hidden_dim=16)
+    settings = Settings(str(drawn), cell=cell, wordvec_dim=8, hidden_dim=16)
     on_cpu, _ = build(settings)
     elsewhere, _ = build(settings, device)
     pictures = np.array([7, 2, 11, 0, 5])
@@ -419,11 +420,11 @@ def test_a_caption_may_be_as_long_as_any_in_training(captioner: Trained) -> None
     lengths = []
 
     def note(*arguments: Any) -> Any:
-        lengths.append(arguments[3])
+        lengths.append(arguments[2])
         return np.zeros((2, 1), dtype=int)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample, "choose_words", note)
+        patch.setattr(CaptionModel, "sample", note)
         sample.describe(captioner, captioner.data.val, np.arange(2))
         patch.setattr(sample, "MAX_LENGTH", 2)
         sample.describe(captioner, captioner.data.val, np.arange(2))

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from apps import cli
-from apps.captioning import data, evaluate, sample, train
+from apps.captioning import baselines, data, evaluate, train
 from apps.captioning.decode import Decoding
 from apps.captioning.metrics import corpus_bleu
+from apps.captioning.model import CaptionModel
 
 
 def test_saying_true_captions_is_exact(drawn: Path) -> None:
@@ -33,7 +34,7 @@ def test_saying_true_captions_is_exact(drawn: Path) -> None:
 
 def test_baseline_is_the_commonest_caption_said_every_time(drawn: Path) -> None:
     loaded = data.load_data(drawn)
-    common = evaluate.commonest_caption(loaded)
+    common = baselines.commonest_caption(loaded)
     captions = loaded.words(loaded.train.captions)
     assert captions.count(common) == max(map(captions.count, captions))
     every_time = dict.fromkeys(range(len(loaded.val.features)), common)
@@ -94,6 +95,8 @@ def test_pictures_that_nobody_has_described_do_not_count(
         ([], Decoding()),
         (["--seed", 4], Decoding(seed=4)),
         (["--how", "beam"], Decoding("beam")),
+        (["--beam-size", 3], Decoding("beam", beam_size=3)),
+        (["--temperature", 2, "--seed", 1], Decoding("sample", temperature=2, seed=1)),
         (
             ["--how", "beam", "--beam-size", 3, "--length-penalty", 0.7],
             Decoding("beam", beam_size=3, length_penalty=0.7),
@@ -114,13 +117,13 @@ def test_the_options_reach_the_decoder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     used = []
-    choose = sample.choose_words
+    choose = CaptionModel.sample
 
     def note(*arguments: Any) -> np.ndarray:
-        used.append(arguments[-1])
+        used.append(arguments[3])
         return choose(*arguments)
 
-    monkeypatch.setattr(sample, "choose_words", note)
+    monkeypatch.setattr(CaptionModel, "sample", note)
     output = command(0, name, run_folder, "--device", "cpu", *options)
     assert {*used} == {expected}
     assert ("corpus BLEU-1 0." in output) == (name == "evaluate")
@@ -141,8 +144,13 @@ def test_a_seed_decides_what_is_drawn(run_folder: Path) -> None:
         (["--how", "sample", "--temperature", "nan"], "temperature is nan, but must"),
         (["--how", "sample", "--top-k", 0], "'--top-k': 0 is not in the range"),
         (["--how", "best"], "'best' is not one of"),
-        (["--how", "sample", "--seed", -1], "seed is -1, but must be 0 or more"),
-        (["--beam-size", 3], "--beam-size has no effect with --how greedy. Add --how"),
+        (["--seed", -1], "'--seed': -1 is not in the range"),
+        (["--beam-size", 3, "--how", "greedy"], "--beam-size has no effect with --how"),
+        (
+            ["--beam-size", 3, "--draws", 9],
+            "--draws has no effect with --how beam. Add",
+        ),
+        (["--draws", 1], "'--draws': 1 is not in the range"),
         (["--how", "beam", "--top-k", 3], "--top-k has no effect with --how beam"),
     ],
 )
@@ -160,7 +168,7 @@ def test_wrong_options_are_one_error_before_any_work(
 def test_more_words_than_the_vocabulary_has(
     name: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample, "choose_words", None)
+    monkeypatch.setattr(CaptionModel, "sample", None)
     count = len(data.load_vocabulary(run_folder_data(run_folder)))
     options = ["--how", "sample", "--top-k", count + 1]
     output = command(2, name, run_folder, *options)

@@ -7,7 +7,8 @@ import pytest
 
 import minigrad as mg
 import nn
-from apps.captioning.model import Captioner
+from apps.captioning.decode import Decoding
+from apps.captioning.model import Captioner, Ensemble
 from tests.devices import put
 
 # The reference's own: no <START>, no <END>, and an id that no caption uses.
@@ -64,15 +65,15 @@ def test_sample_is_the_greedy_path_of_the_loss(cell: str) -> None:
     # The loss never asks for <NULL>, so it cannot tell how likely that would be.
     model.score.b.data = put(np.array([-100.0, 0, 0, 0, 0, 0]))
     features = np.random.default_rng(3).normal(size=(20, 4))
-    captions = model.sample(features, max_length=7)
+    captions = model.sample(features, 7, Decoding(allow_unknown=True))
     for row, ids in zip(features, captions.tolist(), strict=True):
         spoken = [VOCABULARY["<START>"]]
         for word in ids[: ids.index(2) + 1 if 2 in ids else 7]:
             losses = [
                 model.loss(row[None], np.array([[*spoken, other]])).item()
-                for other in range(1, len(VOCABULARY))
+                for other in range(2, len(VOCABULARY))
             ]
-            assert word == 1 + np.argmin(losses)
+            assert word == 2 + np.argmin(losses)
             spoken.append(word)
 
 
@@ -130,6 +131,60 @@ def test_start_has_small_words_and_remembers(cell: str) -> None:
         assert gates.tolist() == [[0] * 6, [1] * 6, [0] * 6, [0] * 6]
     assert biases
     assert not any(b.any() for b in biases.values())
+
+
+def two_members(dtype: str = "float64") -> tuple[Ensemble, list[Captioner]]:
+    generator = mg.Generator(4)
+    members = [
+        put(Captioner(VOCABULARY, 4, 5, 6, "lstm", dtype, generator=generator))
+        for _ in range(2)
+    ]
+    return Ensemble(members), members
+
+
+def test_an_ensemble_says_what_is_likeliest_on_average() -> None:
+    ensemble, members = two_members()
+    features = np.random.default_rng(5).normal(size=(3, 4))
+    words = np.array([1, 1, 4])
+    states = [member.first_state(features) for member in members]
+    expected = 0
+    for member, state in zip(members, states, strict=True):
+        p = np.exp(member.step(state, words)[1])
+        expected += p / p.sum(axis=1, keepdims=True) / 2
+    with mg.no_grad():
+        _, log_p = ensemble.step(ensemble.first_state(features), words)
+    np.testing.assert_allclose(np.exp(log_p), expected, rtol=1e-12)
+
+
+def test_an_ensemble_goes_on_from_its_own_states() -> None:
+    ensemble, _ = two_members()
+    features = np.random.default_rng(5).normal(size=(6, 4))
+    for how in (Decoding(), Decoding("sample"), Decoding("beam", beam_size=3)):
+        together = ensemble.sample(features, 7, how)
+        alone = [
+            ensemble.sample(row[None], 7, how, [number])[0]
+            for number, row in enumerate(features)
+        ]
+        np.testing.assert_array_equal(together, alone)
+
+
+def test_each_member_learns_as_it_would_alone() -> None:
+    ensemble, members = two_members()
+    features = np.random.default_rng(6).normal(size=(2, 4))
+    captions = np.array([[1, 4, 5, 2, 0], [1, 5, 4, 4, 2]])
+    ensemble.loss(features, captions).backward()
+    together = [[p.grad.numpy() for p in member.parameters()] for member in members]
+    for member, gradients in zip(members, together, strict=True):
+        for parameter in member.parameters():
+            parameter.grad = None
+        member.loss(features, captions).backward()
+        for parameter, gradient in zip(member.parameters(), gradients, strict=True):
+            np.testing.assert_allclose(2 * gradient, parameter.grad.numpy(), rtol=1e-12)
+
+
+def test_no_captioners_are_no_ensemble() -> None:
+    with pytest.raises(ValueError, match="give at least one"):
+        Ensemble([])
 
 
 def test_errors_name_the_way_out() -> None:

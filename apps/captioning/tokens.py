@@ -1,0 +1,69 @@
+"""What does a network read one of at a time: a word, or a letter?
+
+Captions come as ids of words. Spelled out, they are ids of letters: those of the words,
+with a space between two of them. What no letter can say keeps an id of its own:
+`<NULL>`, `<START>`, `<END>`, and `<UNK>` for a word that the vocabulary does not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from apps.captioning.data import END, NULL, SPECIAL_WORDS, START, CaptionData, Split
+
+SPACE = " "
+
+
+def spell(data: CaptionData) -> CaptionData:
+    """The same captions letter by letter; pictures and features stay as they are."""
+    letters = _letters(data.vocabulary)
+    return replace(
+        data,
+        tokens="char",
+        vocabulary=letters,
+        train=_spell_split(data.train, data.vocabulary, letters),
+        val=_spell_split(data.val, data.vocabulary, letters),
+    )
+
+
+def _letters(vocabulary: dict[str, int]) -> dict[str, int]:
+    """The ids of the special words, the space, and every letter that a word has."""
+    words = [word for word in vocabulary if word not in SPECIAL_WORDS]
+    found = sorted(set().union(*words) - {SPACE})
+    return {name: i for i, name in enumerate([*SPECIAL_WORDS, SPACE, *found])}
+
+
+def _spell_split(
+    split: Split, vocabulary: dict[str, int], letters: dict[str, int]
+) -> Split:
+    """Spell a split's captions; padded to the longest, in as few bytes as will do."""
+    texts = _spell_captions(split.captions, vocabulary, letters)
+    size = np.min_scalar_type(len(letters))
+    spelled = np.full((len(texts), max(map(len, texts))), letters[NULL], size)
+    for row, text in zip(spelled, texts, strict=True):
+        row[: len(text)] = np.frombuffer(text.encode("utf-32-le"), "<u4")
+    return split.with_captions(spelled, split.image_indices)
+
+
+def _spell_captions(
+    captions: np.ndarray, vocabulary: dict[str, int], letters: dict[str, int]
+) -> list[str]:
+    """Each caption as a text whose n-th character has its n-th letter's id as code."""
+    spelling = {i: _spell_word(word, letters) for word, i in vocabulary.items()}
+    start, end, space = (chr(letters[name]) for name in (START, END, SPACE))
+    silent = {vocabulary[NULL], vocabulary[START]}
+    texts = []
+    for ids in captions.tolist():
+        ended = vocabulary[END] in ids
+        said = ids[: ids.index(vocabulary[END])] if ended else ids
+        words = space.join(spelling[i] for i in said if i not in silent)
+        texts.append(start + words + (end if ended else ""))
+    return texts
+
+
+def _spell_word(word: str, letters: dict[str, int]) -> str:
+    """A word's letters by the codes of their ids; a special word is one letter."""
+    parts = [word] if word in SPECIAL_WORDS else word
+    return "".join(chr(letters[part]) for part in parts)
