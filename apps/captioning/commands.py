@@ -234,8 +234,20 @@ caption.add_command(data_group)
     show_default=True,
     help="The recurrent layer.",
 )
-@click.option("--wordvec-dim", type=POSITIVE, default=256, show_default=True)
-@click.option("--hidden-dim", type=POSITIVE, default=512, show_default=True)
+@click.option(
+    "--wordvec-dim",
+    type=POSITIVE,
+    default=256,
+    show_default=True,
+    help="Numbers that stand for a word, or a letter.",
+)
+@click.option(
+    "--hidden-dim",
+    type=POSITIVE,
+    default=512,
+    show_default=True,
+    help="Numbers in the recurrent layer's state.",
+)
 @click.option(
     "--members",
     type=POSITIVE,
@@ -260,7 +272,13 @@ caption.add_command(data_group)
 @click.option(
     "--batch", type=POSITIVE, default=64, show_default=True, help="Captions a step."
 )
-@click.option("--epochs", type=POSITIVE, default=12, show_default=True)
+@click.option(
+    "--epochs",
+    type=POSITIVE,
+    default=12,
+    show_default=True,
+    help="Times to go through all captions.",
+)
 @decoding_options
 @SEED
 @NEW_RUN
