@@ -18,7 +18,7 @@ def trained(folder: Path, cell: str, device: str) -> tuple[Trained, list[float]]
     """A captioner after a few steps, dropout and clipping included, and its losses."""
     mg.manual_seed(0)
     sizes = {"wordvec_dim": 8, "hidden_dim": 16, "batch": 10, "epochs": 1}
-    settings = Settings(str(folder), cell, lr=0.005, dropout=0.2, **sizes)
+    settings = Settings(str(folder), cell=cell, lr=0.005, dropout=0.2, **sizes)
     made, job = build(settings, device)
     batches = [*job.batches(0)][:6]
     return made, [job.update(batch)[0] for batch in batches]
