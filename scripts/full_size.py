@@ -1,9 +1,9 @@
 """Does a file of COCO's full size train within 1 GB, as fast as a small one?
 
 Writes a made-up set into a folder (82,783 x 4,096 float32 features, 400,135 captions:
-2.0 GB), opens it as `minigrad caption train` does, learns from some minibatches, and
-prints the seconds to start, the words a second and the largest memory; then the same
-for a small set that fits. Each is measured in a process of its own:
+2.0 GB), opens it as `minigrad caption train --features full` does, learns from some
+minibatches, and prints the seconds to start, the words a second and the largest memory;
+then the same for a small set that fits. Each is measured in a process of its own:
 
     python -m scripts.full_size FOLDER
 """
@@ -51,7 +51,8 @@ def make(folder: Path, size: str) -> None:
             file[f"{split}_captions"] = told
             rows = np.sort(rng.integers(0, pictures, captions, dtype=np.int32))
             file[f"{split}_image_idxs"] = rows
-            write_features(folder / data.features_file(split), pictures, rng)
+            path = folder / data.features_file(split, "full")
+            write_features(path, pictures, rng)
 
 
 def write_features(path: Path, pictures: int, rng: np.random.Generator) -> None:
@@ -69,7 +70,7 @@ def measure(folder: Path, steps: int) -> None:
     begin = time.perf_counter()
     from apps.captioning import train
 
-    settings = train.Settings(str(folder))
+    settings = train.Settings(str(folder), features="full")
     _, job = train.build(settings)
     batches = job.batches(0)[: steps + 3]
     for batch in batches[:3]:
