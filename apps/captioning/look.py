@@ -65,9 +65,9 @@ class Card:
         if self.verdict.correct:
             return "correct"
         if self.verdict.things:
-            return "wrong: they stand otherwise"
+            return "wrong place or size"
         if self.verdict.relation:
-            return "wrong: not all things, or others, are named"
+            return "a thing is missing or extra"
         return "wrong"
 
 
