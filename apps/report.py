@@ -35,6 +35,7 @@ LARGEST = 512  # pixels a side of a picture on a card; a larger one is made smal
 SMALL = 128  # pixels a side
 
 PLOT_SIZE = (6.0, 3.4)  # inches; so small that its letters can be read on a phone
+PLOT_BOX = (0.14, 0.16, 0.84, 0.8)  # left, bottom, width, height: shares of the figure
 PLOT_DPI = 160
 
 # Told apart by the colour-blind too; the markers tell curves apart without colour.
@@ -281,14 +282,16 @@ def _plot(
 ) -> Plot | None:
     if not curves:
         return None
-    figure = Figure(figsize=PLOT_SIZE, layout="constrained")
-    axis = figure.add_subplot()
+    # Margins with room for six digits; a layout engine would draw everything twice.
+    figure = Figure(figsize=PLOT_SIZE)
+    axis = figure.add_axes(PLOT_BOX)
     for number, (curve, points) in enumerate(curves.items()):
         axis.plot(
             [*points.keys()],
             [*points.values()],
             color=COLOURS[number % len(COLOURS)],
             marker=MARKERS[number % len(MARKERS)],
+            markevery=max(1, len(points) // 12),
             label=_curve_name(curve),
         )
     axis.set_xlabel("epoch (once through the training data)", fontsize=11)
@@ -304,7 +307,7 @@ def _plot(
 
 
 def _curve_name(name: str) -> str:
-    return CURVE_NAMES.get(name, name.replace("_", " "))
+    return CURVE_NAMES.get(name, name.replace("val_", "validation ").replace("_", " "))
 
 
 def _told(curves: Mapping[str, Mapping[int, float]]) -> str:

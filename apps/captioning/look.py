@@ -121,7 +121,7 @@ def read_picture(path: Path | None) -> Image.Image | None:
 
 def save_cards(cards: Sequence[Card], path: Path) -> int:
     """Draw the pictures above their captions into one PNG; give how many were there."""
-    texts = [_lines(card) for card in cards]
+    texts = [caption_lines(card) for card in cards]
     columns = min(4, len(cards))
     rows = -(-len(cards) // columns)
     # Boxes of one size, with room for the longest text: nothing is cut off.
@@ -161,7 +161,7 @@ def _draw(axis: Axes, card: Card) -> bool:
     return False
 
 
-def _lines(card: Card) -> list[tuple[str, str]]:
+def caption_lines(card: Card) -> list[tuple[str, str]]:
     """The lines below a picture, each with its weight."""
     lines: list[tuple[str, str]] = []
     if card.generated is not None:
