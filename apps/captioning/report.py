@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from apps import report as pages
 from apps.captioning import look
+from apps.captioning.data import UNKNOWN
 from apps.captioning.decode import Decoding
 from apps.report import Command, Gallery, Report, Section, Table, Texts
 
@@ -87,10 +88,11 @@ def write(
 def write_cards(cards: Sequence[look.Card], folder: Path, split: str, to: Path) -> None:
     """Write a page of a set's pictures with their captions."""
     heading = f"{len(cards)} pictures of the {_name(split)} split"
+    section = Section(heading, _unknown(cards), [Gallery([*map(_card, cards)])])
     report = Report(
         title=f"Pictures of {folder.resolve().name}",
         lead=f"From {folder.resolve()}, chosen at random.",
-        sections=[Section(heading, blocks=[Gallery([*map(_card, cards)])])],
+        sections=[section],
     )
     pages.write(report, to)
 
@@ -143,12 +145,22 @@ def _pictures(cards: Sequence[look.Card]) -> Section | None:
             "what the captioner says, and whether it is true; then the five captions "
             "that the scene was drawn with."
         )
+    text = f"{text} {_unknown(cards)}".strip()
     return Section("What it says", text, [Gallery([*map(_card, cards)])])
 
 
+def _unknown(cards: Sequence[look.Card]) -> str:
+    """Say what `<UNK>` is, where it can be seen."""
+    if any(UNKNOWN in caption for card in cards for caption in card.captions):
+        return f"{UNKNOWN} stands for a word that the vocabulary lacks."
+    return ""
+
+
 def _card(card: look.Card) -> pages.Card:
-    texts = [Texts("true captions", card.captions)]
-    if card.generated is not None:
+    if card.generated is None:
+        texts = [Texts("captions", card.captions)]
+    else:
+        texts = [Texts("true captions", card.captions)]
         generated = Texts(
             "generated",
             [card.said],

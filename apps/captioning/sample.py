@@ -12,7 +12,7 @@ from rich.table import Table
 
 import minigrad as mg
 from apps.captioning import decode, grammar, look, shapes
-from apps.captioning.data import END, NULL, START, UNKNOWN, Split
+from apps.captioning.data import END, NULL, START, UNKNOWN, DataError, Split
 from apps.captioning.decode import Decoding
 from apps.captioning.look import Card
 from apps.captioning.model import Captioner
@@ -117,13 +117,11 @@ def draw_samples(
 
 
 def judge(cards: Sequence[Card], folder: Path, split: Split) -> list[Card]:
-    """Hold what was said against the scenes, if the pictures are drawn ones.
-
-    Raises: DataError if the file of scenes cannot be read.
-    """
-    if not (folder / shapes.scenes_file(split.name)).is_file():
+    """Hold what was said against the scenes, where pictures are known to be drawn."""
+    try:
+        scenes = shapes.load_scenes(folder, split.name)
+    except DataError:
         return list(cards)
-    scenes = shapes.load_scenes(folder, split.name)
     return [
         replace(card, verdict=grammar.judge(card.generated or "", scenes[card.row]))
         for card in cards

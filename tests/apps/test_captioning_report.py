@@ -128,10 +128,11 @@ def test_what_was_said_is_held_against_the_scene(captioner: Trained) -> None:
     assert judged[2].said == "(not a word)"
 
 
-def test_pictures_that_are_not_drawn_are_not_judged(
-    copy: Path, captioner: Trained
+@pytest.mark.parametrize("scenes", ["", "[[{}]]"])
+def test_only_drawn_pictures_are_judged(
+    copy: Path, captioner: Trained, scenes: str
 ) -> None:
-    (copy / "val2014_scenes.json").unlink()
+    (copy / "val2014_scenes.json").write_text(scenes)
     moved = replace(captioner, data=load_data(copy))
     cards = sample.draw_samples(moved, moved.data.val, 3, seed=0)
     assert [card.verdict for card in cards] == [None] * 3
@@ -208,6 +209,16 @@ def test_the_set_as_a_page(copy: Path, tmp_path: Path) -> None:
         with Image.open(card.path) as picture:
             expected = np.asarray(picture.convert("RGB"))
         assert np.array_equal(np.asarray(read_embedded(image["src"])), expected)
+
+
+@pytest.mark.parametrize(("word", "told"), [("<UNK>", True), ("word", False)])
+def test_unknown_words_are_explained_where_they_are(
+    run: RunFolder, word: str, told: bool
+) -> None:
+    cards = [look.Card(0, None, "", (f"a {word}",), generated="a")]
+    page = read(report.write(run, "finished", cards=cards))
+    assert ("<UNK> stands for a word" in " ".join(page.text("p"))) == told
+    assert f"a {word}" in page.text("dd")
 
 
 @pytest.mark.parametrize(
