@@ -157,18 +157,9 @@ def _unknown(cards: Sequence[look.Card]) -> str:
 
 
 def _card(card: look.Card) -> pages.Card:
-    if card.generated is None:
-        texts = [Texts("captions", card.captions)]
-    else:
-        texts = [Texts("true captions", card.captions)]
-        generated = Texts(
-            "generated",
-            [card.said],
-            strong=True,
-            verdict=card.judgement,
-            good=card.verdict is not None and card.verdict.correct,
-        )
-        texts.insert(0, generated)
+    texts = [Texts("captions", card.captions)]
+    if card.generated is not None:
+        texts = [_generated(card), Texts("true captions", card.captions)]
     picture = look.read_picture(card.path)
     if picture is not None:
         # Now, so that a hundred photos need not be held at full size.
@@ -180,6 +171,16 @@ def _card(card: look.Card) -> pages.Card:
         texts=texts,
         address=card.url,
         placeholder=f"No picture: {card.name} is missing or cannot be read.",
+    )
+
+
+def _generated(card: look.Card) -> Texts:
+    return Texts(
+        "generated",
+        [card.said],
+        strong=True,
+        verdict=card.judgement,
+        good=card.verdict is not None and card.verdict.correct,
     )
 
 
