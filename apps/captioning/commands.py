@@ -18,8 +18,10 @@ from apps.console import clear_errors, new_console
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from apps.captioning.baselines import Shares
     from apps.captioning.decode import Decoding
     from apps.captioning.evaluate import Scores
+    from apps.captioning.look import Card
     from apps.captioning.train import Settings, Trained
     from minigrad import Device
 
@@ -36,13 +38,6 @@ SEED = click.option(
 SPLIT = click.option(
     "--split", type=click.Choice(["train", "val"]), default="val", show_default=True
 )
-
-# Whose captions the demo counts -> how its table calls them.
-SPEAKERS = {
-    "captioner": "the captioner",
-    "nearest": "the nearest training picture's caption",
-    "commonest": "the commonest training caption",
-}
 
 # Weights, Adam's moments and a minibatch of the default size take far less.
 GPU_MEMORY = 2**30  # bytes
@@ -279,17 +274,16 @@ def demo(seed: int, run: Path | None, device: Device) -> None:
         settings = training.Settings(data=folder, seed=seed, **training.DEMO)
         path = run or new_path("caption")
         trained = training.start(settings, path, console, device)
-        _finish(trained, path, console)
-        if trained is not None:
-            _print_shares(trained, path, console)
+        _finish(trained, path, console, drawn=True)
 
 
-def _print_shares(trained: Trained, path: Path, console: Console) -> None:
+def _print_shares(trained: Trained, path: Path, console: Console) -> dict[str, Shares]:
     """Say, and log, how many unseen scenes are captioned correctly, and by whom."""
     import numpy as np
     from rich.table import Table
 
     from apps.captioning import baselines
+    from apps.captioning.report import SPEAKERS
     from apps.captioning.sample import describe
     from apps.run import RunFolder
 
@@ -313,6 +307,7 @@ def _print_shares(trained: Trained, path: Path, console: Console) -> None:
     last = run.metrics()[-1]
     scored = {f"val_correct_{who}": share.correct for who, share in shares.items()}
     run.log(epoch=last["epoch"], step=last["step"], **scored)
+    return shares
 
 
 def _data_folder(data: Path | None) -> str:
@@ -332,22 +327,30 @@ def _start(
     _finish(training.start(settings, path, console, device), path, console)
 
 
-def _finish(trained: Trained | None, path: Path, console: Console) -> None:
+def _finish(
+    trained: Trained | None, path: Path, console: Console, drawn: bool = False
+) -> None:
     """Score and show a trained captioner, or say how to go on with a stopped one."""
+    from apps.captioning import report
     from apps.run import RunFolder
 
+    run = RunFolder(path)
     if trained is None:
+        report.write(run, "stopped")
         console.print(
             f"Stopped and saved. To go on: minigrad caption train --resume {path}",
             soft_wrap=True,
         )
         raise SystemExit(128 + signal.SIGINT)
-    _show_samples(trained, path, "val", 8, trained.settings.seed, console)
+    cards = _show_samples(trained, path, "val", 8, trained.settings.seed, console)
     scores = _print_scores(trained, "val", console)
-    run = RunFolder(path)
     last = run.metrics()[-1]
     run.log(epoch=last["epoch"], step=last["step"], val_bleu=scores.bleu)
-    console.print(f"The run is in {path}.", soft_wrap=True)
+    shares = _print_shares(trained, path, console) if drawn else None
+    page = report.write(
+        run, "finished", trained=trained, cards=cards, scores=scores, shares=shares
+    )
+    console.print(f"The run is in {path}; its report: {page}", soft_wrap=True)
 
 
 def _show_samples(
@@ -358,15 +361,17 @@ def _show_samples(
     seed: int,
     console: Console,
     decoding: Decoding | None = None,
-) -> None:
+) -> list[Card]:
+    from apps.captioning import look
     from apps.captioning import sample as sampling
 
     chosen = getattr(trained.data, split)
-    samples = sampling.draw_samples(trained, chosen, count, seed, decoding)
-    sampling.print_samples(samples, console)
-    if chosen.images:
-        sampling.save_picture(samples, path / "samples.png")
+    cards = sampling.draw_samples(trained, chosen, count, seed, decoding)
+    sampling.print_samples(cards, console)
+    if any(card.path and card.path.exists() for card in cards):
+        look.save_cards(cards, path / "samples.png")
         console.print(f"Pictures with captions: {path / 'samples.png'}")
+    return cards
 
 
 def _print_scores(
