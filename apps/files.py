@@ -1,4 +1,4 @@
-"""How does a folder appear whole or not at all?"""
+"""How does a folder, or a file, appear whole or not at all?"""
 
 from __future__ import annotations
 
@@ -32,3 +32,15 @@ def whole_folder(folder: Path) -> Iterator[Path]:
                 os.replace(path, place)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a name to write a file under; it gets its own when nothing went wrong."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

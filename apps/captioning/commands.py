@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from apps.captioning.decode import Decoding
     from apps.captioning.evaluate import Scores
+    from apps.captioning.look import Card
     from apps.captioning.train import Settings, Trained
     from minigrad import Device
 
@@ -44,13 +45,6 @@ RUN_SEED = click.option(
 SPLIT = click.option(
     "--split", type=click.Choice(["train", "val"]), default="val", show_default=True
 )
-
-# Whose captions the demo counts -> how its table calls them.
-SPEAKERS = {
-    "captioner": "the captioner",
-    "nearest": "the nearest training picture's caption",
-    "commonest": "the commonest training caption",
-}
 
 # Weights, Adam's moments and a minibatch of the default size take far less.
 GPU_MEMORY = 2**30  # bytes
@@ -422,22 +416,26 @@ def _start(
 
 def _finish(trained: Trained | None, path: Path, console: Console) -> None:
     """Score and show a trained captioner, or say how to go on with a stopped one."""
+    from apps.captioning import report
     from apps.run import RunFolder
 
+    run = RunFolder(path)
     if trained is None:
+        report.write(run, "stopped")
         console.print(
             f"Stopped and saved. To go on: minigrad caption train --resume {path}",
             soft_wrap=True,
         )
         raise SystemExit(128 + signal.SIGINT)
     decoding = _decoding_of(trained, None, None)
-    _show_samples(trained, path, "val", 8, trained.settings.seed, console, decoding)
+    seed = trained.settings.seed
+    cards = _show_samples(trained, path, "val", 8, seed, console, decoding)
     scores = _print_scores(trained, "val", console, decoding)
-    run = RunFolder(path)
     last = run.metrics()[-1]
     shares = {f"val_correct_{who}": s.correct for who, s in scores.shares.items()}
     run.log(epoch=last["epoch"], step=last["step"], val_bleu=scores.bleu, **shares)
-    console.print(f"The run is in {path}.", soft_wrap=True)
+    page = report.write(run, "finished", trained=trained, cards=cards, scores=scores)
+    console.print(f"The run is in {path}; its report: {page}", soft_wrap=True)
 
 
 def _show_samples(
@@ -448,15 +446,17 @@ def _show_samples(
     seed: int,
     console: Console,
     decoding: Decoding,
-) -> None:
+) -> list[Card]:
+    from apps.captioning import look
     from apps.captioning import sample as sampling
 
     chosen = getattr(trained.data, split)
-    samples = sampling.draw_samples(trained, chosen, count, seed, decoding)
-    sampling.print_samples(samples, console)
-    if chosen.images:
-        sampling.save_picture(samples, path / "samples.png")
+    cards = sampling.draw_samples(trained, chosen, count, seed, decoding)
+    sampling.print_samples(cards, console)
+    if any(card.path and card.path.exists() for card in cards):
+        look.save_cards(cards, path / "samples.png")
         console.print(f"Pictures with captions: {path / 'samples.png'}")
+    return cards
 
 
 def _print_scores(
@@ -489,6 +489,8 @@ def _print_scores(
 def _print_shares(scores: Scores, split: str, console: Console) -> None:
     """Say how many drawn scenes are captioned correctly, and by whom."""
     from rich.table import Table
+
+    from apps.captioning.report import SPEAKERS
 
     kind = "Unseen" if split == "val" else "Training"
     table = Table("who speaks", title=f"{kind} scenes", title_justify="left")

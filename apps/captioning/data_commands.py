@@ -46,23 +46,27 @@ def data() -> None:
 @SEED
 @FEATURES
 @click.option(
-    "--to", type=FOLDER, help="PNG to write.  [default: runs/data-NAME-SPLIT.png]"
+    "--to",
+    type=FOLDER,
+    help="PNG to write; the page lies beside it.  [default: runs/data-NAME-SPLIT.png]",
 )
 def show(
     folder: Path, split: str, count: int, seed: int, width: Width, to: Path | None
 ) -> None:
-    """Show pictures with their captions, as a table and as a PNG."""
+    """Show pictures with their captions: as a table, a PNG, and a page beside it."""
     with clear_errors():
-        from apps.captioning import look
+        from apps.captioning import look, report
         from apps.captioning.data import load_data
 
         console = new_console()
         opened = load_data(folder, width)
         cards = look.choose(opened, getattr(opened, split), count, seed)
         look.print_cards(cards, console)
-        path = to or Path("runs") / f"data-{folder.resolve().name}-{split}.png"
-        shown = look.save_cards(cards, path)
-        _say(f"{len(cards)} pictures with captions: {path}", console)
+        png, page = _paths(to, folder, split)
+        shown = look.save_cards(cards, png)
+        report.write_cards(cards, folder, split, page)
+        _say(f"{len(cards)} pictures with captions: {png}", console)
+        _say(f"The same as a page: {page}", console)
         if shown < len(cards):
             _say(_missing(folder, cards, shown), console)
 
@@ -125,6 +129,13 @@ def make_shapes(folder: Path, seed: int, train: int | None, val: int | None) -> 
         console = new_console()
         _say(f"{scenes[0]} training and {scenes[1]} validation scenes.", console)
         _say(f"To look at them: minigrad caption data show {folder}", console)
+
+
+def _paths(to: Path | None, folder: Path, split: str) -> tuple[Path, Path]:
+    """Where the PNG and the page go, two files whatever the one is called."""
+    png = to or Path("runs") / f"data-{folder.resolve().name}-{split}.png"
+    page = png.with_suffix(".html")
+    return (png.with_suffix(".png") if png == page else png), page
 
 
 def _missing(folder: Path, cards: list[Card], shown: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -19,9 +18,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
+from apps.captioning.grammar import Verdict
+from apps.files import whole_file
 
 MAX_CAPTIONS = 5  # shown of one picture
-LINE = 44  # letters a line below a picture
+LINE, BOLD_LINE = 44, 38  # letters a line below a picture
 FONT = 9  # points
 LEADING = 0.17  # inches from line to line
 BOX = (3.3, 2.75)  # inches a picture
@@ -33,17 +34,41 @@ MAX_PIXELS = 50_000_000
 
 @dataclass(frozen=True)
 class Card:
-    """One picture: its row in the features, where it should be, and what it shows."""
+    """One picture: its row in the features, where it should be, and what it shows.
+
+    `captions` are true. `generated` is what a captioner said, if one was asked;
+    `verdict` how that fares where the picture is a drawn scene.
+    """
 
     row: int
     path: Path | None
     url: str
     captions: tuple[str, ...]
+    generated: str | None = None
+    verdict: Verdict | None = None
 
     @property
     def name(self) -> str:
         """The picture's file name, or the row where it has none."""
         return self.path.name if self.path else f"row {self.row}"
+
+    @property
+    def said(self) -> str:
+        """What was generated, so that it can be seen if that is nothing."""
+        return self.generated or "(not a word)"
+
+    @property
+    def judgement(self) -> str:
+        """The verdict in words; empty where there is none."""
+        if self.verdict is None:
+            return ""
+        if self.verdict.correct:
+            return "correct"
+        if self.verdict.things:
+            return "wrong place or size"
+        if self.verdict.relation:
+            return "a thing is missing or extra"
+        return "wrong"
 
 
 def choose(data: CaptionData, split: Split, count: int, seed: int) -> list[Card]:
@@ -69,8 +94,15 @@ def picture_path(folder: Path, split: Split, row: int) -> Path | None:
     """
     if split.images:
         return split.images[row]
-    name = PurePosixPath(urlsplit(split.urls[row]).path).name if split.urls else ""
+    name = _last_part(split.urls[row]) if split.urls else ""
     return folder / "images" / name if name else None
+
+
+def _last_part(url: str) -> str:
+    try:
+        return PurePosixPath(urlsplit(url).path).name
+    except ValueError:  # an address with a bracket that does not close
+        return ""
 
 
 def read_picture(path: Path | None) -> Image.Image | None:
@@ -89,30 +121,22 @@ def read_picture(path: Path | None) -> Image.Image | None:
 
 def save_cards(cards: Sequence[Card], path: Path) -> int:
     """Draw the pictures above their captions into one PNG; give how many were there."""
-    texts = [_caption_lines(card) for card in cards]
+    texts = [caption_lines(card) for card in cards]
     columns = min(4, len(cards))
     rows = -(-len(cards) // columns)
     # Boxes of one size, with room for the longest text: nothing is cut off.
-    below = LEADING * max(text.count("\n") + 1 for text in texts) + GAP
+    below = LEADING * max(map(len, texts)) + GAP
     width, height = BOX[0] + GAP, BOX[1] + below + GAP
     figure = Figure(figsize=(columns * width + GAP, rows * height + GAP))
     shown = 0
-    for i, (card, text) in enumerate(zip(cards, texts, strict=True)):
+    for i, (card, lines) in enumerate(zip(cards, texts, strict=True)):
         left = GAP + (i % columns) * width
         bottom = (rows - 1 - i // columns) * height + below + GAP
         axis = _add_box(figure, left, bottom)
         shown += _draw(axis, card)
-        # A caption may hold a dollar sign, which would begin a formula.
-        axis.annotate(
-            text,
-            (left * 72, bottom * 72 - 6),
-            xycoords="figure points",
-            va="top",
-            fontsize=FONT,
-            linespacing=1.25,
-            parse_math=False,
-        )
-    _save(figure, path)
+        _write_lines(axis, lines, left, bottom)
+    with whole_file(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=100)
     return shown
 
 
@@ -137,21 +161,36 @@ def _draw(axis: Axes, card: Card) -> bool:
     return False
 
 
-def _caption_lines(card: Card) -> str:
-    return "\n".join(
-        textwrap.fill(f"· {caption}", LINE, subsequent_indent="  ")
-        for caption in card.captions
-    )
+def caption_lines(card: Card) -> list[tuple[str, str]]:
+    """The lines below a picture, each with its weight."""
+    lines: list[tuple[str, str]] = []
+    if card.generated is not None:
+        mark = "✓" if card.verdict and card.verdict.correct else "✗"
+        verdict = f"{mark} {card.judgement}" if card.verdict else ""
+        for text in (f"generated: {card.said}", verdict):
+            lines += [(line, "bold") for line in textwrap.wrap(text, BOLD_LINE)]
+        lines.append(("true:", "normal"))
+    for caption in card.captions:
+        wrapped = textwrap.wrap(f"· {caption}", LINE, subsequent_indent="  ")
+        lines += [(line, "normal") for line in wrapped]
+    return lines
 
 
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        figure.savefig(unfinished, format="png", dpi=100)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _write_lines(
+    axis: Axes, lines: Sequence[tuple[str, str]], left: float, bottom: float
+) -> None:
+    """Write below a picture, whose corner is given in inches."""
+    for number, (line, weight) in enumerate(lines):
+        # A caption may hold a dollar sign, which would begin a formula.
+        axis.annotate(
+            line,
+            (left * 72, (bottom - number * LEADING) * 72 - 6),
+            xycoords="figure points",
+            va="top",
+            fontsize=FONT,
+            fontweight=weight,
+            parse_math=False,
+        )
 
 
 def print_cards(cards: Sequence[Card], console: Console) -> None:
@@ -161,18 +200,18 @@ def print_cards(cards: Sequence[Card], console: Console) -> None:
     table = Table(where, "captions", show_lines=True)
     for card in cards:
         name = f"{card.name}\n{card.url}" if card.url else card.name
-        table.add_row(_plain(name), _plain("\n".join(card.captions)))
+        table.add_row(plain(name), plain("\n".join(card.captions)))
     console.print(table)
 
 
-def _plain(text: str) -> Text:
+def plain(text: str) -> Text:
     """A text as it is: rich would take a bracket for markup."""
     return Text(text)
 
 
 def print_info(data: CaptionData, console: Console) -> None:
     """Print one screen: sizes of the splits, captions, vocabulary, features, memory."""
-    table = Table(title=_plain(str(data.folder)), title_justify="left")
+    table = Table(title=plain(str(data.folder)), title_justify="left")
     table.add_column("")
     for split in (data.train, data.val):
         table.add_column(split.name, justify="right")

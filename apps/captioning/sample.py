@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.table import Table
 
+from apps.captioning import grammar, look, shapes
 from apps.captioning.consensus import most_agreed
-from apps.captioning.data import Split
+from apps.captioning.data import DataError, Split
 from apps.captioning.decode import Decoding
+from apps.captioning.look import Card
 from apps.captioning.train import Trained
 
 # Words that a caption may have, the end included. Source: CS231n's captioning.
 MAX_LENGTH = 30
 # Texts that the network reads side by side.
 BATCH = 256
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One picture: where it is, if it has a file, and what was and should be said."""
-
-    image: Path | None
-    true: str
-    generated: str
 
 
 def describe(
@@ -85,65 +72,40 @@ def draw_samples(
     count: int,
     seed: int,
     decoding: Decoding | None = None,
-) -> list[Sample]:
+) -> list[Card]:
     """Caption some pictures of a split, chosen at random by the seed."""
-    described = np.unique(split.image_indices)
-    count = min(count, len(described))
-    pictures = np.random.default_rng(seed).choice(described, count, replace=False)
-    captions = describe(trained, split, pictures, decoding)
+    cards = look.choose(trained.data, split, count, seed)
+    rows = np.array([card.row for card in cards])
+    captions = map(" ".join, describe(trained, split, rows, decoding))
+    captioned = [
+        replace(card, generated=caption)
+        for card, caption in zip(cards, captions, strict=True)
+    ]
+    return judge(captioned, trained.data.folder, split)
+
+
+def judge(cards: Sequence[Card], folder: Path, split: Split) -> list[Card]:
+    """Hold what was said against the scenes, where pictures are known to be drawn."""
+    try:
+        scenes = shapes.load_scenes(folder, split.name)
+    except DataError:
+        return list(cards)
     return [
-        Sample(
-            image=split.images[picture] if split.images else None,
-            true=_closest(trained.data.words(split.references(picture)), caption),
-            generated=" ".join(caption),
-        )
-        for picture, caption in zip(pictures.tolist(), captions, strict=True)
+        replace(card, verdict=grammar.judge(card.generated or "", scenes[card.row]))
+        for card in cards
     ]
 
 
-def print_samples(samples: Sequence[Sample], console: Console) -> None:
+def print_samples(cards: Sequence[Card], console: Console) -> None:
     """Print a table: file, true caption, generated caption."""
     table = Table("picture", "true caption", "generated caption", show_lines=True)
-    for sample in samples:
-        name = sample.image.name if sample.image else "-"
-        table.add_row(name, sample.true, sample.generated)
+    for card in cards:
+        verdict = f"\n({card.judgement})" if card.verdict else ""
+        texts = (card.name, _closest(card), card.said + verdict)
+        table.add_row(*map(look.plain, texts))
     console.print(table)
 
 
-def save_picture(samples: Sequence[Sample], path: Path) -> None:
-    """Draw the pictures with both captions into one PNG file."""
-    columns = min(4, len(samples))
-    rows = -(-len(samples) // columns)
-    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
-    figure = Figure(figsize=(3.2 * columns, 4.2 * rows), layout=layout)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.axis("off")
-    for axis, sample in zip(axes, samples, strict=False):
-        _show(axis, sample)
-    unfinished = path.with_name(f".{path.name}.part")
-    figure.savefig(unfinished, format="png", dpi=100)
-    os.replace(unfinished, path)
-
-
-def _closest(references: list[list[str]], caption: list[str]) -> str:
+def _closest(card: Card) -> str:
     """The true caption that was generated, if it was; otherwise the first."""
-    return " ".join(caption if caption in references else references[0])
-
-
-def _show(axis: Axes, sample: Sample) -> None:
-    axis.imshow(_read_image(sample.image))
-    true = textwrap.fill(f"true: {sample.true}", 38)
-    generated = textwrap.fill(f"generated: {sample.generated}", 38)
-    axis.set_title(f"{true}\n{generated}", fontsize=10, loc="left")
-
-
-def _read_image(path: Path | None) -> Image.Image:
-    """A picture, or a grey placeholder where it is missing or cannot be read."""
-    if path is not None:
-        try:
-            with Image.open(path) as image:
-                return image.convert("RGB")
-        except (OSError, UnidentifiedImageError):
-            pass
-    return Image.new("RGB", (64, 64), (200, 200, 200))
+    return card.said if card.said in card.captions else card.captions[0]

@@ -51,6 +51,10 @@ def test_train_leaves_a_run(trained: Path) -> None:
     assert (trained / "checkpoint.h5").is_file()
     with Image.open(trained / "samples.png") as picture:
         assert picture.width > 500
+    page = (trained / "report.html").read_text(encoding="utf-8")
+    assert f"<dd>{records[2]['val_bleu']:.3f}</dd>" in page
+    assert "finished on" in page
+    assert page.count("<img") == 8 + 1
 
 
 def test_sample_and_evaluate_read_the_run(trained: Path) -> None:
@@ -86,6 +90,7 @@ def test_interrupted_training_says_how_to_go_on(
         arguments = ["caption", "train", "--data", drawn, "--run", path, *SMALL]
         output = run(*arguments, code=130).output
     assert f"caption train --resume {path}" in " ".join(output.split())
+    assert "stopped on" in (path / "report.html").read_text(encoding="utf-8")
     # As if it had been killed later, after logging and before saving.
     RunFolder(path).log(epoch=2, step=8, loss=0.0)
     run("caption", "train", "--resume", path)
@@ -104,6 +109,8 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (picture,) = tmp_path.glob("runs/caption-*/samples.png")
     assert "samples.png" in output
     assert picture.is_file()
+    page = picture.with_name("report.html").read_text(encoding="utf-8")
+    assert "of 4 unseen scenes" in page
 
 
 def test_the_device_is_told(trained: Path) -> None:

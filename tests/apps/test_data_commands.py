@@ -48,7 +48,10 @@ def test_show(drawn: Path, tmp_path: Path) -> None:
     # Nothing is drawn up to the edge, where it would be cut off.
     edges = [picture[0], picture[-1], picture[:, 0], picture[:, -1]]
     assert all((edge == 255).all() for edge in edges)
-    assert [p.name for p in to.parent.iterdir()] == [to.name]
+    page = to.with_suffix(".html")
+    assert f"The same as a page: {page}" in shown.output
+    assert page.read_text(encoding="utf-8").count("<img") == 5
+    assert {p.name for p in to.parent.iterdir()} == {to.name, page.name}
 
 
 def test_show_depends_on_the_seed_alone(drawn: Path, tmp_path: Path) -> None:
@@ -56,7 +59,9 @@ def test_show_depends_on_the_seed_alone(drawn: Path, tmp_path: Path) -> None:
     for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
         to = tmp_path / f"{name}.png"
         result = run("show", drawn, "--count", 3, "--seed", seed, "--to", to)
-        outputs.append((result.output.replace(str(to), ""), to.read_bytes()))
+        page = to.with_suffix(".html").read_text(encoding="utf-8")
+        output = result.output.replace(str(to.with_suffix("")), "")
+        outputs.append((output, to.read_bytes(), page))
     assert outputs[0] == outputs[1]
     assert outputs[0][0] != outputs[2][0]
 
@@ -66,7 +71,18 @@ def test_show_writes_into_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run("show", drawn, "--count", 1)
-    assert (tmp_path / "runs" / "data-shapes-train.png").is_file()
+    for ending in ("png", "html"):
+        assert (tmp_path / "runs" / f"data-shapes-train.{ending}").is_file()
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.png", "a"])
+def test_the_picture_and_the_page_are_two_files(
+    drawn: Path, tmp_path: Path, name: str
+) -> None:
+    run("show", drawn, "--count", 1, "--to", tmp_path / name)
+    png = tmp_path / ("a" if name == "a" else "a.png")
+    assert pixels(png).shape[2] == 3
+    assert (tmp_path / "a.html").read_text(encoding="utf-8").startswith("<!doctype")
 
 
 def test_more_pictures_than_there_are(drawn: Path, tmp_path: Path) -> None:
@@ -143,6 +159,14 @@ def test_a_set_without_any_pictures(copy: Path, tmp_path: Path) -> None:
     output = run("show", copy, "--to", tmp_path / "out.png").output
     assert "the folder names no pictures" in output
     assert "row " in output
+
+
+def test_an_address_that_is_none_is_no_name(copy: Path, tmp_path: Path) -> None:
+    (copy / "val2014_images.txt").unlink()
+    (copy / "val2014_urls.txt").write_text("http://[half\n" * 12)
+    output = run("show", copy, "--split", "val", "--to", tmp_path / "o.png").output
+    assert "http://[half" in output
+    assert "<a " not in (tmp_path / "o.html").read_text(encoding="utf-8")
 
 
 def test_captions_are_no_markup(tmp_path: Path) -> None:
