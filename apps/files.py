@@ -1,4 +1,4 @@
-"""How does a folder appear whole or not at all?"""
+"""How does a file or a folder appear whole or not at all?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from minigrad.io.files import replacing
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8, whole or not at all."""
+    with replacing(path) as unfinished:
+        Path(unfinished).write_text(text, encoding="utf-8")
 
 
 @contextmanager

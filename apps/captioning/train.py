@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import minigrad as mg
 import nn
 from apps import run as runs
 from apps.captioning.data import NULL, CaptionData, Standard, load_data
-from apps.captioning.model import Captioner
+from apps.captioning.model import CELLS, Captioner
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,24 @@ class Settings:
     batch: int = 64
     epochs: int = 12
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError for a setting with which nothing can be trained."""
+        for name in ("wordvec_dim", "hidden_dim", "batch", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, but must be at least 1"
+                )
+        if self.cell not in CELLS:
+            raise ValueError(f"cell is {self.cell!r}, but must be one of {[*CELLS]}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"dropout is {self.dropout}, but must be 0 or more and below 1"
+            )
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr is {self.lr}, but must be more than 0 and finite")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, but must be at least 0")
 
 
 # The drawn pictures are simple: a smaller network learns them within two minutes. The
@@ -93,15 +112,15 @@ def start(
 
 def resume(path: Path, console: Console, device: str = "cpu") -> Trained | None:
     """Go on with a run that was stopped; None if Ctrl-C stopped it again."""
-    run, trained, job = _reopen(path, device)
+    run, trained, job = _open(path, device)
     _tell(device, console)
-    run.forget_after(job.step)
-    return trained if runs.train(job, run, console) else None
+    return trained if runs.resume(job, run, console) else None
 
 
 def load(path: Path, console: Console, device: str = "cpu") -> Trained:
     """Load the captioner that a run has trained, or has trained so far."""
-    _, trained, _ = _reopen(path, device)
+    run, trained, job = _open(path, device)
+    runs.restore(job, run)
     _tell(device, console)
     return trained
 
@@ -112,11 +131,9 @@ def _tell(device: str, console: Console) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _reopen(path: Path, device: str) -> tuple[runs.RunFolder, Trained, runs.Job]:
+def _open(path: Path, device: str) -> tuple[runs.RunFolder, Trained, runs.Job]:
     run = runs.RunFolder.open(path)
-    trained, job = build(Settings(**run.config()), device)
-    runs.restore(job, run)
-    return run, trained, job
+    return run, *build(run.settings(Settings), device)
 
 
 def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
@@ -144,4 +161,5 @@ def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
         batches=batches,
         loss=loss,
         max_norm=MAX_NORM,
+        data=trained.data.fingerprint,
     )

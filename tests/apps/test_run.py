@@ -110,27 +110,15 @@ def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
         runs.RunFolder.create(tmp_path, CONFIG)
 
 
-def test_a_folder_without_a_checkpoint_is_no_run(tmp_path: Path) -> None:
+def test_a_folder_without_settings_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(runs.RunError, match=r"config\.json is missing"):
         runs.RunFolder.open(tmp_path)
-    runs.RunFolder.create(tmp_path, CONFIG)
-    with pytest.raises(runs.RunError, match=r"checkpoint\.h5 is missing"):
-        runs.RunFolder.open(tmp_path)
 
 
-def test_failure_while_writing_keeps_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file.json"
-    runs.write_text(path, "old")
-
-    def fail(*_: object, **__: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Path, "write_text", fail)
-    with pytest.raises(OSError, match="disk full"):
-        runs.write_text(path, "new")
-    assert path.read_text() == "old"
+def test_what_was_never_saved_cannot_be_restored(tmp_path: Path) -> None:
+    run = runs.RunFolder.create(tmp_path, CONFIG)
+    with pytest.raises(runs.RunError, match=r"checkpoint\.h5 is missing: the run was"):
+        runs.restore(make_job(), run)
 
 
 def test_minibatches_are_everything_once_and_differ_by_epoch() -> None:
