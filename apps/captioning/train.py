@@ -39,11 +39,9 @@ class Settings:
                     f"{name} is {getattr(self, name)}, but must be at least 1"
                 )
         if self.cell not in CELLS:
-            raise ValueError(f"cell is {self.cell!r}, but must be one of {[*CELLS]}")
+            raise ValueError(f"cell is {self.cell!r}, but must be in {[*CELLS]}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(
-                f"dropout is {self.dropout}, but must be 0 or more and below 1"
-            )
+            raise ValueError(f"dropout is {self.dropout}, not at least 0, below 1")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr is {self.lr}, but must be more than 0 and finite")
         if self.seed < 0:
