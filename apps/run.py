@@ -8,17 +8,19 @@ that was stopped and resumed ends with the same bits as one that was not.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import json
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from rich.console import Console
@@ -27,6 +29,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 import minigrad as mg
 import nn
 from apps.errors import UserError
+from apps.files import write_text
+from minigrad.io import Checkpoint
+from minigrad.io.files import remove_unfinished
+
+S = TypeVar("S")
+
+# Work that a killed process may lose. Saving takes a small part of it.
+SAVE_EVERY = 60.0  # seconds
 
 
 class RunError(UserError, RuntimeError):
@@ -43,31 +53,37 @@ class RunFolder:
     def create(cls, path: Path, config: dict[str, Any]) -> RunFolder:
         """Begin a run; write down its settings.
 
-        Raises: RunError if the folder holds a run already.
+        Raises: RunError if the folder holds a run already, or cannot be written.
         """
         run = cls(path)
-        if run.config_path.exists():
+        if any(file.exists() for file in run.files):
             raise RunError(
                 f"{path} holds a run already, which a new one would overwrite. Choose "
                 "another folder, or go on with that run by --resume."
             )
-        path.mkdir(parents=True, exist_ok=True)
-        write_text(run.config_path, json.dumps(config, indent=2) + "\n")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            write_text(run.config_path, json.dumps(config, indent=2) + "\n")
+        except OSError as error:
+            raise RunError(
+                f"no run can begin in {path}: {_reason(error)}. Choose another folder "
+                "by --run, or make room in this one."
+            ) from error
         return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Find an earlier run with a checkpoint.
+        """Find an earlier run, be it that it was never saved.
 
         Raises: RunError if there is none.
         """
         run = cls(path)
-        for file in (run.config_path, run.checkpoint_path):
-            if not file.is_file():
-                raise RunError(
-                    f"{path} is not the folder of a run that was saved: {file.name} is "
-                    "missing. Give the folder that training named at its end."
-                )
+        if not run.config_path.is_file():
+            raise RunError(
+                f"{path} is not the folder of a run: config.json is missing. Give the "
+                "folder that training named; if it was stopped before it named one, "
+                "train anew without --resume."
+            )
         return run
 
     @property
@@ -85,34 +101,176 @@ class RunFolder:
         """Model, optimiser, generator and where training stands."""
         return self.path / "checkpoint.h5"
 
+    @property
+    def files(self) -> tuple[Path, Path, Path]:
+        """All that training writes."""
+        return self.config_path, self.metrics_path, self.checkpoint_path
+
     def config(self) -> dict[str, Any]:
-        """Read the settings."""
-        return json.loads(self.config_path.read_text(encoding="utf-8"))
+        """Read the settings.
+
+        Raises: RunError if they are damaged.
+        """
+        try:
+            config = json.loads(self.config_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(
+                f"{self.config_path} cannot be read as JSON ({error}). Undo what was "
+                "changed in it, or train anew in another folder."
+            ) from error
+        if not isinstance(config, dict):
+            raise RunError(
+                f"{self.config_path} holds no settings, but {config!r:.40}. Undo what "
+                "was changed in it, or train anew in another folder."
+            )
+        return config
+
+    def settings(self, kind: type[S]) -> S:
+        """Read the settings into their dataclass, each one checked.
+
+        Raises: RunError that names what is unknown, missing or of another type.
+        """
+        config = self.config()
+        problems = _misfits(config, kind)
+        if not problems:
+            try:
+                return _made(config, kind)
+            except ValueError as error:
+                problems = [str(error)]
+        raise RunError(
+            f"{self.config_path} does not hold the settings of a run: "
+            f"{'; '.join(problems)}. Undo what was changed in it; for other settings "
+            "train anew in another folder."
+        )
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Read what was logged so far."""
+        """Read what was logged so far; a last line that was cut short does not count.
+
+        Raises: RunError that names a damaged line.
+        """
         if not self.metrics_path.exists():
             return []
-        lines = self.metrics_path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        *lines, rest = self.metrics_path.read_bytes().split(b"\n")
+        records = [self._record(line, i) for i, line in enumerate(lines, 1)]
+        # The last line ends with a line break too, unless its writer was stopped.
+        with contextlib.suppress(RunError):
+            records.append(self._record(rest, len(lines) + 1))
+        return records
+
+    def _record(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            record = json.loads(line.decode("utf-8"))
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict) or type(record.get("step")) is not int:
+            raise RunError(
+                f"{self.metrics_path}: line {number} is damaged: {line[:40]!r}. "
+                "Remove or mend that line: training needs it not, only the report of "
+                "the run does."
+            )
+        return record
 
     def log(self, **record: Any) -> None:
-        """Add one line to the metrics."""
-        with self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        """Add one line to the metrics, unless that very line is there already.
+
+        A run may be killed after its last line and then be resumed to say it again.
+        """
+        records = self.metrics()
+        if record not in records:
+            self._write_metrics([*records, record])
 
     def forget_after(self, step: int) -> None:
         """Drop lines that were logged after the step at which training goes on."""
-        kept = [record for record in self.metrics() if record["step"] <= step]
-        text = "".join(json.dumps(record) + "\n" for record in kept)
-        write_text(self.metrics_path, text)
+        records = self.metrics()
+        self._write_metrics([r for r in records if r["step"] <= step])
+
+    def _write_metrics(self, records: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(record) + "\n" for record in records)
+        with self.saving(self.metrics_path):
+            write_text(self.metrics_path, text)
+
+    @contextmanager
+    def saving(self, file: Path) -> Iterator[None]:
+        """Say clearly that a file of a run under way could not be written."""
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            cure = "free space" if full else "look after the disk and its permissions"
+            raise RunError(
+                f"{file} could not be written: {_reason(error)}. What was saved before "
+                f"is untouched: {cure}, then go on by --resume {self.path}"
+            ) from error
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training in this folder; clear up after dead ones.
+
+        The system lets go of the run when the process ends, however it ends.
+        Raises: RunError if another process holds it.
+        """
+        with self.config_path.open("rb") as file:
+            try:
+                _lock(file.fileno())
+            except BlockingIOError as error:
+                raise RunError(
+                    f"another process is training in {self.path}. Wait for its end, "
+                    "or stop it, before going on with the run."
+                ) from error
+            for path in self.files:
+                remove_unfinished(path)
+            yield
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: under another name first, then renamed."""
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+def _lock(file: int) -> None:
+    """Hold an open file as its only holder, where the system knows such locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # some network disks have no locks
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _made(config: dict[str, Any], kind: type[S]) -> S:
+    """The dataclass with these values, dataclasses inside it too."""
+    kinds = get_type_hints(kind)
+    values = {
+        name: _made(value, kinds[name]) if is_dataclass(kinds[name]) else value
+        for name, value in config.items()
+    }
+    return kind(**values)
+
+
+def _misfits(config: dict[str, Any], kind: Any) -> list[str]:
+    """What keeps these settings from being those of a dataclass."""
+    kinds = get_type_hints(kind)
+    problems = [f"{name!r} is unknown" for name in config if name not in kinds]
+    for name, expected in kinds.items():
+        if name not in config:
+            problems.append(f"{name!r} is missing")
+        elif isinstance(config[name], dict) and is_dataclass(expected):
+            problems += [f"{name}: {p}" for p in _misfits(config[name], expected)]
+        elif not _is_of(config[name], expected):
+            wanted = getattr(expected, "__name__", expected)
+            problems.append(f"{name!r} is {config[name]!r}, but must be a {wanted}")
+    return problems
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    kinds = get_args(kind) or (kind,)
+    # JSON has one kind of number; True is none.
+    return type(value) in kinds or (type(value) is int and float in kinds)
 
 
 def new_path(app: str) -> Path:
@@ -138,6 +296,7 @@ class Job:
 
     `batches(epoch)` gives the same minibatches whenever it is asked for an epoch;
     `loss(batch)` gives the loss to lower and the number of words that went into it.
+    `data` stands for all that is learned from: a run goes on with the same only.
     """
 
     model: nn.Module
@@ -148,6 +307,7 @@ class Job:
     batches: Callable[[int], Sequence[np.ndarray]]
     loss: Callable[[np.ndarray], tuple[mg.Tensor, int]]
     max_norm: float
+    data: str = ""
     step: int = 0
     epoch_loss: float = 0.0
 
@@ -155,6 +315,11 @@ class Job:
     def steps_per_epoch(self) -> int:
         """How many minibatches an epoch has."""
         return len(self.batches(0))
+
+    @property
+    def total_steps(self) -> int:
+        """How many minibatches all epochs have."""
+        return self.steps_per_epoch * self.epochs
 
     def update(self, batch: np.ndarray) -> tuple[float, int]:
         """Learn from one minibatch; give its loss and its number of words."""
@@ -170,62 +335,171 @@ class Job:
         return value, words
 
 
-def train(job: Job, run: RunFolder, console: Console) -> bool:
-    """Train to the last epoch, or until Ctrl-C; save after every epoch.
+def train(
+    job: Job,
+    run: RunFolder,
+    console: Console,
+    on_epoch: Callable[[], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
+    """Train to the last epoch, or until Ctrl-C; save every epoch and every minute.
 
+    `on_epoch` is called after each epoch, when it is logged and saved; `clock` tells
+    the seconds.
     Returns: whether the last epoch was reached.
+    Raises: RunError if another process trains there, or saving fails; then the
+    checkpoint before is still there.
     """
+    with run.held():
+        return _train(job, run, console, on_epoch, clock)
+
+
+def resume(
+    job: Job,
+    run: RunFolder,
+    console: Console,
+    on_epoch: Callable[[], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
+    """Train on from where a run was saved last, or from its start; else as `train`.
+
+    Raises: as `train`, and RunError if the run cannot be read.
+    """
+    with run.held():
+        if run.checkpoint_path.exists() or len(run.metrics()) > 1:
+            restore(job, run)
+        run.forget_after(job.step)
+        return _train(job, run, console, on_epoch, clock)
+
+
+def _train(
+    job: Job,
+    run: RunFolder,
+    console: Console,
+    on_epoch: Callable[[], None] | None,
+    clock: Callable[[], float],
+) -> bool:
     job.model.train()
     per_epoch = job.steps_per_epoch
     with Interrupt() as interrupt, Display(job, console) as display:
         for epoch in range(job.step // per_epoch, job.epochs):
-            for batch in job.batches(epoch)[job.step % per_epoch :]:
-                display.show(*job.update(batch))
-                if interrupt.requested:
-                    break
-            if job.step % per_epoch == 0:
+            _train_epoch(job, run, epoch, display, interrupt, clock)
+            ended = job.step % per_epoch == 0
+            if ended:
                 _end_epoch(job, run, display, epoch + 1)
             save(job, run)
+            if ended and on_epoch is not None:
+                on_epoch()
             if interrupt.requested:
                 break
-    return job.step == per_epoch * job.epochs
+    return job.step == job.total_steps
+
+
+def _train_epoch(
+    job: Job,
+    run: RunFolder,
+    epoch: int,
+    display: Display,
+    interrupt: Interrupt,
+    clock: Callable[[], float],
+) -> None:
+    """Take what steps of an epoch are left, until Ctrl-C; save every minute."""
+    batches = job.batches(epoch)
+    saved = clock()
+    for batch in batches[job.step % len(batches) :]:
+        display.show(*job.update(batch))
+        if interrupt.requested:
+            return
+        # The end of an epoch is saved once it is logged, and not before.
+        if clock() - saved >= SAVE_EVERY and job.step % len(batches):
+            save(job, run)
+            saved = clock()
 
 
 def save(job: Job, run: RunFolder) -> None:
-    """Write down everything that `restore` needs to go on."""
-    mg.save_checkpoint(
-        run.checkpoint_path,
-        model=job.model,
-        optimizer=job.optimizer,
-        step=job.step,
-        config=run.config(),
-        generator=job.generator,
-        extra={
-            "schedule": job.schedule.state_dict(),
-            "epoch_loss": job.epoch_loss,
-        },
-    )
+    """Write down everything that `restore` needs to go on.
+
+    Raises: RunError if the disk refuses; the checkpoint before is still there.
+    """
+    config = run.config()
+    with run.saving(run.checkpoint_path):
+        mg.save_checkpoint(
+            run.checkpoint_path,
+            model=job.model,
+            optimizer=job.optimizer,
+            step=job.step,
+            config=config,
+            generator=job.generator,
+            extra={
+                "schedule": job.schedule.state_dict(),
+                "epoch_loss": job.epoch_loss,
+                "data": job.data,
+            },
+        )
 
 
 def restore(job: Job, run: RunFolder) -> None:
     """Put a job back to where its run was saved.
 
-    Raises: RunError if the checkpoint is of another model or cannot be read.
+    Raises: RunError if the checkpoint is missing, cannot be read, is of another model
+    or no run's, or if the data are others.
     """
+    path = run.checkpoint_path
     try:
-        saved = mg.load_checkpoint(
-            run.checkpoint_path,
-            model=job.model,
-            optimizer=job.optimizer,
-            generator=job.generator,
-        )
-    except (ValueError, OSError) as error:
+        saved = mg.load_checkpoint(path)
+    except FileNotFoundError as error:
         raise RunError(
-            f"{run.checkpoint_path} does not fit {run.config_path}: {error}"
+            f"{path} is missing: the run was stopped before its first save, or the "
+            "file is lost. Put it back, or train: in another folder, or by --resume "
+            "if nothing was saved."
         ) from error
-    job.schedule.load_state_dict(saved.extra["schedule"])
-    job.step = saved.step
-    job.epoch_loss = saved.extra["epoch_loss"]
+    except (ValueError, OSError) as error:
+        raise RunError(str(error)) from error
+    _check_same_run(job, run, saved)
+    try:
+        _take_over(job, saved)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} is no checkpoint of this run's training ({error!r}). Put back the "
+            "one that training wrote, or train anew in another folder."
+        ) from error
+
+
+def _check_same_run(job: Job, run: RunFolder, saved: Checkpoint) -> None:
+    """A run goes on with what it began with; only its data may have moved."""
+    config = run.config()
+    names = [n for n in {**saved.config, **config} if n != "data"]
+    changed = [
+        f"{name} is {config.get(name)!r}, but was {saved.config.get(name)!r}"
+        for name in names
+        if config.get(name) != saved.config.get(name)
+    ]
+    if changed:
+        raise RunError(
+            f"{run.config_path} is not what {run.checkpoint_path.name} was trained "
+            f"with: {'; '.join(changed)}. Undo the change; for other settings train "
+            "anew in another folder."
+        )
+    if saved.extra.get("data", job.data) != job.data:
+        raise RunError(
+            f"the words or captions in {config.get('data')} are not those that "
+            f"{run.path} was trained on. Put those back, or train anew in another "
+            "folder."
+        )
+
+
+def _take_over(job: Job, saved: Checkpoint) -> None:
+    """Load a checkpoint's states. Raises: KeyError, TypeError, ValueError."""
+    schedule, epoch_loss = saved.extra["schedule"], float(saved.extra["epoch_loss"])
+    if type(saved.step) is not int or not 0 <= saved.step <= job.total_steps:
+        raise ValueError(f"step {saved.step} of {job.total_steps}")
+    if saved.generator is None:
+        raise KeyError("generator")
+    job.model.load_state_dict(saved.model)
+    job.optimizer.load_state_dict(saved.optimizer)
+    job.generator.set_state(saved.generator)
+    job.schedule.load_state_dict(schedule)
+    job.step, job.epoch_loss = saved.step, epoch_loss
 
 
 def _end_epoch(job: Job, run: RunFolder, display: Display, epoch: int) -> None:
@@ -266,7 +540,7 @@ class Display:
     """Where training stands: a live bar on a terminal, a line an epoch elsewhere."""
 
     def __init__(self, job: Job, console: Console) -> None:
-        self._total = job.steps_per_epoch * job.epochs
+        self._total = job.total_steps
         self._epochs = job.epochs
         self._console = console
         self._steps = job.step

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from rich.console import Console
 import minigrad as mg
 import nn
 from apps import run as runs
+from apps.captioning import report
 from apps.captioning.data import (
     NULL,
     CaptionData,
@@ -22,8 +25,10 @@ from apps.captioning.data import (
     load_data,
 )
 from apps.captioning.decode import Decoding
-from apps.captioning.model import Captioner, CaptionModel, Ensemble
+from apps.captioning.model import CELLS, Captioner, CaptionModel, Ensemble
 from apps.captioning.tokens import spell
+
+COUNTS = ("max_train", "wordvec_dim", "hidden_dim", "members", "batch", "epochs")
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,20 @@ class Settings:
     seed: int = 0
     decoding: Decoding = field(default_factory=Decoding)
 
-    @classmethod
-    def of(cls, config: dict[str, Any]) -> Settings:
-        """Read them from a run's `config.json`."""
-        decoding = Decoding(**config["decoding"])
-        return cls(**{**config, "decoding": decoding})
+    def __post_init__(self) -> None:
+        """Raises: ValueError for a setting with which nothing can be trained."""
+        for name in COUNTS:
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ValueError(f"{name} is {count}, but must be at least 1")
+        if self.cell not in CELLS:
+            raise ValueError(f"cell is {self.cell!r}, but must be in {[*CELLS]}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}, not at least 0, below 1")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr is {self.lr}, but must be more than 0 and finite")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, but must be at least 0")
 
 
 # The drawn pictures are simple: a smaller network learns them within two minutes. The
@@ -143,20 +157,32 @@ def start(
     run = runs.RunFolder.create(path, asdict(settings))
     _tell(device, console)
     console.print(f"Training on {settings.data}; Ctrl-C saves and stops.")
-    return trained if runs.train(job, run, console) else None
+    ended = runs.train(job, run, console, _show_progress(run))
+    return trained if ended else None
 
 
 def resume(path: Path, console: Console, device: str = "cpu") -> Trained | None:
     """Go on with a run that was stopped; None if Ctrl-C stopped it again."""
-    run, trained, job = _reopen(path, device)
+    run, trained, job = _open(path, device)
     _tell(device, console)
-    run.forget_after(job.step)
-    return trained if runs.train(job, run, console) else None
+    ended = runs.resume(job, run, console, _show_progress(run))
+    return trained if ended else None
+
+
+def _show_progress(run: runs.RunFolder) -> Callable[[], None]:
+    """What writes the report of a run under way; once now, before the first epoch."""
+
+    def show() -> None:
+        report.write(run, "training")
+
+    show()
+    return show
 
 
 def load(path: Path, console: Console, device: str = "cpu") -> Trained:
     """Load the captioner that a run has trained, or has trained so far."""
-    _, trained, _ = _reopen(path, device)
+    run, trained, job = _open(path, device)
+    runs.restore(job, run)
     _tell(device, console)
     return trained
 
@@ -167,11 +193,9 @@ def _tell(device: str, console: Console) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _reopen(path: Path, device: str) -> tuple[runs.RunFolder, Trained, runs.Job]:
+def _open(path: Path, device: str) -> tuple[runs.RunFolder, Trained, runs.Job]:
     run = runs.RunFolder.open(path)
-    trained, job = build(Settings.of(run.config()), device)
-    runs.restore(job, run)
-    return run, trained, job
+    return run, *build(run.settings(Settings), device)
 
 
 def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
@@ -200,6 +224,7 @@ def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
         loss=loss,
         # The loss is the members' mean, and so is each one's gradient.
         max_norm=MAX_NORM / settings.members**0.5,
+        data=trained.data.fingerprint,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,16 @@ import numpy as np
 from minigrad.io.files import replacing
 
 FORMAT = "minigrad checkpoint 1"
+
+# What h5py and json raise for a file that is cut short, damaged or something else.
+NOT_READABLE = (
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+)
 
 
 class Checkpoint(NamedTuple):
@@ -66,16 +77,23 @@ def save_checkpoint(
         "model": model.state_dict() if model is not None else {},
         "optimizer": optimizer.state_dict() if optimizer is not None else {},
     }
-    with replacing(path) as temporary:
-        _write(temporary, header, states)
+    image = _image(header, states)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(image.getbuffer())
 
 
-def _write(name: str, header: str, states: dict[str, Any]) -> None:
-    h5py = _h5py()
-    with h5py.File(name, "w") as file:
+def _image(header: str, states: dict[str, Any]) -> io.BytesIO:
+    """The bytes of the whole file.
+
+    They are made in memory: where a disk is full, HDF5 itself raises errors of many
+    kinds and cannot close its file any more.
+    """
+    image = io.BytesIO()
+    with _h5py().File(image, "w") as file:
         file.attrs["header"] = header
         for group, state in states.items():
             _write_state(file.create_group(group), state)
+    return image
 
 
 def _write_state(group: Any, state: dict[str, Any]) -> None:
@@ -108,17 +126,16 @@ def load_checkpoint(
     """
     if not Path(path).exists():
         raise FileNotFoundError(
-            f"there is no checkpoint {str(path)!r}. Check the path; training writes "
-            "one "
-            "at the end of its first epoch."
+            f"there is no checkpoint {str(path)!r}. Check the path; training that was "
+            "stopped before its first save has none."
         )
+    h5py = _h5py()
     try:
-        content = _read(path)
-    except (OSError, KeyError, ValueError) as error:
+        content = _read(h5py, path)
+    except NOT_READABLE as error:
         raise ValueError(
             f"{str(path)!r} is not a complete minigrad checkpoint: {error}. Use "
-            "another "
-            "file, or train again."
+            "another file, or train again."
         ) from error
     if model is not None:
         model.load_state_dict(content.model)
@@ -129,8 +146,8 @@ def load_checkpoint(
     return content
 
 
-def _read(path: str | os.PathLike[str]) -> Checkpoint:
-    with _h5py().File(path, "r") as file:
+def _read(h5py: Any, path: str | os.PathLike[str]) -> Checkpoint:
+    with h5py.File(path, "r") as file:
         header = json.loads(file.attrs["header"])
         if header.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT!r}")

@@ -209,7 +209,7 @@ def test_checkpoint_of_another_model_is_refused(trained: Path, tmp_path: Path) -
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**config, "hidden_dim": 24}))
     output = run("caption", "sample", other, code=1).output
-    assert "misshapen" in output
+    assert "hidden_dim is 24, but was 16" in output
 
 
 def test_missing_picture_gets_a_placeholder(trained: Path, copy: Path) -> None:

@@ -3,79 +3,206 @@
 from __future__ import annotations
 
 import io
+import itertools
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-import minigrad as mg
-import nn
 from apps import run as runs
-
-CONFIG = {"app": "line"}
-
-
-def make_job(stop_at: int | None = None) -> runs.Job:
-    """A small regression with dropout, so that the generator's state counts."""
-    generator = mg.Generator(0)
-    model = nn.Sequential(
-        nn.Linear(3, 8, generator=generator),
-        nn.Dropout(0.5, generator=generator),
-        nn.Linear(8, 1, generator=generator),
-    )
-    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
-    optimizer = nn.Adam(model.parameters(), lr=0.01)
-    calls = 0
-
-    def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
-        nonlocal calls
-        calls += 1
-        if calls == stop_at:
-            signal.raise_signal(signal.SIGINT)
-        rows = x[batch]
-        return nn.mse_loss(model(rows), rows.sum(axis=1, keepdims=True)), len(rows)
-
-    return runs.Job(
-        model=model,
-        optimizer=optimizer,
-        schedule=nn.CosineWithWarmup(optimizer, 2, 15),
-        generator=generator,
-        epochs=3,
-        batches=lambda epoch: runs.minibatches(20, 4, 1, epoch),
-        loss=loss,
-        max_norm=1.0,
-    )
-
-
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=200)
-
-
-def outcome(job: runs.Job, run: runs.RunFolder) -> tuple[list[object], list[object]]:
-    """The parameters, and the logged losses, after training."""
-    weights = [(k, v.tobytes()) for k, v in job.model.state_dict().items()]
-    return weights, [(m["epoch"], m["step"], m["loss"]) for m in run.metrics()]
+from tests.apps.jobs import CONFIG, STEPS, make_job, outcome, quiet
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 5, 6, 10, 14])
-def test_stopped_and_resumed_is_not_stopped(tmp_path: Path, stop_at: int) -> None:
-    whole, run = make_job(), runs.RunFolder.create(tmp_path / "whole", CONFIG)
-    assert runs.train(whole, run, quiet())
-    expected = outcome(whole, run)
+def test_stopped_and_resumed_is_not_stopped(
+    tmp_path: Path, expected: Any, stop_at: int
+) -> None:
     assert len(expected[1]) == 3
-
     stopped, run = make_job(stop_at), runs.RunFolder.create(tmp_path / "half", CONFIG)
     assert not runs.train(stopped, run, quiet())
     assert stopped.step == stop_at
 
-    resumed, run = make_job(), runs.RunFolder.open(tmp_path / "half")
-    runs.restore(resumed, run)
-    assert resumed.step == stop_at
-    assert runs.train(resumed, run, quiet())
-    assert outcome(resumed, run) == expected
+    again = make_job()
+    runs.restore(again, run)
+    assert again.step == stop_at
+    assert resumed(run.path) == expected
+
+
+class Killed(BaseException):
+    """Ends a process at once, as far as one can tell from what it left."""
+
+
+def kill() -> None:
+    raise Killed
+
+
+def every_second_step() -> Callable[[], float]:
+    """A clock on which a minute is over at every second look."""
+    return itertools.count(0.0, runs.SAVE_EVERY / 2).__next__
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """How training ends that nothing stops."""
+    job = make_job()
+    run = runs.RunFolder.create(tmp_path_factory.mktemp("runs") / "whole", CONFIG)
+    assert runs.train(job, run, quiet())
+    return outcome(job, run)
+
+
+def resumed(path: Path, **options: Any) -> Any:
+    """How training ends that goes on in a folder."""
+    job, run = make_job(), runs.RunFolder.open(path)
+    assert runs.resume(job, run, quiet(), **options)
+    return outcome(job, run)
+
+
+def test_saves_amid_epochs_change_nothing(
+    tmp_path: Path, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, save = [], runs.save
+
+    def watched(job: runs.Job, run: runs.RunFolder) -> None:
+        saved.append(job.step)
+        save(job, run)
+
+    monkeypatch.setattr(runs, "save", watched)
+    job, run = make_job(), runs.RunFolder.create(tmp_path / "run", CONFIG)
+    minutes = iter([0, 59, 60, 61, 119, 120, *[120] * 99])
+    assert runs.train(job, run, quiet(), clock=minutes.__next__)
+    # The clock is looked at when an epoch begins, after its steps, after a save.
+    assert saved == [2, 5, 10, 15]
+    assert outcome(job, run) == expected
+
+
+@pytest.mark.parametrize("step", range(1, STEPS + 1))
+def test_killed_at_any_step(tmp_path: Path, expected: Any, step: int) -> None:
+    job, run = make_job(step, kill), runs.RunFolder.create(tmp_path / "run", CONFIG)
+    with pytest.raises(Killed):
+        runs.train(job, run, quiet(), clock=every_second_step())
+    assert run.checkpoint_path.exists() == (step > 1 + 1)
+    assert resumed(run.path) == expected
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_any_renaming(
+    tmp_path: Path, expected: Any, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file that training writes appears by a renaming, the last word of it."""
+    replace = os.replace
+    left = 0
+
+    def deadly(source: str, target: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0 and not after:
+            raise Killed
+        replace(source, target)
+        if left == 0:
+            raise Killed
+
+    monkeypatch.setattr(os, "replace", deadly)
+    for count in itertools.count(1):
+        run = runs.RunFolder.create(tmp_path / str(count), CONFIG)
+        left = count
+        try:
+            runs.train(make_job(), run, quiet(), clock=every_second_step())
+        except Killed:
+            assert resumed(run.path) == expected
+        else:
+            break
+    assert count > 3 + 3 + 3  # lines, ends of epochs, minutes
+
+
+def test_killed_before_the_first_save(tmp_path: Path, expected: Any) -> None:
+    run = runs.RunFolder.create(tmp_path / "run", CONFIG)
+    run.log(epoch=1, step=5, loss=1.0, words_per_second=3)
+    assert resumed(run.path) == expected
+
+
+def test_a_lost_checkpoint_is_not_trained_over(tmp_path: Path) -> None:
+    run = runs.RunFolder.create(tmp_path, CONFIG)
+    run.log(epoch=1, step=5)
+    run.log(epoch=2, step=10)
+    with pytest.raises(runs.RunError, match="or the file is lost"):
+        runs.resume(make_job(), run, quiet())
+    assert len(run.metrics()) == 2
+
+
+@pytest.mark.parametrize("cut", range(1, 42))
+def test_a_cut_last_line_does_not_count(tmp_path: Path, cut: int) -> None:
+    run = runs.RunFolder(tmp_path)
+    run.log(epoch=1, step=5, loss=1.0)
+    whole = run.metrics_path.read_bytes()
+    run.log(epoch=2, step=10, loss=0.5)
+    path = run.metrics_path
+    path.write_bytes(path.read_bytes()[:-cut])
+    # Only the line break may be missing.
+    assert [m["step"] for m in run.metrics()] == ([5, 10] if cut == 1 else [5])
+    run.forget_after(5)
+    assert path.read_bytes() == whole
+    run.log(epoch=2, step=10, loss=0.5)
+    assert [m["step"] for m in run.metrics()] == [5, 10]
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "", "[]", "{}", '{"step": "5"}', "\0\0", "[" * 9999]
+)
+def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
+    run = runs.RunFolder(tmp_path)
+    run.metrics_path.write_text(f'{{"step": 5}}\n{line}\n{{"step": 10}}\n')
+    before = run.metrics_path.read_bytes()
+    for use in (run.metrics, lambda: run.forget_after(5), lambda: run.log(step=11)):
+        with pytest.raises(runs.RunError, match=r"metrics\.jsonl: line 2 is damaged"):
+            use()
+    assert run.metrics_path.read_bytes() == before
+
+
+def test_the_same_line_is_not_logged_twice(tmp_path: Path) -> None:
+    run = runs.RunFolder(tmp_path)
+    for score in (0.5, 0.5, 0.25):
+        run.log(epoch=2, step=10, val_bleu=score)
+    assert [m["val_bleu"] for m in run.metrics()] == [0.5, 0.25]
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    run = runs.RunFolder.create(tmp_path, CONFIG)
+    for name in ("config.json", "metrics.jsonl", "checkpoint.h5"):
+        (tmp_path / f".{name}.0123abcd.part").write_text("half")
+    (tmp_path / ".samples.png.0123abcd.part").write_text("another's")
+    with run.held():
+        assert [p.name for p in tmp_path.glob(".*")] == [".samples.png.0123abcd.part"]
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path: Path) -> None:
+    run = runs.RunFolder.create(tmp_path, CONFIG)
+    with run.held():
+        for go in (runs.train, runs.resume):
+            with pytest.raises(runs.RunError, match="another process is training in"):
+                go(make_job(), run, quiet())
+    assert not run.checkpoint_path.exists()
+    assert runs.train(make_job(), run, quiet())
+
+
+def test_after_each_epoch_it_is_logged_saved_and_told(tmp_path: Path) -> None:
+    run, seen = runs.RunFolder.create(tmp_path, CONFIG), []
+
+    def look() -> None:
+        job = make_job()
+        runs.restore(job, run)
+        seen.append((run.metrics()[-1]["epoch"], job.step))
+
+    runs.train(make_job(), run, quiet(), on_epoch=look)
+    assert seen == [(1, 5), (2, 10), (3, 15)]
+    path = tmp_path / "half"
+    runs.train(make_job(7), half := runs.RunFolder.create(path, CONFIG), quiet())
+    resumed(half.path, on_epoch=lambda: seen.append(len(half.metrics())))
+    assert seen[3:] == [2, 3]
 
 
 def test_killed_after_logging_before_saving(tmp_path: Path) -> None:
@@ -105,32 +232,24 @@ def test_second_interrupt_stops_at_once() -> None:
 
 
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
-    runs.RunFolder.create(tmp_path, CONFIG)
+    run = runs.RunFolder.create(tmp_path, CONFIG)
     with pytest.raises(runs.RunError, match="go on with that run by --resume"):
+        runs.RunFolder.create(tmp_path, CONFIG)
+    run.log(step=1)
+    run.config_path.unlink()
+    with pytest.raises(runs.RunError, match="holds a run already"):
         runs.RunFolder.create(tmp_path, CONFIG)
 
 
-def test_a_folder_without_a_checkpoint_is_no_run(tmp_path: Path) -> None:
+def test_a_folder_without_settings_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(runs.RunError, match=r"config\.json is missing"):
         runs.RunFolder.open(tmp_path)
-    runs.RunFolder.create(tmp_path, CONFIG)
-    with pytest.raises(runs.RunError, match=r"checkpoint\.h5 is missing"):
-        runs.RunFolder.open(tmp_path)
 
 
-def test_failure_while_writing_keeps_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file.json"
-    runs.write_text(path, "old")
-
-    def fail(*_: object, **__: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Path, "write_text", fail)
-    with pytest.raises(OSError, match="disk full"):
-        runs.write_text(path, "new")
-    assert path.read_text() == "old"
+def test_what_was_never_saved_cannot_be_restored(tmp_path: Path) -> None:
+    run = runs.RunFolder.create(tmp_path, CONFIG)
+    with pytest.raises(runs.RunError, match=r"checkpoint\.h5 is missing: the run was"):
+        runs.restore(make_job(), run)
 
 
 def test_minibatches_are_everything_once_and_differ_by_epoch() -> None:

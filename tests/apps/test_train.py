@@ -124,7 +124,7 @@ def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_keeps_its_settings(trained: Path) -> None:
     config = json.loads((trained / "config.json").read_text())
-    assert Settings.of(config).decoding == Decoding("mbr", draws=4)
+    assert RunFolder(trained).settings(Settings).decoding == Decoding("mbr", draws=4)
     for name, value in {"tokens": "char", "members": 2, "max_train": 100}.items():
         assert config[name] == value
 

@@ -1,0 +1,67 @@
+"""Which training is small enough to be done a hundred times in a test?"""
+
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Callable
+
+import numpy as np
+from rich.console import Console
+
+import minigrad as mg
+import nn
+from apps import run as runs
+
+CONFIG = {"app": "line"}
+
+
+STEPS = 15
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def make_job(
+    stop_at: int | None = None, stop: Callable[[], None] = interrupt
+) -> runs.Job:
+    """A small regression with dropout, so that the generator's state counts."""
+    generator = mg.Generator(0)
+    model = nn.Sequential(
+        nn.Linear(3, 8, generator=generator),
+        nn.Dropout(0.5, generator=generator),
+        nn.Linear(8, 1, generator=generator),
+    )
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    optimizer = nn.Adam(model.parameters(), lr=0.01)
+    calls = 0
+
+    def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
+        nonlocal calls
+        calls += 1
+        if calls == stop_at:
+            stop()
+        rows = x[batch]
+        return nn.mse_loss(model(rows), rows.sum(axis=1, keepdims=True)), len(rows)
+
+    return runs.Job(
+        model=model,
+        optimizer=optimizer,
+        schedule=nn.CosineWithWarmup(optimizer, 2, 15),
+        generator=generator,
+        epochs=3,
+        batches=lambda epoch: runs.minibatches(20, 4, 1, epoch),
+        loss=loss,
+        max_norm=1.0,
+    )
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def outcome(job: runs.Job, run: runs.RunFolder) -> tuple[list[object], list[object]]:
+    """The parameters, and the logged losses, after training."""
+    weights = [(k, v.tobytes()) for k, v in job.model.state_dict().items()]
+    return weights, [(m["epoch"], m["step"], m["loss"]) for m in run.metrics()]
