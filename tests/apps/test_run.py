@@ -129,30 +129,32 @@ def test_a_lost_checkpoint_is_not_trained_over(tmp_path: Path) -> None:
     run = runs.RunFolder.create(tmp_path, CONFIG)
     run.log(epoch=1, step=5)
     run.log(epoch=2, step=10)
-    with pytest.raises(runs.RunError, match="or the file is lost"):
+    with pytest.raises(runs.RunError, match="the file is lost"):
         runs.resume(make_job(), run, quiet())
     assert len(run.metrics()) == 2
 
 
-@pytest.mark.parametrize("cut", range(1, 42))
-def test_a_cut_last_line_does_not_count(tmp_path: Path, cut: int) -> None:
+def test_a_cut_last_line_does_not_count(tmp_path: Path) -> None:
     run = runs.RunFolder(tmp_path)
     run.log(epoch=1, step=5, loss=1.0)
     whole = run.metrics_path.read_bytes()
     run.log(epoch=2, step=10, loss=0.5)
-    path = run.metrics_path
-    path.write_bytes(path.read_bytes()[:-cut])
-    # Only the line break may be missing.
-    assert [m["step"] for m in run.metrics()] == ([5, 10] if cut == 1 else [5])
-    run.forget_after(5)
-    assert path.read_bytes() == whole
+    both = run.metrics_path.read_bytes()
+    for length in range(len(whole), len(both)):
+        run.metrics_path.write_bytes(both[:length])
+        # Only the line break may be missing.
+        complete = length == len(both) - 1
+        assert [m["step"] for m in run.metrics()] == ([5, 10] if complete else [5])
+        run.forget_after(5)
+        assert run.metrics_path.read_bytes() == whole
     run.log(epoch=2, step=10, loss=0.5)
-    assert [m["step"] for m in run.metrics()] == [5, 10]
+    assert run.metrics_path.read_bytes() == both
 
 
-@pytest.mark.parametrize(
-    "line", ["{", "", "[]", "{}", '{"step": "5"}', "\0\0", "[" * 9999]
-)
+DAMAGED = ["{", "", "[]", "{}", '{"step": "5"}', "\0\0", "[" * 9999]
+
+
+@pytest.mark.parametrize("line", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     run = runs.RunFolder(tmp_path)
     run.metrics_path.write_text(f'{{"step": 5}}\n{line}\n{{"step": 10}}\n')
