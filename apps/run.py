@@ -339,13 +339,13 @@ def train(
     job: Job,
     run: RunFolder,
     console: Console,
-    on_epoch: Callable[[], None] | None = None,
+    on_epoch: Callable[[], object] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
     """Train to the last epoch, or until Ctrl-C; save every epoch and every minute.
 
-    `on_epoch` is called after each epoch, when it is logged and saved; `clock` tells
-    the seconds.
+    `on_epoch` is called before the first epoch and after each, when it is logged and
+    saved; `clock` tells the seconds.
     Returns: whether the last epoch was reached.
     Raises: RunError if another process trains there, or saving fails; then the
     checkpoint before is still there.
@@ -358,7 +358,7 @@ def resume(
     job: Job,
     run: RunFolder,
     console: Console,
-    on_epoch: Callable[[], None] | None = None,
+    on_epoch: Callable[[], object] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
     """Train on from where a run was saved last, or from its start; else as `train`.
@@ -376,11 +376,13 @@ def _train(
     job: Job,
     run: RunFolder,
     console: Console,
-    on_epoch: Callable[[], None] | None,
+    on_epoch: Callable[[], object] | None,
     clock: Callable[[], float],
 ) -> bool:
     job.model.train()
     per_epoch = job.steps_per_epoch
+    tell = on_epoch or (lambda: None)
+    tell()
     with Interrupt() as interrupt, Display(job, console) as display:
         for epoch in range(job.step // per_epoch, job.epochs):
             _train_epoch(job, run, epoch, display, interrupt, clock)
@@ -388,8 +390,8 @@ def _train(
             if ended:
                 _end_epoch(job, run, display, epoch + 1)
             save(job, run)
-            if ended and on_epoch is not None:
-                on_epoch()
+            if ended:
+                tell()
             if interrupt.requested:
                 break
     return job.step == job.total_steps

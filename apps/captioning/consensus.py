@@ -2,8 +2,8 @@
 
 A network draws captions as people might write them; whoever scores it will compare its
 caption with what some person wrote. So the caption that scores best, on average, with
-the drawn ones in the place of the true ones is the best guess: minimum Bayes risk
-decoding, the risk being 1 - unigram BLEU.
+drawn ones in the place of the true ones is the best guess: minimum Bayes risk decoding,
+the risk being 1 - unigram BLEU.
 
 Source: Kumar, Byrne, Minimum Bayes-Risk Decoding for Statistical Machine Translation
 (2004), section 2.
@@ -15,32 +15,38 @@ from collections.abc import Sequence
 
 import numpy as np
 
+Captions = Sequence[Sequence[str]]
 
-def most_agreed(captions: Sequence[Sequence[str]]) -> int:
-    """Which caption has the highest mean unigram BLEU against all; the first of equals.
 
-    Raises: ValueError if there is none.
+def most_agreed(captions: Captions, references: Captions) -> int:
+    """Which caption has the highest mean unigram BLEU against the references.
+
+    Of equals, the first.
+    Raises: ValueError if there is no caption, or no reference.
     """
-    if not captions:
-        raise ValueError("most_agreed of no captions: draw at least one.")
-    return int(agreement(captions).mean(axis=1).argmax())
+    if not captions or not references:
+        raise ValueError(
+            f"most_agreed of {len(captions)} captions and {len(references)} "
+            "references: it needs at least one of each. Draw some."
+        )
+    return int(agreement(captions, references).mean(axis=1).argmax())
 
 
-def agreement(captions: Sequence[Sequence[str]]) -> np.ndarray:
-    """The unigram BLEU of each caption against each as its reference.
+def agreement(captions: Captions, references: Captions) -> np.ndarray:
+    """The unigram BLEU of each caption against each reference.
 
     The same as `metrics.unigram_bleu` of every pair, but counted once for each caption.
-    Shapes: S captions -> (S, S), the row's caption against the column's.
+    Shapes: S captions, R references -> (S, R).
     """
-    counts = _counts(captions)
-    matches = np.stack([np.minimum(own, counts).sum(axis=1) for own in counts])
-    lengths = counts.sum(axis=1)
+    counts = _counts([*captions, *references])
+    said, true = counts[: len(captions)], counts[len(captions) :]
+    matches = np.stack([np.minimum(own, true).sum(axis=1) for own in said])
     # A caption of no words matches nothing, whatever it is divided by.
-    own, other = np.maximum(lengths, 1)[:, None], lengths[None, :]
-    return matches / own * np.exp(np.minimum(0.0, 1 - other / own))
+    lengths = np.maximum(said.sum(axis=1), 1)[:, None]
+    return matches / lengths * np.exp(np.minimum(0, 1 - true.sum(axis=1) / lengths))
 
 
-def _counts(captions: Sequence[Sequence[str]]) -> np.ndarray:
+def _counts(captions: Captions) -> np.ndarray:
     """How often each caption says each of the words that occur. Shapes: -> (S, V)."""
     ids: dict[str, int] = {}
     rows = [[ids.setdefault(word, len(ids)) for word in words] for words in captions]

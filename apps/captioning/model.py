@@ -28,6 +28,11 @@ class CaptionModel(nn.Module):
 
     vocabulary: dict[str, int]
 
+    @property
+    def voices(self) -> Sequence[CaptionModel]:
+        """The networks that can draw captions each on its own; itself, if it is one."""
+        return [self]
+
     def first_state(self, features: Any) -> Any:
         """The state before the first word, from features (N, D)."""
         raise NotImplementedError
@@ -158,6 +163,11 @@ class Ensemble(CaptionModel):
             raise ValueError("Ensemble of no captioners: give at least one.")
         self.vocabulary = members[0].vocabulary
         self.members = nn.ModuleList(members)
+
+    @property
+    def voices(self) -> Sequence[CaptionModel]:
+        """The members: a caption that one of them draws is as good as any."""
+        return list(self.members)
 
     def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
         """The mean of the members' losses: each learns as it would alone."""

@@ -84,7 +84,8 @@ def write(
         refresh=pages.REFRESH if state == "training" else None,
     )
     path = run.path / REPORT_FILE
-    pages.write(report, path)
+    with run.saving(path):
+        pages.write(report, path)
     return path
 
 

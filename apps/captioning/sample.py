@@ -20,7 +20,7 @@ from apps.captioning.train import Trained
 # Words that a caption may have, the end included. Source: CS231n's captioning.
 MAX_LENGTH = 30
 # Texts that the network reads side by side.
-BATCH = 256
+BATCH = 1024
 
 
 def describe(
@@ -57,13 +57,41 @@ def _agreed(
     length: int,
     how: Decoding,
 ) -> list[list[str]]:
-    """Of many captions drawn of each picture, the one most like the others."""
-    several = np.repeat(features, how.draws, axis=0)
-    numbers = [(p, n) for p in pictures.tolist() for n in range(how.draws)]
-    ids = trained.model.sample(several, length, replace(how, how="sample"), numbers)
-    said = trained.data.words(ids)
-    groups = [said[i : i + how.draws] for i in range(0, len(said), how.draws)]
-    return [group[most_agreed(group)] for group in groups]
+    """Of many captions drawn of each picture, the one most like as many others."""
+    drawing = replace(how, how="sample")
+    # As people would write: at temperature 1, and words that we do not know too.
+    writing = Decoding("sample", seed=how.seed, allow_unknown=True)
+    candidates, references = (
+        _draw(trained, features, pictures, length, decoding, how.draws, role)
+        for role, decoding in enumerate((drawing, writing))
+    )
+    pairs = zip(candidates, references, strict=True)
+    return [said[most_agreed(said, true)] for said, true in pairs]
+
+
+def _draw(
+    trained: Trained,
+    features: np.ndarray,
+    pictures: np.ndarray,
+    length: int,
+    how: Decoding,
+    draws: int,
+    role: int,
+) -> list[list[list[str]]]:
+    """Draw captions of each picture; each voice of the model draws its share of them.
+
+    `role` tells these captions' random numbers from others' of the same pictures.
+    """
+    captions: list[list[list[str]]] = [[] for _ in pictures]
+    voices = trained.model.voices
+    for voice, model in enumerate(voices):
+        own = range(voice, draws, len(voices))
+        rows = np.repeat(np.arange(len(pictures)), len(own))
+        numbers = [(p, role, n) for p in pictures.tolist() for n in own]
+        ids = model.sample(features[rows], length, how, numbers)
+        for row, words in zip(rows, trained.data.words(ids), strict=True):
+            captions[row].append(words)
+    return captions
 
 
 def draw_samples(

@@ -169,14 +169,9 @@ def resume(path: Path, console: Console, device: str = "cpu") -> Trained | None:
     return trained if ended else None
 
 
-def _show_progress(run: runs.RunFolder) -> Callable[[], None]:
-    """What writes the report of a run under way; once now, before the first epoch."""
-
-    def show() -> None:
-        report.write(run, "training")
-
-    show()
-    return show
+def _show_progress(run: runs.RunFolder) -> Callable[[], object]:
+    """What writes the report of a run under way."""
+    return lambda: report.write(run, "training")
 
 
 def load(path: Path, console: Console, device: str = "cpu") -> Trained:
