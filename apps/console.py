@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -26,5 +27,9 @@ def clear_errors() -> Iterator[None]:
     """Show the user's mistakes as one message, not as a traceback."""
     try:
         yield
-    except (UserError, OSError) as error:
+    except UserError as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        cure = ". Free space, then try again." if full else ""
+        raise click.ClickException(f"{error}{cure}") from error

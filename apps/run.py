@@ -165,8 +165,8 @@ class RunFolder:
         if not isinstance(record, dict) or type(record.get("step")) is not int:
             raise RunError(
                 f"{self.metrics_path}: line {number} is damaged: {line[:40]!r}. "
-                "Remove or mend that line: training needs it not, only the report of "
-                "the run does."
+                "Mend or remove that line; it only tells how an epoch went, and "
+                "training does not need it."
             )
         return record
 
@@ -261,7 +261,7 @@ def _misfits(config: dict[str, Any], kind: Any) -> list[str]:
             problems += [f"{name}: {p}" for p in _misfits(config[name], expected)]
         elif not _is_of(config[name], expected):
             wanted = getattr(expected, "__name__", expected)
-            problems.append(f"{name!r} is {config[name]!r}, but must be a {wanted}")
+            problems.append(f"{name!r} is {config[name]!r}, but must be {wanted}")
     return problems
 
 
@@ -451,9 +451,9 @@ def restore(job: Job, run: RunFolder) -> None:
         saved = mg.load_checkpoint(path)
     except FileNotFoundError as error:
         raise RunError(
-            f"{path} is missing: the run was stopped before its first save, or the "
-            "file is lost. Put it back, or train: in another folder, or by --resume "
-            "if nothing was saved."
+            f"{path} is missing: the run was stopped before its first save, which "
+            f"--resume {run.path} makes good, or the file is lost. Then put it back, "
+            "or train anew in another folder."
         ) from error
     except (ValueError, OSError) as error:
         raise RunError(str(error)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from minigrad.inspect.table import Row, explain, rows_of, shape_text
+from minigrad.io.files import replacing
 from minigrad.tape import Tensor
 
 
@@ -69,12 +70,13 @@ class Drawing:
         if path.suffix not in formats:
             raise ValueError(
                 f"cannot draw into {path.name!r}: the ending says the format. Use "
-                ".svg, "
-                ".html or .dot."
+                ".svg, .html or .dot."
             )
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(getattr(self, formats[path.suffix]), encoding="utf-8")
-        temporary.replace(path)
+        with (
+            replacing(path) as temporary,
+            open(temporary, "w", encoding="utf-8") as file,
+        ):
+            file.write(getattr(self, formats[path.suffix]))
         return path
 
     def _repr_svg_(self) -> str:

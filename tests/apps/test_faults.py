@@ -207,6 +207,14 @@ def test_a_file_where_the_folder_should_be(drawn: Path, tmp_path: Path) -> None:
     assert "Not a directory. Choose another folder by --run" in message
 
 
+def test_a_picture_for_which_there_is_no_room(damaged: Path, disk: Disk) -> None:
+    disk.refuse_at = 1
+    before = contents(damaged)
+    message = refused("sample", damaged, "--device", "cpu")
+    assert "No space left on device. Free space, then try again." in message
+    assert contents(damaged) == before
+
+
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), -1))
@@ -324,10 +332,10 @@ RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing setting": (change(lr=GONE), f"{NO_SETTINGS}: 'lr' is missing"),
     "words for a number": (
         change(hidden_dim="16"),
-        f"{NO_SETTINGS}: 'hidden_dim' is '16', but must be a int",
+        f"{NO_SETTINGS}: 'hidden_dim' is '16', but must be int",
     ),
-    "a fraction of a batch": (change(batch=1.5), "'batch' is 1.5, but must be a int"),
-    "truth for a number": (change(epochs=True), "'epochs' is True, but must be a int"),
+    "a fraction of a batch": (change(batch=1.5), "'batch' is 1.5, but must be int"),
+    "truth for a number": (change(epochs=True), "'epochs' is True, but must be int"),
     "no width": (change(hidden_dim=0), "hidden_dim is 0, but must be at least 1"),
     "no batch": (change(batch=0), "batch is 0, but must be at least 1"),
     "unknown cell": (change(cell="mlp"), "cell is 'mlp', but must be in"),

@@ -46,6 +46,11 @@ def every_second_step() -> Callable[[], float]:
     return itertools.count(0.0, runs.SAVE_EVERY / 2).__next__
 
 
+def every_step() -> Callable[[], float]:
+    """A clock on which each step takes a minute."""
+    return itertools.count(0.0, runs.SAVE_EVERY).__next__
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """How training ends that nothing stops."""
@@ -111,12 +116,12 @@ def test_killed_at_any_renaming(
         run = runs.RunFolder.create(tmp_path / str(count), CONFIG)
         left = count
         try:
-            runs.train(make_job(), run, quiet(), clock=every_second_step())
+            runs.train(make_job(), run, quiet(), clock=every_step())
         except Killed:
             assert resumed(run.path) == expected
         else:
             break
-    assert count > 3 + 3 + 3  # lines, ends of epochs, minutes
+    assert count == 1 + 3 + STEPS  # none left to be killed at; lines; checkpoints
 
 
 def test_killed_before_the_first_save(tmp_path: Path, expected: Any) -> None:
