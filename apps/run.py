@@ -35,6 +35,9 @@ from minigrad.io.files import remove_unfinished
 
 S = TypeVar("S")
 
+# How a newcomer calls what a setting may be.
+CALLED = {int: "a whole number", float: "a number", str: "a text"}
+
 # Work that a killed process may lose. Saving takes a small part of it.
 SAVE_EVERY = 60.0  # seconds
 
@@ -217,8 +220,7 @@ class RunFolder:
                     f"another process is training in {self.path}. Wait for its end, "
                     "or stop it, before going on with the run."
                 ) from error
-            for path in self.files:
-                remove_unfinished(path)
+            remove_unfinished(self.path)
             yield
 
 
@@ -260,7 +262,7 @@ def _misfits(config: dict[str, Any], kind: Any) -> list[str]:
         elif isinstance(config[name], dict) and is_dataclass(expected):
             problems += [f"{name}: {p}" for p in _misfits(config[name], expected)]
         elif not _is_of(config[name], expected):
-            wanted = getattr(expected, "__name__", expected)
+            wanted = CALLED.get(expected, expected)
             problems.append(f"{name!r} is {config[name]!r}, but must be {wanted}")
     return problems
 
@@ -461,9 +463,10 @@ def restore(job: Job, run: RunFolder) -> None:
     try:
         _take_over(job, saved)
     except (KeyError, TypeError, ValueError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise RunError(
-            f"{path} is no checkpoint of this run's training ({error!r}). Put back the "
-            "one that training wrote, or train anew in another folder."
+            f"{path} is no checkpoint of this run's training: {why}. Put back the one "
+            "that training wrote, or train anew in another folder."
         ) from error
 
 
@@ -494,7 +497,7 @@ def _take_over(job: Job, saved: Checkpoint) -> None:
     """Load a checkpoint's states. Raises: KeyError, TypeError, ValueError."""
     schedule, epoch_loss = saved.extra["schedule"], float(saved.extra["epoch_loss"])
     if type(saved.step) is not int or not 0 <= saved.step <= job.total_steps:
-        raise ValueError(f"step {saved.step} of {job.total_steps}")
+        raise ValueError(f"it is at step {saved.step} of {job.total_steps}")
     if saved.generator is None:
         raise KeyError("generator")
     job.model.load_state_dict(saved.model)

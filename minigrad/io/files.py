@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -34,10 +33,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     _flush_folder(path.parent)
 
 
-def remove_unfinished(path: str | os.PathLike[str]) -> None:
-    """Remove what killed processes left beside `path`; no other may be writing it."""
-    path = Path(path)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+def remove_unfinished(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed processes left in a folder into which no other writes."""
+    for left in Path(folder).glob(".*.part"):
         with contextlib.suppress(OSError):
             left.unlink()
 

@@ -332,10 +332,16 @@ RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing setting": (change(lr=GONE), f"{NO_SETTINGS}: 'lr' is missing"),
     "words for a number": (
         change(hidden_dim="16"),
-        f"{NO_SETTINGS}: 'hidden_dim' is '16', but must be int",
+        f"{NO_SETTINGS}: 'hidden_dim' is '16', but must be a whole number",
     ),
-    "a fraction of a batch": (change(batch=1.5), "'batch' is 1.5, but must be int"),
-    "truth for a number": (change(epochs=True), "'epochs' is True, but must be int"),
+    "a fraction of a batch": (
+        change(batch=1.5),
+        "'batch' is 1.5, but must be a whole number",
+    ),
+    "truth for a number": (
+        change(epochs=True),
+        "'epochs' is True, but must be a whole number",
+    ),
     "no width": (change(hidden_dim=0), "hidden_dim is 0, but must be at least 1"),
     "no batch": (change(batch=0), "batch is 0, but must be at least 1"),
     "unknown cell": (change(cell="mlp"), "cell is 'mlp', but must be in"),
@@ -357,7 +363,7 @@ RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda r: (r / "checkpoint.h5").write_text("hello"),
         NO_CHECKPOINT,
     ),
-    "no training's": (plain_checkpoint, f"{NOT_OURS} (KeyError('schedule'))"),
+    "no training's": (plain_checkpoint, f"{NOT_OURS}: it lacks 'schedule'"),
     "no loss": (change_header(lambda h: h["extra"].pop("epoch_loss")), NOT_OURS),
     "no generator": (change_header(lambda h: h.update(generator=None)), NOT_OURS),
     "another generator": (
