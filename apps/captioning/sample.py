@@ -83,7 +83,7 @@ def _draw(
     `role` tells these captions' random numbers from others' of the same pictures.
     """
     captions: list[list[list[str]]] = [[] for _ in pictures]
-    voices = trained.model.voices
+    voices = trained.model.voices[:draws]
     for voice, model in enumerate(voices):
         own = range(voice, draws, len(voices))
         rows = np.repeat(np.arange(len(pictures)), len(own))

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from apps import cli
-from apps.captioning import data, train
+from apps.captioning import data, sample, train
 from apps.captioning.decode import Decoding
-from apps.captioning.model import Ensemble
+from apps.captioning.model import CaptionModel, Ensemble
 from apps.captioning.train import Settings
 from apps.run import Job, RunFolder
 
@@ -109,6 +109,27 @@ def test_members_start_differently_and_are_clipped_as_one_alone(drawn: Path) -> 
     assert len(starts) == 4
     _, alone = train.build(Settings(str(drawn), hidden_dim=8))
     assert job.max_norm == alone.max_norm / 2
+
+
+def test_every_draw_is_some_members(
+    drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, _ = train.build(Settings(str(drawn), hidden_dim=8, members=3))
+    asked: list[tuple[int, ...]] = []
+    choose = CaptionModel.sample
+
+    def noted(model: Any, features: Any, length: int, how: Any, numbers: Any) -> Any:
+        assert len(features) == len(numbers) > 0
+        asked.extend(numbers)
+        return choose(model, features, length, how, numbers)
+
+    monkeypatch.setattr(CaptionModel, "sample", noted)
+    for draws in (2, 3, 7):
+        asked.clear()
+        how = Decoding("mbr", draws=draws)
+        sample.describe(trained, trained.data.val, np.array([4, 1]), how)
+        expected = [(p, r, n) for p in (1, 4) for r in (0, 1) for n in range(draws)]
+        assert sorted(asked) == expected
 
 
 OPTIONS = ["--tokens", "char", "--members", 2, "--max-train", 100, "--draws", 4]
