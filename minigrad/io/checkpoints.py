@@ -1,18 +1,26 @@
-"""How is training saved and resumed?  HDF5 checkpoints, written whole or not at all."""
+"""How is training saved and resumed?  HDF5 checkpoints, written whole or not at all.
+
+A checkpoint is an HDF5 file, in whose user block (512 bytes that HDF5 leaves to us)
+stand the format and the SHA-256 of all that follows. It is looked at before HDF5 is:
+on damaged files that library may search for ever, or hand out wrong weights.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from minigrad.backend import to_numpy
 from minigrad.io.files import replacing
 
-FORMAT = "minigrad checkpoint 1"
+FORMAT = "minigrad checkpoint 2"
+USER_BLOCK = 512  # bytes, the smallest that HDF5 knows
 
 # What h5py and json raise for a file that is cut short, damaged or something else.
 NOT_READABLE = (
@@ -66,7 +74,6 @@ def save_checkpoint(
     """
     header = json.dumps(
         {
-            "format": FORMAT,
             "step": int(step),
             "config": config or {},
             "generator": generator.get_state() if generator is not None else None,
@@ -89,11 +96,28 @@ def _image(header: str, states: dict[str, Any]) -> io.BytesIO:
     kinds and cannot close its file any more.
     """
     image = io.BytesIO()
-    with _h5py().File(image, "w") as file:
+    with _h5py().File(image, "w", userblock_size=USER_BLOCK) as file:
         file.attrs["header"] = header
         for group, state in states.items():
             _write_state(file.create_group(group), state)
+    digest = hashlib.sha256(image.getbuffer()[USER_BLOCK:]).hexdigest()
+    image.seek(0)
+    image.write(_user_block(digest))
     return image
+
+
+def _user_block(digest: str) -> bytes:
+    """The first bytes of a checkpoint whose other bytes have this SHA-256."""
+    return f"{FORMAT}\nsha256 {digest}\n".encode().ljust(USER_BLOCK, b"\0")
+
+
+def _check(file: BinaryIO) -> None:
+    """Raises: ValueError if a file is not, to the bit, what was written."""
+    found = file.read(USER_BLOCK)
+    if not found.startswith(f"{FORMAT}\n".encode()):
+        raise ValueError(f"it does not begin with {FORMAT!r}")
+    if found != _user_block(hashlib.file_digest(file, "sha256").hexdigest()):
+        raise ValueError("it was cut short or damaged, for its checksum is another")
 
 
 def _write_state(group: Any, state: dict[str, Any]) -> None:
@@ -103,7 +127,7 @@ def _write_state(group: Any, state: dict[str, Any]) -> None:
             child = group.create_group(str(i))
             _write_state(child, value)
         elif hasattr(value, "dtype"):
-            array = value.get() if hasattr(value, "get") else np.asarray(value)
+            array = value if isinstance(value, np.generic) else to_numpy(value)
             child = group.create_dataset(str(i), data=array)
         else:
             child = group.create_dataset(str(i), data=json.dumps(value))
@@ -147,10 +171,10 @@ def load_checkpoint(
 
 
 def _read(h5py: Any, path: str | os.PathLike[str]) -> Checkpoint:
+    with open(path, "rb") as content:
+        _check(content)
     with h5py.File(path, "r") as file:
         header = json.loads(file.attrs["header"])
-        if header.pop("format") != FORMAT:
-            raise ValueError(f"its format is not {FORMAT!r}")
         header["model"] = _read_state(file["model"])
         header["optimizer"] = _read_state(file["optimizer"])
     return Checkpoint(**header)

@@ -27,6 +27,7 @@ from apps import cli
 from apps import run as runs
 from apps.captioning import data, train
 from tests.apps.jobs import CONFIG, make_job, outcome, quiet
+from tests.edited import edited
 
 SMALL = ["--wordvec-dim", "8", "--hidden-dim", "16", "--epochs", "1"]
 SMALL += ["--device", "cpu"]
@@ -290,7 +291,7 @@ def change_header(edit: Callable[[dict[str, Any]], object]) -> Callable[[Path], 
     """Edit the plain data of a run's checkpoint."""
 
     def apply(run: Path) -> None:
-        with h5py.File(run / "checkpoint.h5", "r+") as file:
+        with edited(run / "checkpoint.h5") as file:
             header = json.loads(file.attrs["header"])
             edit(header)
             file.attrs["header"] = json.dumps(header)
@@ -305,7 +306,7 @@ def plain_checkpoint(run: Path) -> None:
 
 
 def other_weights(run: Path) -> None:
-    with h5py.File(run / "checkpoint.h5", "r+") as file:
+    with edited(run / "checkpoint.h5") as file:
         name = next(iter(file["model"]))
         key = file["model"][name].attrs["key"]
         del file["model"][name]

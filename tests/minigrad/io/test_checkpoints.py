@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 import nn
+from tests.edited import edited
 from tests.minigrad.helpers import assert_parts
 
 ARRAYS = hnp.arrays(
@@ -208,19 +209,20 @@ def other_hdf5(path):
 
 
 def other_format(path):
-    complete(path)
-    with h5py.File(path, "r+") as file:
-        header = json.loads(file.attrs["header"])
-        file.attrs["header"] = json.dumps(
-            {**header, "format": "minigrad checkpoint 99"}
-        )
-    return path.read_bytes()
+    return complete(path).replace(mg.io.checkpoints.FORMAT.encode(), b"minigrad 99")
 
 
 def without_states(path):
     complete(path)
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         del file["model"]
+    return path.read_bytes()
+
+
+def without_header(path):
+    complete(path)
+    with edited(path) as file:
+        del file.attrs["header"]
     return path.read_bytes()
 
 
@@ -231,6 +233,7 @@ CORRUPT = {
     "another HDF5 file": other_hdf5,
     "another format": other_format,
     "states missing": without_states,
+    "header missing": without_header,
 }
 
 
@@ -241,6 +244,17 @@ def test_a_file_that_is_no_checkpoint_says_so(name, tmp_path):
     with pytest.raises(ValueError, match=r"run\.h5") as raised:
         mg.load_checkpoint(path)
     assert_parts(raised.value, "not a complete minigrad checkpoint", "Use another")
+
+
+@settings(max_examples=100)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_file_with_one_bit_changed_is_refused(tmp_path_factory, place, bit):
+    path = tmp_path_factory.mktemp("damaged") / "c.h5"
+    content = bytearray(complete(path))
+    content[int(place * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a complete minigrad checkpoint"):
+        mg.load_checkpoint(path)
 
 
 def test_a_missing_file_says_so(tmp_path):
