@@ -12,7 +12,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -111,7 +111,7 @@ def _user_block(digest: str) -> bytes:
     return f"{FORMAT}\nsha256 {digest}\n".encode().ljust(USER_BLOCK, b"\0")
 
 
-def _check(file: BinaryIO) -> None:
+def _check(file: io.BufferedReader) -> None:
     """Raises: ValueError if a file is not, to the bit, what was written."""
     found = file.read(USER_BLOCK)
     if not found.startswith(f"{FORMAT}\n".encode()):
