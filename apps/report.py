@@ -46,7 +46,7 @@ MARKERS = "os^Dv"
 NUMBER = re.compile(r"[-+−]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?( ?%)?|nan|[-+−]?inf|–?")
 
 # What a line of a run's metrics holds besides what is worth a curve.
-NO_SCORES = ("epoch", "step", "words_per_second")
+NO_SCORES = ("epoch", "step", "per_second")
 CURVE_NAMES = {"loss": "training loss", "val_loss": "validation loss"}
 
 

@@ -297,7 +297,7 @@ class Job:
     """What the loop must know of a task.
 
     `batches(epoch)` gives the same minibatches whenever it is asked for an epoch;
-    `loss(batch)` gives the loss to lower and the number of words that went into it.
+    `loss(batch)` gives the loss to lower and how many of `unit` went into it.
     `data` stands for all that is learned from: a run goes on with the same only.
     """
 
@@ -309,6 +309,7 @@ class Job:
     batches: Callable[[int], Sequence[np.ndarray]]
     loss: Callable[[np.ndarray], tuple[mg.Tensor, int]]
     max_norm: float
+    unit: str = "words"
     data: str = ""
     step: int = 0
     epoch_loss: float = 0.0
@@ -324,8 +325,8 @@ class Job:
         return self.steps_per_epoch * self.epochs
 
     def update(self, batch: np.ndarray) -> tuple[float, int]:
-        """Learn from one minibatch; give its loss and its number of words."""
-        loss, words = self.loss(batch)
+        """Learn from one minibatch; give its loss and how many units it had."""
+        loss, units = self.loss(batch)
         self.optimizer.zero_grad()
         loss.backward()
         nn.clip_grad_norm(self.model.parameters(), self.max_norm)
@@ -334,7 +335,7 @@ class Job:
         self.step += 1
         value = loss.item()  # the one number that a step waits for
         self.epoch_loss += value
-        return value, words
+        return value, units
 
 
 def train(
@@ -510,8 +511,8 @@ def _take_over(job: Job, saved: Checkpoint) -> None:
 def _end_epoch(job: Job, run: RunFolder, display: Display, epoch: int) -> None:
     loss = job.epoch_loss / job.steps_per_epoch
     job.epoch_loss = 0.0
-    speed = round(display.words_per_second)
-    run.log(epoch=epoch, step=job.step, loss=loss, words_per_second=speed)
+    speed = round(display.speed)
+    run.log(epoch=epoch, step=job.step, loss=loss, per_second=speed)
     display.line(epoch, loss)
 
 
@@ -550,12 +551,13 @@ class Display:
         self._console = console
         self._steps = job.step
         self._started_at = job.step
-        self._words = 0
+        self._units = 0
+        self._unit = f"{job.unit}/s"
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
             TextColumn("loss {task.fields[loss]:.2f}"),
-            TextColumn("{task.fields[speed]:,.0f} words/s"),
+            TextColumn("{task.fields[speed]:,.0f} " + self._unit),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
@@ -574,21 +576,21 @@ class Display:
         self._bar.stop()
 
     @property
-    def words_per_second(self) -> float:
-        """The speed since training began or went on."""
-        return self._words / max(time.perf_counter() - self._start, 1e-9)
+    def speed(self) -> float:
+        """Units a second since training began or went on."""
+        return self._units / max(time.perf_counter() - self._start, 1e-9)
 
-    def show(self, loss: float, words: int) -> None:
+    def show(self, loss: float, units: int) -> None:
         """Take note of one more step."""
         self._steps += 1
-        self._words += words
+        self._units += units
         epoch = -(-self._steps * self._epochs // self._total)
         self._bar.update(
             self._task,
             advance=1,
             epoch=f"{epoch}/{self._epochs}",
             loss=loss,
-            speed=self.words_per_second,
+            speed=self.speed,
         )
 
     def line(self, epoch: int, loss: float) -> None:
@@ -598,6 +600,6 @@ class Display:
         left = elapsed / done * (self._total - self._steps)
         self._console.print(
             f"epoch {epoch:3}/{self._epochs}  loss {loss:7.3f}  "
-            f"{self.words_per_second:7,.0f} words/s  {left:5.0f} s left",
+            f"{self.speed:7,.0f} {self._unit}  {left:5.0f} s left",
             highlight=False,
         )

@@ -257,7 +257,7 @@ def outcome(run: Path) -> dict[str, Any]:
     lines = (run / "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     for record in records:
-        record.pop("words_per_second", None)
+        record.pop("per_second", None)
     return {**found, "metrics": records}
 
 

@@ -432,8 +432,9 @@ def _finish(trained: Trained | None, path: Path, console: Console) -> None:
     cards = _show_samples(trained, path, "val", 8, seed, console, decoding)
     scores = _print_scores(trained, "val", console, decoding)
     last = run.metrics()[-1]
+    bleu = scores.captioner.bleu
     shares = {f"val_correct_{who}": s.correct for who, s in scores.shares.items()}
-    run.log(epoch=last["epoch"], step=last["step"], val_bleu=scores.bleu, **shares)
+    run.log(epoch=last["epoch"], step=last["step"], val_bleu=bleu, **shares)
     page = report.write(run, "finished", trained=trained, cards=cards, scores=scores)
     console.print(f"The run is in {path}; its report: {page}", soft_wrap=True)
 
@@ -466,19 +467,18 @@ def _print_scores(
 
     chosen = getattr(trained.data, split)
     scores = evaluate(trained, chosen, decoding)
+    own = scores.captioner
     lines = [
-        f"unigram BLEU {scores.bleu:.3f} "
-        f"(the commonest caption, said every time: {scores.baseline:.3f})",
+        f"unigram BLEU {own.bleu:.3f} "
+        f"(one caption, said of every picture: {scores.constant.bleu:.3f})",
         "corpus "
-        + ", ".join(f"BLEU-{n} {b:.3f}" for n, b in enumerate(scores.corpus, 1))
+        + ", ".join(f"BLEU-{n} {b:.3f}" for n, b in enumerate(own.corpus, 1))
         + " (each caption against all true ones of its picture)",
-        f"{scores.exact:.1%} of {scores.pictures} captions are word for word one of "
+        f"{own.exact:.1%} of {scores.pictures} captions are word for word one of "
         "their picture's true ones",
     ]
     if trained.data.tokens == "char":
-        lines.append(
-            f"{scores.invented:.1%} of the words said are in no training caption"
-        )
+        lines.append(f"{own.invented:.1%} of the words said are in no training caption")
     for line in lines:
         console.print(f"{split}: {line}", highlight=False, soft_wrap=True)
     if scores.shares:

@@ -38,6 +38,8 @@ SPECIAL_WORDS = (NULL, START, END, UNKNOWN)
 
 Width = Literal["pca", "full"]
 Tokens = Literal["word", "char"]
+# What is read and said one at a time.
+UNITS: dict[Tokens, str] = {"word": "words", "char": "letters"}
 CHUNK = 2**22  # bytes of features read at a time where all of them are gone through
 
 

@@ -18,23 +18,34 @@ from apps.captioning.train import Trained
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What came out of `pictures` pictures, each score a number from 0 to 1.
+class Likeness:
+    """How like true captions a speaker's are; each number from 0 to 1.
 
     `bleu` is the courses' unigram BLEU, against one true caption at a time; `corpus`
     holds BLEU-1 to BLEU-4 of all captions, against all true ones of their picture;
     `exact` is the share of pictures whose caption is word for word one of theirs;
-    `invented` the share of words said that no training caption has;
-    `baseline` the unigram BLEU of saying the commonest training caption every time.
-    `shares` has what is correct, by who speaks; for drawn scenes only.
+    `invented` the share of words said that no training caption has.
     """
 
-    pictures: int
     bleu: float
-    baseline: float
     exact: float
     invented: float
     corpus: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What came out of `pictures` pictures.
+
+    `constant` is what one caption reaches, said of every picture: `safest`, which was
+    chosen to be as like as can be to all. `shares` has what is correct, by who speaks;
+    for drawn scenes only.
+    """
+
+    pictures: int
+    captioner: Likeness
+    constant: Likeness
+    safest: str
     shares: Mapping[str, Shares] = field(default_factory=dict)
 
 
@@ -50,21 +61,36 @@ def evaluate(
 
 def score(data: CaptionData, split: Split, said: Mapping[int, list[str]]) -> Scores:
     """Compare what was said of each picture with its true captions."""
-    references = data.words(split.captions)
-    pictures = split.image_indices.tolist()
     true = defaultdict(list)
-    for picture, reference in zip(pictures, references, strict=True):
+    references = data.words(split.captions)
+    for picture, reference in zip(
+        split.image_indices.tolist(), references, strict=True
+    ):
         true[picture].append(reference)
-    common = baselines.commonest_caption(data)
+    safest = baselines.safest_caption(data)
     drawn = shapes.are_drawn(data.folder, split.name)
     return Scores(
         pictures=len(true),
-        bleu=mean_bleu(references, [said[picture] for picture in pictures]),
-        baseline=mean_bleu(references, [common] * len(references)),
+        captioner=_likeness(data, true, said),
+        constant=_likeness(data, true, dict.fromkeys(true, safest)),
+        safest=" ".join(safest),
+        shares=baselines.compare(data, split, said) if drawn else {},
+    )
+
+
+def _likeness(
+    data: CaptionData,
+    true: Mapping[int, list[list[str]]],
+    said: Mapping[int, list[str]],
+) -> Likeness:
+    """Compare captions with the true ones, both by their picture."""
+    pairs = [(said[p], reference) for p, of_one in true.items() for reference in of_one]
+    candidates, references = zip(*pairs, strict=True)
+    return Likeness(
+        bleu=mean_bleu(references, candidates),
         exact=sum(said[p] in of_one for p, of_one in true.items()) / len(true),
         invented=_invented(data, said),
         corpus=corpus_bleu([*true.values()], [said[picture] for picture in true]),
-        shares=baselines.compare(data, split, said) if drawn else {},
     )
 
 

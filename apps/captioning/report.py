@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from apps import report as pages
 from apps.captioning import look
-from apps.captioning.data import UNKNOWN
+from apps.captioning.data import UNITS, UNKNOWN
 from apps.captioning.decode import Decoding
 from apps.report import Command, Gallery, Report, Section, Table, Texts
 
@@ -29,8 +29,6 @@ SPEAKERS = {
     "nearest": "the nearest training picture's caption",
     "commonest": "the commonest training caption",
 }
-
-TOKENS = {"word": "words", "char": "letters"}
 
 MEANINGS = {
     "data": "the folder with pictures' features and captions",
@@ -79,7 +77,7 @@ def write(
         lead=f"A recurrent network ({config['cell'].upper()}) that learns to describe "
         f"the pictures of {config['data']}.",
         status=_status(state, metrics, config["epochs"]),
-        facts=_facts(metrics, scores),
+        facts=_facts(metrics, scores, UNITS[config["tokens"]]),
         sections=[section for section in sections if section is not None],
         refresh=pages.REFRESH if state == "training" else None,
     )
@@ -118,19 +116,20 @@ def _status(state: State, metrics: Sequence[Mapping[str, Any]], epochs: int) -> 
 def _facts(
     metrics: Sequence[Mapping[str, Any]],
     scores: Scores | None,
+    unit: str,
 ) -> list[tuple[str, str]]:
     facts = []
     if scores and scores.shares:
         correct = f"{scores.shares['captioner'].correct:.1%}"
         facts.append(("of unseen scenes captioned correctly", correct))
     if scores:
-        facts.append(("unigram BLEU on validation", f"{scores.bleu:.3f}"))
+        facts.append(("unigram BLEU on validation", f"{scores.captioner.bleu:.3f}"))
     losses = [record["loss"] for record in metrics if "loss" in record]
     if losses:
         facts.append(("training loss", f"{losses[-1]:.3g}"))
-    speeds = [r["words_per_second"] for r in metrics if "words_per_second" in r]
+    speeds = [record["per_second"] for record in metrics if "per_second" in record]
     if speeds:
-        facts.append(("words a second in training", f"{speeds[-1]:,.0f}"))
+        facts.append((f"{unit} a second in training", f"{speeds[-1]:,.0f}"))
     return facts
 
 
@@ -207,11 +206,13 @@ def _shares(scores: Scores | None) -> Section | None:
 def _scores(scores: Scores | None) -> Section | None:
     if scores is None:
         return None
+    both = (scores.captioner, scores.constant)
+    ngrams = zip(*(of.corpus for of in both), strict=True)
     rows = [
-        ("unigram BLEU", f"{scores.bleu:.3f}", f"{scores.baseline:.3f}"),
-        *((f"BLEU-{n}", f"{b:.3f}", "–") for n, b in enumerate(scores.corpus, 1)),
-        ("word for word", f"{scores.exact:.1%}", "–"),
-        ("invented words", f"{scores.invented:.1%}", "–"),
+        ("unigram BLEU", *(f"{of.bleu:.3f}" for of in both)),
+        *((f"BLEU-{n}", *(f"{b:.3f}" for b in of)) for n, of in enumerate(ngrams, 1)),
+        ("word for word", *(f"{of.exact:.1%}" for of in both)),
+        ("invented words", *(f"{of.invented:.1%}" for of in both)),
     ]
     notes = [
         "The share of a caption's words that a true caption has too, less if it is the "
@@ -219,26 +220,27 @@ def _scores(scores: Scores | None) -> Section | None:
         "The same, but against all true captions of a picture at once.",
         *(
             f"Runs of up to {n} words in common."
-            for n in range(2, len(scores.corpus) + 1)
+            for n in range(2, len(scores.captioner.corpus) + 1)
         ),
         "The share of captions that are exactly one of their picture's true ones.",
         "The share of the words said that no training caption has.",
     ]
-    heading = ("score", "captioner", "commonest caption")
+    heading = ("score", "captioner", "one caption for all")
     return Section(
         "Scores on validation",
-        _yardstick(drawn=bool(scores.shares)),
+        _yardstick(scores),
         [Table(heading, rows, notes)],
     )
 
 
-def _yardstick(drawn: bool) -> str:
+def _yardstick(scores: Scores) -> str:
     """Say what a good score is."""
     known = (
-        "1 would be perfect. The commonest training caption, said of every picture, "
-        "shows what can be had without looking. "
+        "1 would be perfect. What can be had without looking: of the training captions "
+        "tried, the one most like the others, said of every picture "
+        f"(“{scores.safest}”). "
     )
-    if drawn:
+    if scores.shares:
         return known + (
             "Every scene has captions in five wordings, so even a true caption shares "
             "few words with some of them."
@@ -309,7 +311,7 @@ def _sizes(trained: Trained) -> str:
     )
     weights = sum(parameter.size for parameter in trained.model.parameters())
     return (
-        f"{splits}; a vocabulary of {len(data.vocabulary):,} {TOKENS[data.tokens]}; "
+        f"{splits}; a vocabulary of {len(data.vocabulary):,} {UNITS[data.tokens]}; "
         f"a network of {weights:,} weights."
     )
 

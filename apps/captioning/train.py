@@ -17,6 +17,7 @@ from apps import run as runs
 from apps.captioning import report
 from apps.captioning.data import (
     NULL,
+    UNITS,
     CaptionData,
     Split,
     Standard,
@@ -204,8 +205,8 @@ def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
     def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
         captions = _trim(train.captions[batch], null)
         features = train.read_features(train.image_indices[batch])
-        words = int(np.count_nonzero(captions[:, 1:] != null))
-        return trained.model.loss(trained.standard(features), captions), words
+        said = int(np.count_nonzero(captions[:, 1:] != null))
+        return trained.model.loss(trained.standard(features), captions), said
 
     optimizer = nn.Adam(trained.model.parameters(), lr=settings.lr)
     steps = settings.epochs * len(batches(0))
@@ -219,6 +220,7 @@ def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
         loss=loss,
         # The loss is the members' mean, and so is each one's gradient.
         max_norm=MAX_NORM / settings.members**0.5,
+        unit=UNITS[settings.tokens],
         data=trained.data.fingerprint,
     )
 

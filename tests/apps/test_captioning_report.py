@@ -13,7 +13,7 @@ from PIL import Image
 from apps.captioning import evaluate, look, report, sample, train
 from apps.captioning.data import CaptionData, load_data
 from apps.captioning.decode import Decoding
-from apps.captioning.evaluate import Scores
+from apps.captioning.evaluate import Likeness, Scores
 from apps.captioning.train import Trained
 from apps.run import RunFolder
 from tests.apps.test_report import Page, read_embedded
@@ -21,6 +21,7 @@ from tests.apps.test_report import Page, read_embedded
 CONFIG = {
     "data": "some/where",
     "cell": "gru",
+    "tokens": "char",
     "epochs": 3,
     "odd": "<b>",
     "decoding": asdict(Decoding()),
@@ -53,12 +54,13 @@ def test_a_report_grows_with_every_epoch(run: RunFolder) -> None:
     assert "training: 0 of 3 epochs are done" in page.text("p")[1]
     assert page.all("img") == []
     for epoch in (1, 2):
-        run.log(epoch=epoch, step=epoch, loss=3.0 / epoch, words_per_second=1234)
+        run.log(epoch=epoch, step=epoch, loss=3.0 / epoch, per_second=1234)
         page = read(report.write(run, "training"))
         assert refreshes(page)
         assert f"training: {epoch} of 3 epochs are done" in page.text("p")[1]
         assert len(page.all("img")) == 1
     assert page.text("dd") == ["1.5", "1,234"]
+    assert page.text("dt")[1] == "letters a second in training"
     assert (run.path / "loss.png").is_file()
     headings = page.text("h2")
     assert headings == ["How it learned", "Settings", "More"]
@@ -75,7 +77,7 @@ def test_a_stopped_run_says_so_and_waits_for_nothing(run: RunFolder) -> None:
 
 
 def test_a_finished_run_is_told_in_full(run: RunFolder, captioner: Trained) -> None:
-    run.log(epoch=3, step=9, loss=2.0, words_per_second=500)
+    run.log(epoch=3, step=9, loss=2.0, per_second=500)
     val = captioner.data.val
     cards = sample.draw_samples(captioner, val, 5, seed=0)
     scores = evaluate.evaluate(captioner, val)
@@ -93,9 +95,11 @@ def test_a_finished_run_is_told_in_full(run: RunFolder, captioner: Trained) -> N
         "More",
     ]
     numbers = page.text("td")
-    for number in (scores.bleu, scores.baseline, *scores.corpus):
-        assert f"{number:.3f}" in numbers
-    assert f"{scores.exact:.1%}" in numbers
+    for of in (scores.captioner, scores.constant):
+        for number in (of.bleu, *of.corpus):
+            assert f"{number:.3f}" in numbers
+        assert f"{of.exact:.1%}" in numbers
+    assert scores.safest in " ".join(page.text("p"))
     assert f"{shares['nearest'].things:.1%}" in numbers
     text = " ".join(page.text("p"))
     assert f"{shares['captioner'].correct:.1%} of 12 unseen scenes" in text
@@ -107,7 +111,8 @@ def test_a_finished_run_is_told_in_full(run: RunFolder, captioner: Trained) -> N
 
 
 def test_scores_of_photos_are_held_against_people(run: RunFolder) -> None:
-    scores = Scores(9, 0.2, 0.1, 0.03, 0.0, (0.5, 0.3, 0.2, 0.1))
+    likeness = Likeness(0.2, 0.03, 0.0, (0.5, 0.3, 0.2, 0.1))
+    scores = Scores(9, likeness, likeness, "a dog")
     page = read(report.write(run, "finished", scores=scores))
     assert "only about 0.35 against each other" in " ".join(page.text("p"))
     assert "unigram BLEU on validation" in page.text("dt")
@@ -237,7 +242,8 @@ def test_unknown_words_are_explained_where_they_are(
     ],
 )
 def test_how_words_are_chosen_is_told(run: RunFolder, how: Decoding, told: str) -> None:
-    scores = Scores(9, 0.2, 0.1, 0.03, 0.0, (0.5,))
+    likeness = Likeness(0.2, 0.03, 0.0, (0.5,))
+    scores = Scores(9, likeness, likeness, "a dog")
     config = run.config() | {"decoding": asdict(how)}
     run.config_path.write_text(json.dumps(config))
     page = read(report.write(run, "finished", scores=scores))

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from apps import cli
 from apps.captioning import baselines, data, evaluate, train
 from apps.captioning.decode import Decoding
-from apps.captioning.metrics import corpus_bleu
+from apps.captioning.metrics import corpus_bleu, mean_bleu
 from apps.captioning.model import CaptionModel
 
 
@@ -22,25 +22,36 @@ def test_saying_true_captions_is_exact(drawn: Path) -> None:
     pictures = range(len(loaded.val.features))
     true = [loaded.words(loaded.val.references(p))[2] for p in pictures]
     scores = evaluate.score(loaded, loaded.val, dict(enumerate(true)))
-    assert scores.exact == 1
-    assert scores.corpus == pytest.approx((1, 1, 1, 1))
-    assert scores.bleu > scores.baseline
+    assert scores.captioner.exact == 1
+    assert scores.captioner.corpus == pytest.approx((1, 1, 1, 1))
+    assert scores.captioner.bleu > scores.constant.bleu
     shuffled = dict(enumerate([*true[6:], *true[:6]]))
     worse = evaluate.score(loaded, loaded.val, shuffled)
-    assert worse.exact < 0.5
-    assert worse.bleu < scores.bleu
-    assert worse.corpus[3] < 0.9
+    assert worse.captioner.exact < 0.5
+    assert worse.captioner.bleu < scores.captioner.bleu
+    assert worse.captioner.corpus[3] < 0.9
 
 
-def test_baseline_is_the_commonest_caption_said_every_time(drawn: Path) -> None:
+def test_one_caption_for_all_is_held_against_it(drawn: Path) -> None:
     loaded = data.load_data(drawn)
-    common = baselines.commonest_caption(loaded)
-    captions = loaded.words(loaded.train.captions)
-    assert captions.count(common) == max(map(captions.count, captions))
-    every_time = dict.fromkeys(range(len(loaded.val.features)), common)
+    safest = baselines.safest_caption(loaded)
+    every_time = dict.fromkeys(range(len(loaded.val.features)), safest)
     scores = evaluate.score(loaded, loaded.val, every_time)
-    assert scores.bleu == pytest.approx(scores.baseline)
-    assert np.isfinite(scores.bleu)
+    assert scores.captioner == scores.constant
+    assert scores.safest == " ".join(safest)
+
+
+def test_no_training_caption_is_safer_than_the_safest(drawn: Path) -> None:
+    loaded = data.load_data(drawn)
+    captions = loaded.words(loaded.train.captions)
+    assert len(captions) < 500, "so all are tried"
+    safest = baselines.safest_caption(loaded)
+
+    def mean(caption: list[str]) -> float:
+        return mean_bleu(captions, [caption] * len(captions))
+
+    assert mean(safest) == pytest.approx(max(map(mean, captions)))
+    assert mean(safest) > mean(baselines.commonest_caption(loaded))
 
 
 def test_corpus_bleu_is_against_all_captions_of_the_picture(drawn: Path) -> None:
@@ -49,8 +60,8 @@ def test_corpus_bleu_is_against_all_captions_of_the_picture(drawn: Path) -> None
     references = [loaded.words(loaded.val.references(p)) for p in pictures]
     said = [true[0][::-1] for true in references]
     scores = evaluate.score(loaded, loaded.val, dict(enumerate(said)))
-    assert scores.corpus == corpus_bleu(references, said)
-    assert scores.corpus[3] < scores.corpus[0]
+    assert scores.captioner.corpus == corpus_bleu(references, said)
+    assert scores.captioner.corpus[3] < scores.captioner.corpus[0]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +96,7 @@ def test_pictures_that_nobody_has_described_do_not_count(
 
     monkeypatch.setattr(evaluate, "describe", describe)
     how = Decoding("beam")
-    assert evaluate.evaluate(trained, part, how).exact == 1
+    assert evaluate.evaluate(trained, part, how).captioner.exact == 1
     assert asked == [([1, 4, 7, 10], how)]
 
 

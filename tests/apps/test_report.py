@@ -281,9 +281,9 @@ def curves(plot: Plot) -> dict[str, list[tuple[float, float]]]:
 
 def test_a_run_is_plotted() -> None:
     metrics = [
-        {"epoch": 1, "step": 5, "loss": 3.0, "val_loss": 4.0, "words_per_second": 9},
+        {"epoch": 1, "step": 5, "loss": 3.0, "val_loss": 4.0, "per_second": 9},
         {"epoch": 1, "step": 5, "val_bleu": 0.1},
-        {"epoch": 2, "step": 10, "loss": 2.0, "val_loss": 3.0, "words_per_second": 9},
+        {"epoch": 2, "step": 10, "loss": 2.0, "val_loss": 3.0, "per_second": 9},
         {"epoch": 2, "step": 10, "val_bleu": 0.3},
         {"epoch": 2, "step": 10, "val_bleu": 0.2, "val_exact": 0.5, "note": "text"},
     ]

@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_killed_at_any_renaming(
 
 def test_killed_before_the_first_save(tmp_path: Path, expected: Any) -> None:
     run = runs.RunFolder.create(tmp_path / "run", CONFIG)
-    run.log(epoch=1, step=5, loss=1.0, words_per_second=3)
+    run.log(epoch=1, step=5, loss=1.0, per_second=3)
     assert resumed(run.path) == expected
 
 
@@ -293,13 +294,14 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
         ["epoch", "3/3"],
     ]
     assert "\x1b" not in text
+    assert all(" words/s " in line for line in lines)
     assert lines[-1].endswith(" 0 s left")
 
 
 def test_live_bar_on_a_terminal(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=200, force_terminal=True)
     run = runs.RunFolder.create(tmp_path, CONFIG)
-    runs.train(make_job(), run, console)
+    runs.train(replace(make_job(), unit="letters"), run, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b" in text
-    assert "words/s" in text
+    assert "letters/s" in text
