@@ -10,10 +10,20 @@ from nn.embedding import Embedding
 from nn.linear import Linear
 from nn.losses import bce_with_logits, cross_entropy, mse_loss, temporal_softmax_loss
 from nn.module import Module, ModuleList, Parameter, Sequential
+from nn.multihead import MultiHeadAttention
+from nn.norm import LayerNorm
 from nn.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+from nn.positions import LearnedPositions, SinusoidalPositions
 from nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from nn.schedule import CosineWithWarmup, ExponentialDecay
 from nn.torch_weights import load_torch_state_dict, torch_state_dict
+from nn.transformer import (
+    FeedForward,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "GRU",
@@ -26,15 +36,24 @@ __all__ = [
     "Dropout",
     "Embedding",
     "ExponentialDecay",
+    "FeedForward",
     "GRUCell",
     "LSTMCell",
+    "LayerNorm",
+    "LearnedPositions",
     "Linear",
     "Module",
     "ModuleList",
+    "MultiHeadAttention",
     "Optimizer",
     "Parameter",
     "RNNCell",
     "Sequential",
+    "SinusoidalPositions",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "bce_with_logits",
     "clip_grad_norm",
     "cross_entropy",

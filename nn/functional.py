@@ -12,17 +12,22 @@ T steps cost O(T), forward and backward.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import minigrad as mg
+from nn.attention import scaled_dot_product_attention
 from nn.checks import check_shape, integer_array
 from nn.losses import bce_with_logits, cross_entropy, mse_loss, temporal_softmax_loss
+from nn.norm import layer_norm
 
 __all__ = [
     "bce_with_logits",
     "cross_entropy",
+    "gelu",
     "gru",
     "gru_step",
+    "layer_norm",
     "linear",
     "lstm",
     "lstm_sequence",
@@ -30,6 +35,7 @@ __all__ = [
     "mse_loss",
     "rnn",
     "rnn_step",
+    "scaled_dot_product_attention",
     "temporal_affine",
     "temporal_softmax_loss",
     "word_embedding",
@@ -67,6 +73,20 @@ def word_embedding(ids: Any, table: Any) -> Any:
     """
     ids = integer_array("word_embedding", "ids", ids, below=table.shape[0])
     return mg.take(table, ids, axis=0)
+
+
+def gelu(x: Any) -> Any:
+    """Give x times about the probability that a normal number is below x.
+
+    Smooth where the ReLU has its corner. In the form of the paper's first
+    approximation, `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`, which is
+    within 0.0005 of the exact one and needs no error function.
+
+    Shapes: x and output (...).
+    Source: Hendrycks and Gimpel, Gaussian Error Linear Units (2016), section 2.
+    """
+    inner = (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)
+    return x * mg.sigmoid(inner + inner)
 
 
 # Vanilla RNN

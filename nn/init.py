@@ -24,6 +24,13 @@ def zeros(
     return np.zeros(shape, dtype)
 
 
+def ones(
+    shape: Shape, generator: mg.Generator | None = None, dtype: Any = "float32"
+) -> np.ndarray:
+    """Give ones, as for scales; the generator is not used."""
+    return np.ones(shape, dtype)
+
+
 def uniform(
     shape: Shape,
     generator: mg.Generator | None = None,

@@ -3,6 +3,8 @@
 Every public function and module of `nn` has a case here, or a reason to have none.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -46,6 +48,15 @@ def recurrent(s, gates, states=1, biases=1, sequence=False):
     return s.normals(x, *[(s.N, s.H)] * states, *weights)
 
 
+def attention(s, **settings):
+    """Draw queries, keys, values and a mask, of which a row may be empty."""
+    shapes = (s.N, s.T, s.D), (s.N, s.H, s.D), (s.N, s.H, s.T)
+    mask = s.ids(3, s.N, s.T, s.H) > 0
+    return partial(F.scaled_dot_product_attention, mask=mask, **settings), s.normals(
+        *shapes
+    )
+
+
 FUNCTIONS = {
     "linear": lambda s: (F.linear, s.normals((s.N, s.D), (s.D, s.H), (s.H,))),
     "temporal_affine": lambda s: (
@@ -78,6 +89,13 @@ FUNCTIONS = {
             s.ids(2, s.N, s.T) > 0,
         ],
     ),
+    "gelu": lambda s: (F.gelu, s.normals((s.N, s.D))),
+    "layer_norm": lambda s: (
+        partial(F.layer_norm, eps=0.1),
+        s.normals((s.N, s.T, s.D), (s.D,), (s.D,)),
+    ),
+    "scaled_dot_product_attention": attention,
+    "scaled_dot_product_attention in blocks": lambda s: attention(s, chunk=2),
     "mse_loss": lambda s: (F.mse_loss, s.normals((s.N, s.D), (s.N, s.D))),
     "bce_with_logits": lambda s: (
         F.bce_with_logits,
@@ -123,7 +141,70 @@ def pair_case(kind, sequence):
     return case
 
 
+def transformer_case(kind, inputs, **settings):
+    """Make a case of a layer of the Transformer, with dropout and GELU."""
+    made = {"head_dim": 2, "dropout": 0.3, "activation": "gelu", **settings}
+
+    def case(s):
+        layer = kind(s.D, 2, s.H, generator=s.generator(), **made)
+        return softened(layer), s.normals(*[(s.N, s.T, s.D)] * inputs)
+
+    return case
+
+
+def softened(module):
+    """Leave vectors of a single element a slope: their deviation is 0."""
+    for part in module.modules():
+        if isinstance(part, nn.LayerNorm):
+            part.eps = 0.1
+    return module
+
+
+def stack_case(kind, layer, inputs):
+    """Make a case of two layers and a last normalisation."""
+
+    def case(s):
+        layers = [
+            layer(s.D, 1, s.H, norm_first=first, generator=s.generator())
+            for first in (True, False)
+        ]
+        stack = softened(kind(layers, nn.LayerNorm(s.D)))
+        return stack, s.normals(*[(s.N, s.T, s.D)] * inputs)
+
+    return case
+
+
 MODULES = {
+    "LayerNorm": lambda s: (
+        nn.LayerNorm(s.D, eps=0.1),
+        s.normals((s.N, s.T, s.D)),
+    ),
+    "MultiHeadAttention": lambda s: (
+        nn.MultiHeadAttention(s.D, 2, s.H, dropout=0.3, generator=s.generator()),
+        s.normals((s.N, s.T, s.D), (s.N, s.H, s.D), (s.N, s.H, s.D)),
+    ),
+    "LearnedPositions": lambda s: (
+        nn.LearnedPositions(s.T + 1, s.D, generator=s.generator()),
+        s.normals((s.N, s.T, s.D)),
+    ),
+    "SinusoidalPositions": lambda s: (
+        nn.SinusoidalPositions(2 * s.D),
+        s.normals((s.N, s.T, 2 * s.D)),
+    ),
+    "FeedForward": lambda s: (
+        nn.FeedForward(s.D, s.H, "gelu", dropout=0.3, generator=s.generator()),
+        s.normals((s.N, s.T, s.D)),
+    ),
+    "TransformerEncoderLayer": transformer_case(nn.TransformerEncoderLayer, 1),
+    "TransformerDecoderLayer": transformer_case(
+        nn.TransformerDecoderLayer, 2, norm_first=True
+    ),
+    "TransformerEncoder": stack_case(
+        nn.TransformerEncoder, nn.TransformerEncoderLayer, 1
+    ),
+    "TransformerDecoder": stack_case(
+        nn.TransformerDecoder, nn.TransformerDecoderLayer, 2
+    ),
     "Linear": layer_case(nn.Linear),
     "Embedding": lambda s: (
         nn.Embedding(s.D, s.H, generator=s.generator()),

@@ -1,0 +1,44 @@
+"""How is a vector brought to mean zero and size one? By its own statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import minigrad as mg
+from nn import init
+from nn.checks import check_shape, check_size
+from nn.module import Module, Parameter
+
+
+def layer_norm(x: Any, W: Any, b: Any, eps: float = 1e-5) -> Any:
+    """Give `(x - mean) / sqrt(var + eps) * W + b`, the statistics over the last axis.
+
+    Shapes: x (..., D), W and b (D,), output (..., D).
+    Raises: ValueError where the shapes disagree.
+    Source: Ba, Kiros, Hinton, Layer Normalization (2016), equation 4.
+    """
+    way_out = "The layer was made for another width than x has."
+    check_shape("layer_norm", "x", x, ("...", W.shape[0]), way_out)
+    centred = x - mg.mean(x, axis=-1, keepdims=True)
+    variance = mg.mean(centred * centred, axis=-1, keepdims=True)
+    return centred * mg.power(variance + eps, -0.5) * W + b
+
+
+class LayerNorm(Module):
+    """Mean 0 and size 1 for each vector, then a learned scale and shift by element.
+
+    Shapes: x (..., size), W and b (size,), output (..., size). W starts as ones, b as
+    zeros.
+    Raises: ValueError for a size below 1 and for an x of another width.
+    Source: Ba, Kiros, Hinton, Layer Normalization (2016).
+    """
+
+    def __init__(self, size: int, eps: float = 1e-5, *, dtype: Any = "float32") -> None:
+        check_size("LayerNorm", size=size)
+        self.eps = eps
+        self.W = Parameter(init.ones((size,), None, dtype))
+        self.b = Parameter(init.zeros((size,), None, dtype))
+
+    def forward(self, x: Any) -> Any:
+        """Give the normalised vectors, scaled and shifted."""
+        return layer_norm(x, self.W, self.b, self.eps)
