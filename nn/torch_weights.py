@@ -2,8 +2,9 @@
 
 PyTorch's weights are (out, in), ours (in, out). Its recurrent layers have two biases
 where one does, and an LSTM's gates in the order i, f, g, o; ours stand as i, f, o, g.
-`LAYOUTS` has an entry for each kind of module with parameters of its own: a layer that
-is added adds its entry. What a model itself owns keeps its name and its layout.
+Its attention keeps three projections in one matrix. `LAYOUTS` has an entry for each
+kind of module whose weights have other names or forms there: a layer that is added
+adds its entry. What a model itself owns keeps its name and its layout.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ import minigrad as mg
 from nn.embedding import Embedding
 from nn.linear import Linear
 from nn.module import Module, Parameter
+from nn.multihead import MultiHeadAttention
+from nn.norm import LayerNorm
 from nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 Arrays = dict[str, np.ndarray]
 
 
 class Layout(NamedTuple):
-    """One kind of module's own parameters here and in PyTorch.
+    """One kind of module's parameters here and in PyTorch.
 
     Both functions take and give arrays by name, without the module's place in the
-    model; `ours` gets those that `theirs` gave names and shapes to.
+    model; `ours` gets those that `theirs` gave names and shapes to. Names of what
+    modules inside it own have dots, and stand as PyTorch has them already.
     """
 
     theirs: Callable[[Arrays], Arrays]
@@ -85,37 +90,38 @@ def in_torch_layout(
     module: Module, values: Callable[[Parameter], np.ndarray]
 ) -> Arrays:
     """Give a value for each parameter, such as its gradient, as a PyTorch state."""
-    state: Arrays = {}
-    for prefix, owner in _places(module, ""):
-        own = {name: values(p) for name, p in _own_parameters(owner)}
-        for name, array in _layout(owner).theirs(own).items():
-            state[prefix + name] = np.array(array, order="C")
-    return state
+    own = {name: values(parameter) for name, parameter in _own_parameters(module)}
+    for place, child in _children(module):
+        inside = in_torch_layout(child, values)
+        own |= {f"{place}.{name}": array for name, array in inside.items()}
+    state = _layout(module).theirs(own)
+    return {name: np.array(array, order="C") for name, array in state.items()}
 
 
 def _converted(
-    module: Module, state: Arrays
+    module: Module, state: Arrays, prefix: str = ""
 ) -> Iterator[tuple[Parameter, str, np.ndarray]]:
     """Each place's parameters with their full names and their values in the state."""
-    for prefix, owner in _places(module, ""):
-        own = dict(_own_parameters(owner))
-        shown = {name: p.numpy() for name, p in own.items()}
-        names = _layout(owner).theirs(shown)
-        arrays = _layout(owner).ours({name: state[prefix + name] for name in names})
-        for name, parameter in own.items():
-            yield parameter, prefix + name, arrays[name]
+    arrays = _layout(module).ours(state)
+    for name, parameter in _own_parameters(module):
+        yield parameter, prefix + name, arrays[name]
+    for place, child in _children(module):
+        start = f"{place}."
+        inside = {
+            n.removeprefix(start): a for n, a in arrays.items() if n.startswith(start)
+        }
+        yield from _converted(child, inside, prefix + start)
 
 
 def _plain(value: Any) -> np.ndarray:
     return value.numpy() if isinstance(value, mg.Tensor) else np.asarray(value)
 
 
-def _places(module: Module, prefix: str) -> Iterator[tuple[str, Module]]:
-    """A module and all inside it, a shared one once for each of its names."""
-    yield prefix, module
-    for name, child in vars(module).items():
-        if isinstance(child, Module):
-            yield from _places(child, f"{prefix}{name}.")
+def _children(module: Module) -> list[tuple[str, Module]]:
+    """What stands in a module, a shared one once for each of its names."""
+    return [
+        (n, child) for n, child in vars(module).items() if isinstance(child, Module)
+    ]
 
 
 def _own_parameters(module: Module) -> list[tuple[str, Parameter]]:
@@ -192,6 +198,47 @@ def _gru(suffix: str) -> Layout:
     return _renamed(names, transposed=("Wx", "Wh"))
 
 
+def _moved(places: dict[str, str]) -> Layout:
+    """Other names for modules inside."""
+    back = {theirs: ours for ours, theirs in places.items()}
+    return Layout(lambda own: _in_place(own, places), lambda s: _in_place(s, back))
+
+
+def _in_place(state: Arrays, places: dict[str, str]) -> Arrays:
+    """Move what stands in one module to another."""
+    moved = {}
+    for name, array in state.items():
+        fits = (place for place in places if name.startswith(f"{place}."))
+        place = next(fits, "")
+        moved[places.get(place, "") + name.removeprefix(place)] = array
+    return moved
+
+
+def _packed() -> Layout:
+    """Queries, keys and values projected by one matrix, (3 * H * head_dim, D)."""
+    out = _moved({"out": "out_proj"})
+
+    def theirs(own: Arrays) -> Arrays:
+        packed = {
+            f"in_proj_{kind}": np.concatenate(
+                [own[f"{p}.{kind}"] for p in _PROJECTIONS]
+            )
+            for kind in ("weight", "bias")
+        }
+        back = {name: a for name, a in own.items() if name.startswith("out.")}
+        return packed | out.theirs(back)
+
+    def ours(state: Arrays) -> Arrays:
+        own = out.ours(state)
+        for kind in ("weight", "bias"):
+            parts = np.split(own.pop(f"in_proj_{kind}"), len(_PROJECTIONS))
+            names = (f"{place}.{kind}" for place in _PROJECTIONS)
+            own |= dict(zip(names, parts, strict=True))
+        return own
+
+    return Layout(theirs, ours)
+
+
 def _as_they_are(array: np.ndarray) -> np.ndarray:
     return array
 
@@ -203,6 +250,7 @@ def _last_gates_swapped(array: np.ndarray) -> np.ndarray:
 
 
 _FIRST, _SECOND = "bias_ih", "bias_hh"
+_PROJECTIONS = ("query", "key", "value")
 _LAYER = "_l0"  # PyTorch numbers the layers of a stack; ours has one
 
 SAME = Layout(dict, dict)
@@ -216,4 +264,26 @@ LAYOUTS: dict[type[Module], Layout] = {
     LSTM: _recurrent(_LAYER, _last_gates_swapped),
     GRUCell: _gru(""),
     GRU: _gru(_LAYER),
+    LayerNorm: _renamed({"W": "weight", "b": "bias"}),
+    MultiHeadAttention: _packed(),
+    TransformerEncoderLayer: _moved(
+        {
+            "attention": "self_attn",
+            "feed_forward.first": "linear1",
+            "feed_forward.second": "linear2",
+            "attention_norm": "norm1",
+            "feed_forward_norm": "norm2",
+        }
+    ),
+    TransformerDecoderLayer: _moved(
+        {
+            "attention": "self_attn",
+            "cross_attention": "multihead_attn",
+            "feed_forward.first": "linear1",
+            "feed_forward.second": "linear2",
+            "attention_norm": "norm1",
+            "cross_attention_norm": "norm2",
+            "feed_forward_norm": "norm3",
+        }
+    ),
 }

@@ -94,6 +94,8 @@ def _step(side: Any, name: str, case: Training, module: Any, optimizer: Any) -> 
 
 
 N, T, D, H, V = 2, 3, 3, 2, 5
+S, E, HEADS = 2, 4, 2
+PADDING = np.array([[True, True, False], [True, True, True]])  # (N, T): True at words
 
 LAYERS = {
     "Linear": Training("Linear", ((N, D),)),
@@ -112,6 +114,23 @@ LAYERS = {
     "Dropout at rest": Training("Dropout at rest", ((N, D),)),
     "Dropout of nothing": Training("Dropout of nothing", ((N, D),)),
     "Sequential": Training("Sequential", ((N, D),)),
+    "LayerNorm": Training("LayerNorm", ((N, T, E),)),
+    "attention to itself": Training("attention to itself", ((N, T, E),), clip=0.3),
+    "attention to others": Training(
+        "attention to others", ((N, T, E), (N, S, E)), clip=0.3
+    ),
+    "attention without padding": Training(
+        "attention without padding", ((N, T, E),), clip=0.3
+    ),
+    "attention to the past": Training("attention to the past", ((N, T, E),), clip=0.3),
+    "encoder without padding": Training(
+        "encoder without padding", ((N, T, E),), clip=0.3
+    ),
+    "encoder of the past": Training("encoder of the past", ((N, T, E),), clip=0.3),
+    "decoder": Training("decoder", ((N, T, E), (N, S, E)), clip=0.3),
+    "decoder without padding": Training(
+        "decoder without padding", ((N, T, E), (N, S, E)), clip=0.3
+    ),
     "a model of several layers": Training("Tagger", (("ids", (N, T), V),)),
 }
 
@@ -171,6 +190,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "expand_dims": ((2, 3),),
     "expm1": ((2, 3),),
     "flip": ((2, 3),),
+    "gelu": ((2, 3),),
     "getitem": ((3, 4),),
     "getitem by ids": ((3, 4), ("ids", (4,), 3)),
     "log": ((2, 3),),
@@ -198,6 +218,12 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "prod with a zero": ((2, 3),),
     "relu": ((2, 3),),
     "reshape": ((2, 3),),
+    "scaled_dot_product_attention": (
+        (N, HEADS, T, 2),
+        (N, HEADS, S, 2),
+        (N, HEADS, S, 3),
+    ),
+    "scaled_dot_product_attention to the past": ((T, 2), (T, 2), (T, 3)),
     "scatter_add": ((4, 2), ("ids", (4,), 3)),
     "sigmoid": ((2, 3),),
     "sin": ((2, 3),),

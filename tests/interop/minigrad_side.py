@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 import nn
 from nn.torch_weights import in_torch_layout
-from tests.interop.cases import D, H, N, T, V, ids, waves
+from tests.interop.cases import HEADS, PADDING, D, E, H, N, T, V, ids, waves
 
 
 class Layer(NamedTuple):
@@ -52,6 +52,27 @@ def lstm(module, x, *state):
     return outputs, h, c
 
 
+def attention():
+    return nn.MultiHeadAttention(E, HEADS, dtype="float64")
+
+
+def encoder():
+    return stack(nn.TransformerEncoder, nn.TransformerEncoderLayer)
+
+
+def decoder():
+    return stack(nn.TransformerDecoder, nn.TransformerDecoderLayer)
+
+
+def stack(kind, layer_kind):
+    """Two layers of different kinds, and a last normalisation."""
+    layers = [
+        layer_kind(E, HEADS, H, dtype="float64"),
+        layer_kind(E, HEADS, H, norm_first=True, activation="gelu", dtype="float64"),
+    ]
+    return kind(layers, nn.LayerNorm(E, dtype="float64"))
+
+
 LAYERS = {
     "Linear": Layer(lambda: linear(D, 4)),
     "Linear without bias": Layer(lambda: linear(D, 4, bias=False)),
@@ -68,6 +89,19 @@ LAYERS = {
     "Dropout of nothing": Layer(lambda: nn.Sequential(linear(D, 4), nn.Dropout(0.0))),
     "Sequential": Layer(lambda: nn.Sequential(linear(D, 4), mg.tanh, linear(4, 2))),
     "Tagger": Layer(Tagger),
+    "LayerNorm": Layer(lambda: nn.LayerNorm(E, dtype="float64")),
+    "attention to itself": Layer(attention, lambda m, x: (m(x), m.weights(x))),
+    "attention to others": Layer(attention, lambda m, x, y: (m(x, y), m.weights(x, y))),
+    "attention without padding": Layer(
+        attention, lambda m, x: (m(x, mask=PADDING[:, None]),)
+    ),
+    "attention to the past": Layer(attention, lambda m, x: (m(x, causal=True),)),
+    "encoder without padding": Layer(encoder, lambda m, x: (m(x, PADDING[:, None]),)),
+    "encoder of the past": Layer(encoder, lambda m, x: (m(x, causal=True),)),
+    "decoder": Layer(decoder),
+    "decoder without padding": Layer(
+        decoder, lambda m, x, y: (m(x, y, PADDING[:, None], PADDING[:, None, 1:]),)
+    ),
 }
 
 
@@ -141,6 +175,7 @@ FUNCTIONS = {
     "expand_dims": lambda x: mg.expand_dims(x, axis=1),
     "expm1": mg.expm1,
     "flip": lambda x: mg.flip(x, axis=1),
+    "gelu": nn.functional.gelu,
     "getitem": lambda x: x[1:, None, ::2],
     "getitem by ids": lambda x, i: x[i],
     "log": lambda x: mg.log(x + 2),
@@ -168,6 +203,12 @@ FUNCTIONS = {
     "prod with a zero": lambda x: mg.prod(x * [[0.0, 1, 1], [1, 1, 1]], axis=1),
     "relu": mg.relu,
     "reshape": lambda x: x.reshape(3, 2),
+    "scaled_dot_product_attention": lambda q, k, v: (
+        nn.functional.scaled_dot_product_attention(q, k, v, PADDING[:, None, None, 1:])
+    ),
+    "scaled_dot_product_attention to the past": lambda q, k, v: (
+        nn.functional.scaled_dot_product_attention(q, k, v, causal=True)
+    ),
     "scatter_add": lambda x, i: mg.scatter_add(x, i, 3),
     "sigmoid": mg.sigmoid,
     "sin": mg.sin,

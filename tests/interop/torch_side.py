@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.interop.cases import D, H, N, T, V, ids, waves
+from tests.interop.cases import HEADS, PADDING, D, E, H, N, T, V, ids, waves
 
 torch.set_num_threads(1)
 
@@ -68,6 +68,51 @@ def lstm(module, x, *state):
     return outputs, h[0], c[0]
 
 
+def attention():
+    return nn.MultiheadAttention(E, HEADS, batch_first=True).double()
+
+
+def attend(module, x, y, **settings):
+    """What comes out, and the weights of each head."""
+    return module(x, y, y, average_attn_weights=False, **settings)
+
+
+def encoder():
+    return Stack(nn.TransformerEncoderLayer).double()
+
+
+def decoder():
+    return Stack(nn.TransformerDecoderLayer).double()
+
+
+def gelu(x):
+    return F.gelu(x, approximate="tanh")
+
+
+class Stack(nn.Module):
+    """Two layers of different kinds, and a last normalisation.
+
+    PyTorch's own stacks make copies of one layer.
+    """
+
+    def __init__(self, layer_kind):
+        super().__init__()
+        made = {"dropout": 0.0, "batch_first": True}
+        first = layer_kind(E, HEADS, H, **made)
+        second = layer_kind(E, HEADS, H, norm_first=True, activation=gelu, **made)
+        self.layers = nn.ModuleList([first, second])
+        self.norm = nn.LayerNorm(E)
+
+    def forward(self, x, *memory, **settings):
+        for each in self.layers:
+            x = each(x, *memory, **settings)
+        return self.norm(x)
+
+
+# PyTorch's layers take masks that are True where nothing may be looked at.
+ABSENT = torch.from_numpy(~PADDING)
+FUTURE = torch.ones(T, T, dtype=torch.bool).triu(1)
+
 LAYERS = {
     "Linear": Layer(lambda: nn.Linear(D, 4).double()),
     "Linear without bias": Layer(lambda: nn.Linear(D, 4, bias=False).double()),
@@ -88,6 +133,32 @@ LAYERS = {
         lambda: nn.Sequential(nn.Linear(D, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     ),
     "Tagger": Layer(lambda: double(Tagger())),
+    "LayerNorm": Layer(lambda: nn.LayerNorm(E).double()),
+    "attention to itself": Layer(attention, lambda m, x: attend(m, x, x)),
+    "attention to others": Layer(attention, attend),
+    "attention without padding": Layer(
+        attention, lambda m, x: attend(m, x, x, key_padding_mask=ABSENT)[:1]
+    ),
+    "attention to the past": Layer(
+        attention, lambda m, x: attend(m, x, x, attn_mask=FUTURE)[:1]
+    ),
+    "encoder without padding": Layer(
+        encoder, lambda m, x: (m(x, src_key_padding_mask=ABSENT),)
+    ),
+    "encoder of the past": Layer(encoder, lambda m, x: (m(x, src_mask=FUTURE),)),
+    "decoder": Layer(decoder, lambda m, x, y: (m(x, y, tgt_mask=FUTURE),)),
+    "decoder without padding": Layer(
+        decoder,
+        lambda m, x, y: (
+            m(
+                x,
+                y,
+                tgt_mask=FUTURE,
+                tgt_key_padding_mask=ABSENT,
+                memory_key_padding_mask=ABSENT[:, 1:],
+            ),
+        ),
+    ),
 }
 
 
@@ -194,6 +265,7 @@ FUNCTIONS = {
     "expand_dims": lambda x: x.unsqueeze(1),
     "expm1": torch.expm1,
     "flip": lambda x: torch.flip(x, [1]),
+    "gelu": gelu,
     "getitem": lambda x: x[1:, None, ::2],
     "getitem by ids": lambda x, i: x[i],
     "log": lambda x: torch.log(x + 2),
@@ -223,6 +295,12 @@ FUNCTIONS = {
     ),
     "relu": torch.relu,
     "reshape": lambda x: x.reshape(3, 2),
+    "scaled_dot_product_attention": lambda q, k, v: F.scaled_dot_product_attention(
+        q, k, v, ~ABSENT[:, None, None, 1:]
+    ),
+    "scaled_dot_product_attention to the past": lambda q, k, v: (
+        F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    ),
     "scatter_add": lambda x, i: torch.zeros(3, 2, dtype=x.dtype).index_add(0, i, x),
     "sigmoid": torch.sigmoid,
     "sin": torch.sin,

@@ -165,8 +165,8 @@ def stack_case(kind, layer, inputs):
 
     def case(s):
         layers = [
-            layer(s.D, 1, s.H, norm_first=first, generator=s.generator())
-            for first in (True, False)
+            layer(s.D, 1, s.H, activation="gelu", norm_first=f, generator=s.generator())
+            for f in (True, False)
         ]
         stack = softened(kind(layers, nn.LayerNorm(s.D)))
         return stack, s.normals(*[(s.N, s.T, s.D)] * inputs)

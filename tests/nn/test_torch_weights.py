@@ -40,6 +40,14 @@ MODELS = {
     "Linear": lambda g: nn.Linear(D, H, generator=g),
     "Linear without bias": lambda g: nn.Linear(D, H, bias=False, generator=g),
     "Embedding": lambda g: nn.Embedding(5, D, generator=g),
+    "LayerNorm": lambda g: nn.LayerNorm(D),
+    "MultiHeadAttention": lambda g: nn.MultiHeadAttention(D, 2, 5, generator=g),
+    "TransformerEncoderLayer": lambda g: nn.TransformerEncoderLayer(
+        D, 2, H, head_dim=2, generator=g
+    ),
+    "TransformerDecoderLayer": lambda g: nn.TransformerDecoderLayer(
+        D, 1, H, generator=g
+    ),
     "Tagger": Tagger,
     "Tied": lambda g: Tied(),
     "Dropout": lambda g: nn.Dropout(0.5),
@@ -169,6 +177,9 @@ def test_every_layer_with_parameters_has_a_layout():
     exported = [getattr(nn, name) for name in nn.__all__]
     kinds = {k for k in exported if isinstance(k, type) and issubclass(k, nn.Module)}
     without = {nn.Module, nn.ModuleList, nn.Sequential, nn.Dropout}
+    # Their parts have names that PyTorch's have too, or PyTorch has no such layer.
+    without |= {nn.TransformerEncoder, nn.TransformerDecoder, nn.FeedForward}
+    without |= {nn.LearnedPositions, nn.SinusoidalPositions}
     assert kinds - without == set(torch_weights.LAYOUTS)
 
 
