@@ -9,11 +9,12 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.backend import as_array, beside, device_of, to_device
-from minigrad.ops.elementwise import exp_difference, multiply, sqrt, where
+from minigrad.ops.elementwise import multiply, sqrt, where
 from minigrad.ops.index import IDS, checks_ids, gather, getitem
 from minigrad.ops.index import scatter_add as place_at
 from minigrad.ops.linalg import matmul
 from minigrad.ops.reduce import Axis, axes_of, logsumexp, sum
+from minigrad.ops.reduce import softmax as softmax_along
 from minigrad.ops.shape import Shape, Slice, expand_dims, reshape, transpose
 from minigrad.random import Generator, default_generator
 from minigrad.tape import new_leaf, wrap
@@ -156,7 +157,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 
 def softmax(x: Any, axis: int = -1) -> Any:
     """Probabilities along an axis, e ** x over their sum, without overflow."""
-    return exp_difference(x, logsumexp(x, axis=axis, keepdims=True))
+    return softmax_along(x, axis=axis)
 
 
 def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:

@@ -143,25 +143,29 @@ def _some_queries(
 ) -> Any:
     """Attend to `chunk` keys at a time, holding the softmax of those so far.
 
-    Two softmaxes over different keys are one over all of them, once each is multiplied
-    by its share of the sum of exponentials. `total` is the logarithm of that sum.
+    A softmax is the same whatever is taken from all its scores. Here it is the largest
+    so far: where a larger one comes, what is held shrinks by the exponential of the
+    difference. That largest is no function of q and k to the tape, for its gradient is
+    zero.
     """
-    output = total = None
+    largest = total = output = None
     end = rows.stop if seen.causal else seen.S
     for begin in range(0, end, chunk):
         columns = slice(begin, min(begin + chunk, end))
-        allowed = seen.block(rows, columns)
-        scores = _scores(q, k[..., columns, :], allowed)
-        more = mg.logsumexp(scores, axis=-1, keepdims=True)
-        found = mg.exp(scores - more) @ v[..., columns, :]
-        if output is None:
-            output, total = found, more
-            continue
-        both = mg.concatenate([total, more], axis=-1)
-        joined = mg.logsumexp(both, axis=-1, keepdims=True)
-        output = output * mg.exp(total - joined) + found * mg.exp(more - joined)
-        total = joined
-    return seen.or_zeros(output, rows)
+        scores = _scores(q, k[..., columns, :], seen.block(rows, columns))
+        most = mg.max(scores.detach(), axis=-1, keepdims=True)
+        if largest is not None:
+            most = mg.maximum(most, largest)
+        powers = mg.exp(scores - most)
+        found, more = (
+            powers @ v[..., columns, :],
+            mg.sum(powers, axis=-1, keepdims=True),
+        )
+        if largest is not None:
+            held = mg.exp(largest - most)
+            found, more = output * held + found, total * held + more
+        largest, total, output = most, more, found
+    return seen.or_zeros(output / total, rows)
 
 
 def _part(mask: Any, part: slice, axis: int) -> Any:

@@ -523,6 +523,7 @@ PRIMITIVES: dict[str, Cases] = {
     "min": reduction(reduce.min, **DISTINCT),
     "logsumexp": reduction(reduce.logsumexp, of=FULL),
     "cumsum": along_one(reduce.cumsum, of=ANY),
+    "softmax": along_one(reduce.softmax),
     "matmul": products(),
     "reshape": reshaped(),
     "transpose": transposed(),

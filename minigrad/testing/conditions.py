@@ -305,7 +305,7 @@ def _fan_out(function: Function, cotangents: Arrays, random: Any) -> Iterator[Wr
 def _same_twice(function: Function, cotangents: Arrays, random: Any) -> Iterator[Wrong]:
     """One array as two operands: its gradient is the sum of theirs."""
     operands = function.operands
-    for i, j in random.permutation(_alike(operands))[:PAIRS].tolist():
+    for i, j in _some(_alike(operands), random):
         arrays = list(operands)
         arrays[j] = arrays[i].copy()
         if not _is_defined(function, arrays):
@@ -335,6 +335,12 @@ def _alike(operands: Arrays) -> list[tuple[int, int]]:
     return [
         (i, j) for i, j in pairs if i != j and operands[i].shape == operands[j].shape
     ]
+
+
+def _some(pairs: list[tuple[int, int]], random: Any) -> list[tuple[int, int]]:
+    if len(pairs) <= PAIRS:
+        return pairs
+    return [pairs[k] for k in random.choice(len(pairs), PAIRS, replace=False)]
 
 
 def _readings(function: Function, cotangents: Arrays, random: Any) -> Iterator[Wrong]:

@@ -83,6 +83,15 @@ def test_large_numbers_do_not_overflow():
         assert np.isfinite(slope.numpy()).all()
 
 
+@given(drawn=ROWS, offset=st.sampled_from([0.0, 1e4, -1e6, 1e8]))
+def test_softmax_forgets_what_all_have_in_common(drawn, offset):
+    """To the last digits, in float32 as well."""
+    values, axis = drawn
+    x = np.float32(np.round(values) * 64)  # so that adding the offset rounds nothing
+    moved = mg.softmax(mg.Tensor(x + np.float32(offset)), axis)
+    np.testing.assert_allclose(moved.numpy(), mg.softmax(mg.Tensor(x), axis).numpy())
+
+
 def test_groups_of_minus_infinity_have_no_nan():
     x = leaf([[-np.inf, -np.inf], [-np.inf, 0.0]])
     y = mg.logsumexp(x, axis=1)

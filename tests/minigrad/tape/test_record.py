@@ -57,7 +57,7 @@ KEPT = {
     "relu(x + c) keeps its output alone": (lambda: mg.relu(x + c), ONE),
     "tanh(x * 2) keeps its output alone": (lambda: mg.tanh(x * 2), ONE),
     "mask of dropout": (lambda: mg.dropout(x, 0.5), ONE),
-    "softmax": (lambda: mg.softmax(x), 2 * ONE + 8),
+    "softmax": (lambda: mg.softmax(x), ONE),
 }
 
 
