@@ -148,7 +148,9 @@ def _some_queries(
     difference. That largest is no function of q and k to the tape, for its gradient is
     zero.
     """
-    largest = total = output = None
+    largest: Any = None
+    total: Any = None
+    output: Any = None
     end = rows.stop if seen.causal else seen.S
     for begin in range(0, end, chunk):
         columns = slice(begin, min(begin + chunk, end))
