@@ -148,25 +148,19 @@ def _some_queries(
     difference. That largest is no function of q and k to the tape, for its gradient is
     zero.
     """
-    largest: Any = None
-    total: Any = None
-    output: Any = None
+    largest: Any = -math.inf
+    total: Any = 0.0
+    output: Any = 0.0
     end = rows.stop if seen.causal else seen.S
     for begin in range(0, end, chunk):
         columns = slice(begin, min(begin + chunk, end))
         scores = _scores(q, k[..., columns, :], seen.block(rows, columns))
-        most = mg.max(scores.detach(), axis=-1, keepdims=True)
-        if largest is not None:
-            most = mg.maximum(most, largest)
+        most = mg.maximum(mg.max(scores.detach(), axis=-1, keepdims=True), largest)
         powers = mg.exp(scores - most)
-        found, more = (
-            powers @ v[..., columns, :],
-            mg.sum(powers, axis=-1, keepdims=True),
-        )
-        if largest is not None:
-            held = mg.exp(largest - most)
-            found, more = output * held + found, total * held + more
-        largest, total, output = most, more, found
+        held = mg.exp(largest - most)
+        total = total * held + mg.sum(powers, axis=-1, keepdims=True)
+        output = output * held + powers @ v[..., columns, :]
+        largest = most
     return seen.or_zeros(output / total, rows)
 
 
