@@ -1,0 +1,1 @@
+"""Which application is this? Judging whether a sentence is grammatical."""
