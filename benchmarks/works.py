@@ -17,6 +17,8 @@ LEARNING_RATE = 1e-3
 NULL = 0
 """The id that pads captions: it counts in no loss."""
 LAYER_STEPS = (16, 64, 256, 1024)
+ATTENTION_STEPS = 4096
+PROJECTIONS = ("query", "key", "value")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,23 @@ class Sizes:
 
 FULL = Sizes()
 TINY = Sizes(4, 4, 4, 8, 2)
+
+
+@dataclass(frozen=True)
+class JudgeSizes:
+    """The course's Transformer for CoLA: heads of a width of their own."""
+
+    batch: int = 32
+    steps: int = 43
+    vocabulary: int = 1542
+    width: int = 128
+    heads: int = 2
+    head_width: int = 96
+    hidden: int = 2048
+
+
+JUDGE = JudgeSizes()
+TINY_JUDGE = JudgeSizes(2, 3, 5, 4, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -112,6 +131,39 @@ def layer(steps: int, sizes: Sizes = FULL) -> Problem:
     return Problem(parameters, {"x": sequences})
 
 
+def judge(sizes: JudgeSizes = JUDGE) -> Problem:
+    """Return the course's Transformer for CoLA and a batch of labelled sentences."""
+    rng = np.random.default_rng(4)
+    inner = sizes.heads * sizes.head_width
+    widths = dict.fromkeys(PROJECTIONS, (sizes.width, inner))
+    widths |= {
+        "back": (inner, sizes.width),
+        "first": (sizes.width, sizes.hidden),
+        "second": (sizes.hidden, sizes.width),
+        "out": (sizes.width, 1),
+    }
+    parameters: Arrays = {
+        "words": _weights(rng, sizes.vocabulary, sizes.width),
+        "positions": _weights(rng, sizes.steps, sizes.width),
+        "scale": np.ones(sizes.width, "float32"),
+        "shift": np.zeros(sizes.width, "float32"),
+    }
+    for name, (rows, columns) in widths.items():
+        parameters[f"{name} W"] = _weights(rng, rows, columns)
+        parameters[f"{name} b"] = np.zeros(columns, "float32")
+    ids = rng.integers(0, sizes.vocabulary, (sizes.batch, sizes.steps))
+    labels = rng.integers(0, 2, sizes.batch).astype("float32")
+    return Problem(parameters, {"ids": ids, "labels": labels})
+
+
+def attention(steps: int, heads: int = 2, width: int = 64) -> Problem:
+    """Return queries, keys and values (1, heads, steps, width)."""
+    rng = np.random.default_rng(5)
+    shape = (1, heads, steps, width)
+    inputs = {name: rng.standard_normal(shape, "float32") for name in PROJECTIONS}
+    return Problem({}, inputs)
+
+
 def _recurrent_weights(
     rng: np.random.Generator, inner: int, hidden: int, gates: int
 ) -> Arrays:
@@ -181,6 +233,20 @@ WORKS = (
             parts=steps,
         )
         for steps in LAYER_STEPS
+    ),
+    Work(
+        "judge",
+        "Transformer for CoLA, N = 32, T = 43",
+        "judge",
+        judge,
+        partial(judge, TINY_JUDGE),
+    ),
+    Work(
+        f"attention-{ATTENTION_STEPS}",
+        f"attention to the past, T = {ATTENTION_STEPS:,}",
+        "attention",
+        partial(attention, ATTENTION_STEPS),
+        partial(attention, 3),
     ),
 )
 BY_NAME = {work.name: work for work in WORKS}

@@ -1,13 +1,15 @@
 """How does minigrad do each work? As a user writes it, nothing compiled."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 import minigrad as mg
 import nn
+from apps.cola.model import ClassificationTransformer
 from benchmarks.peers import Step
-from benchmarks.works import LEARNING_RATE, NULL, Arrays, Problem
+from benchmarks.works import LEARNING_RATE, NULL, PROJECTIONS, Arrays, Problem
 
 VERSION = "this tree"
 
@@ -124,6 +126,52 @@ def lstm_layer(problem: Problem) -> Step:
     return step
 
 
+def judge(problem: Problem) -> Step:
+    """Train the course's Transformer for CoLA."""
+    p = problem.parameters
+    width, inner = p["query W"].shape
+    heads = 2
+    model = ClassificationTransformer(
+        len(p["words"]),
+        max_length=len(p["positions"]),
+        embed_dim=width,
+        num_heads=heads,
+        head_dim=inner // heads,
+        hidden_dim=p["first W"].shape[1],
+    )
+    names = {name: f"layer.attention.{name}" for name in PROJECTIONS}
+    names |= {"back": "layer.attention.out", "out": "out"}
+    names |= {name: f"layer.feed_forward.{name}" for name in ("first", "second")}
+    model.load_state_dict(
+        {
+            "words.W": p["words"],
+            "positions.W": p["positions"],
+            "layer.attention_norm.W": p["scale"],
+            "layer.attention_norm.b": p["shift"],
+            **{f"{ours}.{k}": p[f"{n} {k}"] for n, ours in names.items() for k in "Wb"},
+        }
+    )
+    ids, labels = problem.inputs["ids"], problem.inputs["labels"]
+    return training(model, lambda: nn.bce_with_logits(model(ids), labels))
+
+
+def attention(problem: Problem, chunk: int | None = None) -> Step:
+    """Attend to the past, forward and backward."""
+    inputs = [mg.Tensor(a, requires_grad=True) for a in problem.inputs.values()]
+
+    def step() -> mg.Tensor:
+        for tensor in inputs:
+            tensor.grad = None
+        y = nn.functional.scaled_dot_product_attention(
+            *inputs, causal=True, chunk=chunk
+        )
+        loss = (y * y).mean()
+        loss.backward()
+        return loss
+
+    return step
+
+
 def training(model: nn.Module, loss_of: Callable[[], mg.Tensor]) -> Step:
     """Return a step of Adam on the model's parameters."""
     optimizer = nn.Adam(model.parameters(), lr=LEARNING_RATE)
@@ -145,4 +193,9 @@ WORKS = {
     "lstm": {"minigrad": captioning(nn.LSTM)},
     "rnn": {"minigrad": captioning(nn.RNN)},
     "layer": {"minigrad": lstm_layer},
+    "judge": {"minigrad": judge},
+    "attention": {
+        "minigrad": partial(attention, chunk=256),
+        "minigrad, all at once": attention,
+    },
 }

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks.machine import THREADS
 from benchmarks.peers import Step
-from benchmarks.works import LEARNING_RATE, NULL, Problem
+from benchmarks.works import LEARNING_RATE, NULL, PROJECTIONS, Problem
 
 torch.set_num_threads(THREADS)
 VERSION = torch.__version__
@@ -154,6 +154,89 @@ def lstm_layer(problem: Problem) -> Step:
     return step
 
 
+class Judge(nn.Module):
+    """The course's Transformer for CoLA; its heads are one product, or apart."""
+
+    def __init__(self, problem: Problem, apart: bool) -> None:
+        super().__init__()
+        p = problem.parameters
+        self.apart = apart
+        self.words = nn.Embedding.from_pretrained(torch.tensor(p["words"]), False)
+        self.positions = nn.Parameter(torch.tensor(p["positions"]))
+        self.norm = nn.LayerNorm(len(p["scale"]))
+        heads = 2 if apart else 1
+        self.projections = nn.ModuleList(
+            linear(W, b)
+            for name in PROJECTIONS
+            for W, b in zip(
+                np.split(p[f"{name} W"], heads, 1),
+                np.split(p[f"{name} b"], heads),
+                strict=True,
+            )
+        )
+        rest = ("back", "first", "second", "out")
+        self.back, self.first, self.second, self.out = (
+            linear(p[f"{name} W"], p[f"{name} b"]) for name in rest
+        )
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.words(ids) + self.positions
+        projected = [projection(x) for projection in self.projections]
+        mixed = self.mix_apart(projected) if self.apart else self.mix(projected)
+        x = self.norm(x + self.back(mixed))
+        x = self.norm(x + self.second(F.relu(self.first(x))))
+        return self.out(x[:, 0])[:, 0]
+
+    def mix(self, projected: list[Tensor]) -> Tensor:
+        q, k, v = (x.unflatten(2, (2, -1)).transpose(1, 2) for x in projected)
+        y = F.scaled_dot_product_attention(q, k, v)
+        return y.transpose(1, 2).flatten(2)
+
+    def mix_apart(self, projected: list[Tensor]) -> Tensor:
+        outputs = []
+        for q, k, v in zip(projected[:2], projected[2:4], projected[4:], strict=True):
+            scores = q @ k.transpose(1, 2) / q.shape[-1] ** 0.5
+            outputs.append(torch.softmax(scores, dim=-1) @ v)
+        return torch.cat(outputs, dim=-1)
+
+
+def judge(problem: Problem, apart: bool) -> Step:
+    """Train the course's Transformer for CoLA."""
+    model = Judge(problem, apart)
+    ids = torch.tensor(problem.inputs["ids"])
+    labels = torch.tensor(problem.inputs["labels"])
+    return training(
+        model, lambda: F.binary_cross_entropy_with_logits(model(ids), labels)
+    )
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """PyTorch's own, in blocks."""
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def eager_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The equation, all scores at once."""
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+    return torch.softmax(scores.masked_fill(future, -torch.inf), dim=-1) @ v
+
+
+def attention(problem: Problem, attend: Callable[..., Tensor]) -> Step:
+    """Attend to the past, forward and backward."""
+    inputs = [torch.tensor(a).requires_grad_() for a in problem.inputs.values()]
+
+    def step() -> Tensor:
+        for tensor in inputs:
+            tensor.grad = None
+        y = attend(*inputs)
+        loss = (y * y).mean()
+        loss.backward()
+        return loss
+
+    return step
+
+
 def training(
     model: nn.Module, loss_of: Callable[[], Tensor], fused: bool = True
 ) -> Step:
@@ -210,4 +293,12 @@ WORKS = {
     },
     "rnn": {"PyTorch nn.RNN": captioning(LibraryRNN)},
     "layer": {"PyTorch nn.LSTM": lstm_layer},
+    "judge": {
+        "PyTorch": partial(judge, apart=False),
+        "PyTorch, heads apart": partial(judge, apart=True),
+    },
+    "attention": {
+        "PyTorch": partial(attention, attend=fused_attention),
+        "PyTorch, all at once": partial(attention, attend=eager_attention),
+    },
 }
