@@ -15,6 +15,17 @@ import click
 
 from apps.captioning.data_commands import data as data_group
 from apps.console import clear_errors, new_console
+from apps.options import (
+    FOLDER,
+    POSITIVE,
+    RESUME,
+    RUN,
+    RUN_SEED,
+    SEED,
+    device_option,
+    new_run_option,
+    refuse_settings,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,56 +37,10 @@ if TYPE_CHECKING:
     from minigrad import Device
 
 SHAPES_FOLDER = Path("runs/shapes")
-FOLDER = click.Path(path_type=Path)
-POSITIVE = click.IntRange(min=1)
-RUN = click.argument("run", type=FOLDER)
-NEW_RUN = click.option(
-    "--run", type=FOLDER, help="Folder for the results.  [default: runs/caption-TIME]"
-)
-SEED = click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Same seed, same result.",
-)
-RUN_SEED = click.option(
-    "--seed", type=click.IntRange(min=0), help="[default: the run's own]"
-)
+NEW_RUN = new_run_option("caption")
 SPLIT = click.option(
     "--split", type=click.Choice(["train", "val"]), default="val", show_default=True
 )
-
-# Weights, Adam's moments and a minibatch of the default size take far less.
-GPU_MEMORY = 2**30  # bytes
-
-
-class DeviceError(click.ClickException):
-    """There is no such device; a wrong option, so the exit code is click's for one."""
-
-    exit_code = 2
-
-
-def _find_device(_: click.Context, __: click.Parameter, name: str) -> Device:
-    """Find the device before any work is done."""
-    import minigrad as mg
-
-    try:
-        return mg.device(name, memory=GPU_MEMORY)
-    except (ValueError, RuntimeError) as error:
-        raise DeviceError(str(error)) from error
-
-
-def device_option(default: str) -> Any:
-    """The option `--device`, a `minigrad.Device` by the time the command begins."""
-    return click.option(
-        "--device",
-        default=default,
-        show_default=True,
-        callback=_find_device,
-        help="cpu, cuda, cuda:N, or auto: the GPU with the most free memory, if any.",
-    )
-
 
 DECODING_OPTIONS = (
     click.option(
@@ -276,7 +241,7 @@ caption.add_command(data_group)
 @decoding_options
 @SEED
 @NEW_RUN
-@click.option("--resume", type=FOLDER, help="Run folder to go on with.")
+@RESUME
 @device_option("auto")
 def train(
     data: Path | None,
@@ -292,7 +257,7 @@ def train(
     it is what the scores, the report and later `sample` and `evaluate` begin with.
     """
     if resume is not None:
-        _refuse_settings(click.get_current_context())
+        refuse_settings(click.get_current_context())
     decoding, settings = _split_options(options, seed)
     with clear_errors():
         from apps.captioning import train as training
@@ -371,19 +336,6 @@ def demo(seed: int, run: Path | None, device: Device) -> None:
         )
         settings = training.Settings(_data_folder(None), seed=seed, **training.DEMO)
         _start(settings, run, console, device)
-
-
-def _refuse_settings(context: click.Context) -> None:
-    """Make sure that nothing is asked for that a run which goes on cannot heed."""
-    given = click.core.ParameterSource.COMMANDLINE
-    for option in context.command.params:
-        name = option.name or ""
-        if name in ("resume", "device") or context.get_parameter_source(name) != given:
-            continue
-        raise click.UsageError(
-            f"{option.opts[0]} has no effect with --resume: a run goes on with the "
-            "settings that it began with. Leave it out, or begin a new run."
-        )
 
 
 def _split_options(

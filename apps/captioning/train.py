@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 import minigrad as mg
 import nn
 from apps import run as runs
+from apps.app import App
 from apps.captioning import report
 from apps.captioning.data import (
     NULL,
@@ -150,50 +148,6 @@ def _model(
     return members[0] if settings.members == 1 else Ensemble(members)
 
 
-def start(
-    settings: Settings, path: Path, console: Console, device: str = "cpu"
-) -> Trained | None:
-    """Train in a new run folder; None if Ctrl-C stopped it."""
-    trained, job = build(settings, device)
-    run = runs.RunFolder.create(path, asdict(settings))
-    _tell(device, console)
-    console.print(f"Training on {settings.data}; Ctrl-C saves and stops.")
-    ended = runs.train(job, run, console, _show_progress(run))
-    return trained if ended else None
-
-
-def resume(path: Path, console: Console, device: str = "cpu") -> Trained | None:
-    """Go on with a run that was stopped; None if Ctrl-C stopped it again."""
-    run, trained, job = _open(path, device)
-    _tell(device, console)
-    ended = runs.resume(job, run, console, _show_progress(run))
-    return trained if ended else None
-
-
-def _show_progress(run: runs.RunFolder) -> Callable[[], object]:
-    """What writes the report of a run under way."""
-    return lambda: report.write(run, "training")
-
-
-def load(path: Path, console: Console, device: str = "cpu") -> Trained:
-    """Load the captioner that a run has trained, or has trained so far."""
-    run, trained, job = _open(path, device)
-    runs.restore(job, run)
-    _tell(device, console)
-    return trained
-
-
-def _tell(device: str, console: Console) -> None:
-    found = mg.device(device)
-    line = f"device: {found} ({found.reason})"
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _open(path: Path, device: str) -> tuple[runs.RunFolder, Trained, runs.Job]:
-    run = runs.RunFolder.open(path)
-    return run, *build(run.settings(Settings), device)
-
-
 def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
     settings, train = trained.settings, trained.data.train
     null = trained.data.vocabulary[NULL]
@@ -229,3 +183,7 @@ def _trim(captions: np.ndarray, null: int) -> np.ndarray:
     """Leave out the last columns if there is padding in all rows of them."""
     used = np.flatnonzero((captions != null).any(axis=0))
     return captions[:, : used[-1] + 1]
+
+
+APP = App(Settings, build, lambda run: report.write(run, "training"))
+start, resume, load = APP.start, APP.resume, APP.load

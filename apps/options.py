@@ -1,0 +1,78 @@
+"""Which options do the commands of all applications share?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from minigrad import Device
+
+FOLDER = click.Path(path_type=Path)
+POSITIVE = click.IntRange(min=1)
+RUN = click.argument("run", type=FOLDER)
+RESUME = click.option("--resume", type=FOLDER, help="Run folder to go on with.")
+SEED = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Same seed, same result.",
+)
+RUN_SEED = click.option(
+    "--seed", type=click.IntRange(min=0), help="[default: the run's own]"
+)
+
+# Weights, Adam's moments and a minibatch of the default size take far less.
+GPU_MEMORY = 2**30  # bytes
+
+
+class DeviceError(click.ClickException):
+    """There is no such device; a wrong option, so the exit code is click's for one."""
+
+    exit_code = 2
+
+
+def _find_device(_: click.Context, __: click.Parameter, name: str) -> Device:
+    """Find the device before any work is done."""
+    import minigrad as mg
+
+    try:
+        return mg.device(name, memory=GPU_MEMORY)
+    except (ValueError, RuntimeError) as error:
+        raise DeviceError(str(error)) from error
+
+
+def device_option(default: str) -> Any:
+    """The option `--device`, a `minigrad.Device` by the time the command begins."""
+    return click.option(
+        "--device",
+        default=default,
+        show_default=True,
+        callback=_find_device,
+        help="cpu, cuda, cuda:N, or auto: the GPU with the most free memory, if any.",
+    )
+
+
+def new_run_option(app: str) -> Any:
+    """The option `--run`, for the folder of a new run."""
+    return click.option(
+        "--run",
+        type=FOLDER,
+        help=f"Folder for the results.  [default: runs/{app}-TIME]",
+    )
+
+
+def refuse_settings(context: click.Context) -> None:
+    """Make sure that nothing is asked for that a run which goes on cannot heed."""
+    given = click.core.ParameterSource.COMMANDLINE
+    for option in context.command.params:
+        name = option.name or ""
+        if name in ("resume", "device") or context.get_parameter_source(name) != given:
+            continue
+        raise click.UsageError(
+            f"{option.opts[0]} has no effect with --resume: a run goes on with the "
+            "settings that it began with. Leave it out, or begin a new run."
+        )
