@@ -90,7 +90,7 @@ class Writer:
         """Two different ones of several."""
         return self._random.sample(choices, 2)
 
-    def phrase(self, noun: Noun, plural: bool = False, adjective: float = 0.3) -> str:
+    def phrase(self, noun: Noun, plural: bool = False, adjective: float = 0.1) -> str:
         """A noun with its article and perhaps an adjective; a name alone."""
         if noun.is_name:
             return noun.singular
@@ -100,7 +100,7 @@ class Writer:
 
     def article(self) -> str:
         """An article that goes with both numbers."""
-        return self.one(("the", "the", "the", "my", "our"))
+        return self.one(("the", "the", "my"))
 
     def person(self) -> str:
         """Somebody."""
@@ -112,7 +112,7 @@ class Writer:
 
     def tail(self, noun: Noun) -> str:
         """What may follow a noun: nothing, a place, or a relative clause."""
-        if self.chance(0.3):
+        if self.chance(0.65):
             return ""
         if self.chance(0.6):
             place = self.thing() if noun.kind == "thing" else self.someone_or_thing()
@@ -141,11 +141,11 @@ class Writer:
 
     def adjunct(self) -> str:
         """What may follow a verb phrase."""
-        return f" {self.one(ADJUNCTS)}" if self.chance(0.3) else ""
+        return f" {self.one(ADJUNCTS)}" if self.chance(0.08) else ""
 
     def opening(self) -> str:
         """What may stand before a statement."""
-        if self.chance(0.75):
+        if self.chance(0.93):
             return ""
         return f"{self.person()} {self.one(OF_SPEECH).past} that "
 
