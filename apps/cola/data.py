@@ -26,6 +26,7 @@ from typing import Literal
 import numpy as np
 
 from apps.errors import UserError
+from apps.files import whole_folder
 
 TRAIN_FILE = "in_domain_train.tsv"
 VALIDATION_FILE = "in_domain_dev.tsv"
@@ -153,6 +154,19 @@ def format_tsv(sentences: Iterable[Sentence]) -> str:
         f"{s.source}\t{s.label}\t{'' if s.label else '*'}\t{s.text}\n"
         for s in sentences
     )
+
+
+def write_corpus(folder: Path, corpus: Corpus) -> None:
+    """Write a corpus's training and validation sentences into a new folder.
+
+    `load_corpus` gives them back, if they are divided as published.
+    """
+    with whole_folder(folder) as unfinished:
+        for name, split in (
+            (TRAIN_FILE, corpus.train),
+            (VALIDATION_FILE, corpus.validation),
+        ):
+            (unfinished / name).write_bytes(format_tsv(split).encode())
 
 
 def _decode(content: bytes, place: Place) -> str:
@@ -331,7 +345,9 @@ def prepare(sentences: Sequence[Sentence], train: int = COURSE_TRAIN) -> Prepare
         row[: len(words)] = [vocabulary.get(word, 0) for word in words]
         row[len(words)] = vocabulary[COURSE_CLS]
     labels = np.array([sentence.label for sentence in sentences])
-    return Prepared(vocabulary, ids[:train], labels[:train], ids[train:], labels[train:])
+    return Prepared(
+        vocabulary, ids[:train], labels[:train], ids[train:], labels[train:]
+    )
 
 
 def _course_vocabulary(sentences: Iterable[list[str]]) -> dict[str, int]:

@@ -324,8 +324,14 @@ def order(writer: Writer) -> Cell:
             (past, past.replace(subject, f"{article} {word} {adjective}", 1)),
             (past, f"{subject}{tail} {object_} {verb.past}{adjunct}"),
             (past, f"{subject}{tail} {verb.past} {last} {first}{adjunct}"),
-            (whole, f"{subject}{tail} {verb.base} {modal}{negation} {object_}{adjunct}"),
-            (whole, f"{subject}{tail} {modal}{negation} {object_} {verb.base}{adjunct}"),
+            (
+                whole,
+                f"{subject}{tail} {verb.base} {modal}{negation} {object_}{adjunct}",
+            ),
+            (
+                whole,
+                f"{subject}{tail} {modal}{negation} {object_} {verb.base}{adjunct}",
+            ),
             (placed, f"{subject} {verb.past} {object_} {other} {place}{adjunct}"),
         )
     )

@@ -59,16 +59,11 @@ def _verbs(words: str) -> tuple[Verb, ...]:
 
 
 MEN = _nouns("man", "boy/boys king/kings uncle/uncles")
-WOMEN = _nouns(
-    "woman", "girl/girls queen/queens aunt/aunts"
-)
-PERSONS = _nouns(
-    "person", "teacher/teachers doctor/doctors student/students"
-)
+WOMEN = _nouns("woman", "girl/girls queen/queens aunt/aunts")
+PERSONS = _nouns("person", "teacher/teachers doctor/doctors student/students")
 THINGS = _nouns(
     "thing",
-    "car/cars clock/clocks key/keys lamp/lamps mirror/mirrors "
-    "",
+    "car/cars clock/clocks key/keys lamp/lamps mirror/mirrors ",
 )
 MEN_NAMES = _names("man", "John Peter")
 WOMEN_NAMES = _names("woman", "Mary Anna")
@@ -81,25 +76,16 @@ INTRANSITIVE = _verbs(
     "sleep/sleeps/slept smile/smiles/smiled sneeze/sneezes/sneezed "
     "yawn/yawns/yawned hesitate/hesitates/hesitated cough/coughs/coughed"
 )
-WITH_ANYTHING = _verbs(
-    "admire/admires/admired describe/describes/described"
-)
+WITH_ANYTHING = _verbs("admire/admires/admired describe/describes/described")
 WITH_PERSON = (
-    _verbs(
-        "praise/praises/praised blame/blames/blamed thank/thanks/thanked "
-    )
+    _verbs("praise/praises/praised blame/blames/blamed thank/thanks/thanked ")
     + WITH_ANYTHING
 )
 WITH_THING = (
-    _verbs(
-        "repair/repairs/repaired examine/examines/examined "
-        "remove/removes/removed"
-    )
+    _verbs("repair/repairs/repaired examine/examines/examined remove/removes/removed")
     + WITH_ANYTHING
 )
-DITRANSITIVE = _verbs(
-    "hand/hands/handed award/awards/awarded"
-)
+DITRANSITIVE = _verbs("hand/hands/handed award/awards/awarded")
 OF_SPEECH = _verbs(
     "say/says/said think/thinks/thought believe/believes/believed claim/claims/claimed"
 )

@@ -76,7 +76,12 @@ class Vocabulary:
         """Turn a sentence's tokens into ids: `<CLS>`, then at most as many as fit.
 
         `max_length` counts `<CLS>` too.
+        Raises: ValueError if not even that would fit.
         """
+        if max_length is not None and max_length < 1:
+            raise ValueError(
+                f"Vocabulary.encode with max_length {max_length}: give at least 1."
+            )
         kept = tokens if max_length is None else tokens[: max_length - 1]
         ids = [self.ids.get(token, self.ids[UNKNOWN]) for token in kept]
         unknown = ids.count(self.ids[UNKNOWN])

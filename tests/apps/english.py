@@ -115,7 +115,10 @@ class Parser:
             if self.at(end) == "and":
                 for after, second in self.noun_phrase(end + 1):
                     genders = {first.gender, second.gender}
-                    yield after, Phrase(True, genders.pop() if len(genders) == 1 else None)
+                    yield (
+                        after,
+                        Phrase(True, genders.pop() if len(genders) == 1 else None),
+                    )
 
     def single(self, place: int) -> Iterator[tuple[int, Phrase]]:
         word = self.at(place)
