@@ -57,8 +57,8 @@ class BagOfWords:
             # The gradient of the mean cross-entropy; the bags are never made dense.
             scores = np.bincount(rows, weights[columns], len(labels))
             error = (_sigmoid(scores) - labels) / len(labels)
-            gradient = np.bincount(columns, error[rows], len(weights))
-            gradient += PENALTY * weights
+            found = np.bincount(columns, error[rows], len(weights))
+            gradient = found + PENALTY * weights
             # Adam: words differ a thousandfold in how often they are seen.
             first += 0.1 * (gradient - first)
             second += 0.001 * (gradient**2 - second)

@@ -443,8 +443,8 @@ def _load_array(path: Path, ndim: int) -> np.ndarray:
         raise DataError(f"{path} is an archive of arrays. Give the one array as .npy.")
     if array.ndim != ndim or not np.issubdtype(array.dtype, np.integer):
         raise DataError(
-            f"{path} is {array.dtype} of shape {array.shape}, but must be whole numbers "
-            f"with {ndim} axes. Is it the right file?"
+            f"{path} is {array.dtype} of shape {array.shape}, but must be whole "
+            f"numbers with {ndim} axes. Is it the right file?"
         )
     if 0 in array.shape:
         raise DataError(f"{path} has shape {array.shape}: nothing is in it.")

@@ -110,13 +110,17 @@ class Writer:
         """Something."""
         return self.phrase(self.one(THINGS), self.chance(0.25))
 
+    def place(self, noun: Noun, share: float = 0.25) -> str:
+        """Where somebody or something is, in this share of the cases."""
+        if not self.chance(share):
+            return ""
+        other = self.thing() if noun.kind == "thing" else self.someone_or_thing()
+        return f" {self.one(PREPOSITIONS)} {other}"
+
     def tail(self, noun: Noun) -> str:
         """What may follow a noun: nothing, a place, or a relative clause."""
-        if self.chance(0.65):
-            return ""
-        if self.chance(0.6):
-            place = self.thing() if noun.kind == "thing" else self.someone_or_thing()
-            return f" {self.one(PREPOSITIONS)} {place}"
+        if self.chance(0.75):
+            return self.place(noun, 0.4)
         if noun.kind == "thing":
             return f" that {self.person()} {self.one(WITH_THING).past}"
         if self.chance(0.5):
@@ -253,8 +257,7 @@ def _other_reflexive(writer: Writer) -> Cell:
         subjects = [f"{before} {noun.form(plural)}" for plural in (False, True)]
         pronouns = [own, "themselves"]
     verb = writer.tense()(writer.one(WITH_PERSON))
-    place = f" {writer.one(PREPOSITIONS)} {writer.someone_or_thing()}"
-    tail = place if writer.chance(0.4) else ""
+    tail = writer.place(man)
     opening, adjunct = writer.opening(), writer.adjunct()
     return _twins(
         [
@@ -307,8 +310,7 @@ def order(writer: Writer) -> Cell:
     article = writer.article()
     adjective, word = writer.one(PERSON_ADJECTIVES), noun.form(plural)
     subject = f"{article} {adjective} {word}"
-    tail = writer.tail(noun)
-    opening, adjunct = writer.opening(), writer.adjunct()
+    tail, adjunct = writer.place(noun), writer.adjunct()
     modal, negation = writer.one(MODALS), writer.one(("", " not"))
     thing = writer.one(THINGS)
     object_, verb = writer.phrase(thing, writer.chance(0.25)), writer.one(WITH_THING)
@@ -335,7 +337,7 @@ def order(writer: Writer) -> Cell:
             (placed, f"{subject} {verb.past} {object_} {other} {place}{adjunct}"),
         )
     )
-    return (_pair(f"{opening}{good}.", f"{opening}{bad}."),)
+    return (_pair(f"{good}.", f"{bad}."),)
 
 
 def wh(writer: Writer) -> Cell:
@@ -353,8 +355,7 @@ def _object_of(writer: Writer) -> tuple[str, Verb, str]:
 
 def _subject(writer: Writer) -> str:
     noun = writer.one(PEOPLE + NAMES)
-    place = f" {writer.one(PREPOSITIONS)} {writer.thing()}"
-    return writer.phrase(noun) + (place if writer.chance(0.25) else "")
+    return writer.phrase(noun) + writer.place(noun, 0.1)
 
 
 def _gap_twins(without: str, asking: str, object_: str, end: str) -> Cell:
@@ -432,8 +433,8 @@ def argument(writer: Writer) -> Cell:
 def _objects(writer: Writer) -> Cell:
     """A verb without objects and one with, and the objects of both."""
     noun = writer.one(PEOPLE + NAMES)
-    tail = "" if noun.is_name else writer.tail(noun)
-    subject = writer.phrase(noun, not noun.is_name and writer.chance(0.25)) + tail
+    plural = not noun.is_name and writer.chance(0.25)
+    subject = writer.phrase(noun, plural) + writer.place(noun)
     opening, tense, end = writer.opening(), writer.tense(), f"{writer.adjunct()}."
     if writer.chance(0.6):
         verb, objects = writer.one(WITH_THING), writer.thing()
@@ -453,7 +454,7 @@ def _passive(writer: Writer) -> Cell:
     """What has no object has no passive."""
     noun = writer.one(PEOPLE)
     plural = writer.chance(0.3)
-    subject = writer.phrase(noun, plural) + writer.tail(noun)
+    subject = writer.phrase(noun, plural) + writer.place(noun)
     opening, end = writer.opening(), f"{writer.adjunct()}."
     passive = "were " if plural else "was "
     verbs = (writer.one(INTRANSITIVE), writer.one(WITH_PERSON))

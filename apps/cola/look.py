@@ -68,9 +68,8 @@ def print_info(corpus: Corpus, console: Console) -> None:
     for row in columns[0]:
         table.add_row(plain(row), *(column[row] for column in columns))
     console.print(table)
-    commonest = ", ".join(word for word, _ in known.most_common(12))
-    say(f"vocabulary: {len(known):,} words and marks; the commonest: ", console)
-    say(commonest, console)
+    commonest = " ".join(word for word, _ in known.most_common(12))
+    say(f"vocabulary: {len(known):,} words and marks; commonest: {commonest}", console)
 
 
 def _vocabulary(sentences: Sequence[Sentence]) -> Counter[str]:
@@ -82,10 +81,11 @@ def _figures(sentences: Sequence[Sentence], known: Counter[str]) -> dict[str, st
     found = _vocabulary(sentences)
     unknown = sum(count for word, count in found.items() if word not in known)
     acceptable = mean(sentence.label for sentence in sentences)
+    span = f"{min(lengths)} to {max(lengths)}, mean {mean(lengths):.1f}"
     return {
         "sentences": f"{len(sentences):,}",
         "acceptable": f"{acceptable:.1%}",
-        "words a sentence": f"{min(lengths)} to {max(lengths)}, mean {mean(lengths):.1f}",
+        "words a sentence": span,
         "words not in training": f"{unknown / sum(lengths):.1%}",
     }
 

@@ -15,9 +15,9 @@ MALE = "boy king uncle waiter prince john peter david"
 FEMALE = "girl queen aunt waitress actress mary anna susan"
 OTHERS = "teacher doctor student farmer"
 LIFELESS = "car clock key lamp radio mirror painting bicycle"
-NAMES = set("john peter david mary anna susan".split())
+NAMES = {"john", "peter", "david", "mary", "anna", "susan"}
 PLURALS = {"waitress": "waitresses", "actress": "actresses"}
-GENDER = {word: "m" for word in MALE.split()} | {w: "f" for w in FEMALE.split()}
+GENDER = dict.fromkeys(MALE.split(), "m") | dict.fromkeys(FEMALE.split(), "f")
 
 # base third past: how many objects each class takes.
 NO_OBJECT = """
@@ -40,10 +40,19 @@ say says said, think thinks thought, believe believes believed, claim claims cla
 know knows knew, remember remembers remembered
 """
 ARTICLES = {"the", "my", "our"}
-ADJECTIVES = set("old young tall famous clever new small heavy expensive".split())
-STATES = set(
-    "tired happy hungry angry busy ready broken dirty clean missing valuable".split()
-)
+ADJECTIVES = {"old", "young", "tall", "famous", "clever"} | {
+    "new",
+    "small",
+    "heavy",
+    "expensive",
+}
+STATES = {"tired", "happy", "hungry", "angry", "busy", "ready"} | {
+    "broken",
+    "dirty",
+    "clean",
+    "missing",
+    "valuable",
+}
 PREPOSITIONS = {"near", "behind", "beside", "in", "at", "after", "before"}
 PLACES = {"garden", "party"}
 TIMES = {"lunch", "dinner"}

@@ -61,7 +61,7 @@ SENTENCES = [["the", "boy", "slept"], ["the", "girl"], ["boy", "the"]]
 def test_a_vocabulary_numbers_words_as_first_seen() -> None:
     vocabulary = Vocabulary.of(SENTENCES)
     assert vocabulary.tokens == (*SPECIAL, "the", "boy", "slept", "girl")
-    assert (PAD, UNKNOWN, CLS, MASK) == vocabulary.tokens[:4]
+    assert vocabulary.tokens[:4] == (PAD, UNKNOWN, CLS, MASK)
     assert Vocabulary.of(SENTENCES, min_count=2).tokens == (*SPECIAL, "the", "boy")
     assert len(vocabulary) == 8
 
