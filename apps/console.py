@@ -13,6 +13,7 @@ from apps.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 
 def new_console() -> Console:
@@ -20,6 +21,18 @@ def new_console() -> Console:
     from rich.console import Console
 
     return Console()
+
+
+def say(line: str, console: Console) -> None:
+    """Print a line as it is, however long; brackets in it are no markup."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def plain(text: str) -> Text:
+    """A text as it is: rich would take a bracket for markup."""
+    from rich.text import Text
+
+    return Text(text)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import struct
 import time
@@ -39,6 +40,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from apps.console import say
 from apps.errors import UserError
 from apps.files import whole_folder
 
@@ -134,6 +136,18 @@ def download(
     if keep:
         os.replace(part, folder.with_name(f"{folder.name}.zip"))
     _forget(part)
+
+
+def bring(archive: Archive, folder: Path, console: Console, *, keep: bool) -> None:
+    """Do as `download` does, for a command: Ctrl-C ends it with a word on going on.
+
+    Raises: DownloadError as `download` does; SystemExit after Ctrl-C.
+    """
+    try:
+        download(archive, folder, console, keep=keep)
+    except KeyboardInterrupt:
+        say("Stopped. To go on, run the same command again.", console)
+        raise SystemExit(128 + signal.SIGINT) from None
 
 
 def fetch(

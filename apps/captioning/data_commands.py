@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from apps.console import clear_errors, new_console
+from apps.console import clear_errors, new_console, say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from apps.captioning.data import Width
     from apps.captioning.look import Card
 
@@ -65,10 +62,10 @@ def show(
         png, page = _paths(to, folder, split)
         shown = look.save_cards(cards, png)
         report.write_cards(cards, folder, split, page)
-        _say(f"{len(cards)} pictures with captions: {png}", console)
-        _say(f"The same as a page: {page}", console)
+        say(f"{len(cards)} pictures with captions: {png}", console)
+        say(f"The same as a page: {page}", console)
         if shown < len(cards):
-            _say(_missing(folder, cards, shown), console)
+            say(_missing(folder, cards, shown), console)
 
 
 @data.command()
@@ -95,16 +92,12 @@ def download(folder: Path, keep_zip: bool) -> None:
     """
     with clear_errors():
         from apps.captioning.catalogue import COCO, LICENCE
-        from apps.download import download as fetch
+        from apps.download import bring
 
         console = new_console()
-        try:
-            fetch(COCO, folder, console, keep=keep_zip)
-        except KeyboardInterrupt:
-            _say("Stopped. To go on, run the same command again.", console)
-            raise SystemExit(128 + signal.SIGINT) from None
-        _say(LICENCE, console)
-        _say(f"To train on it: minigrad caption train --data {folder}", console)
+        bring(COCO, folder, console, keep=keep_zip)
+        say(LICENCE, console)
+        say(f"To train on it: minigrad caption train --data {folder}", console)
 
 
 @data.command("make-shapes")
@@ -127,8 +120,8 @@ def make_shapes(folder: Path, seed: int, train: int | None, val: int | None) -> 
         with whole_folder(folder) as unfinished:
             shapes.make(unfinished, seed, scenes)
         console = new_console()
-        _say(f"{scenes[0]} training and {scenes[1]} validation scenes.", console)
-        _say(f"To look at them: minigrad caption data show {folder}", console)
+        say(f"{scenes[0]} training and {scenes[1]} validation scenes.", console)
+        say(f"To look at them: minigrad caption data show {folder}", console)
 
 
 def _paths(to: Path | None, folder: Path, split: str) -> tuple[Path, Path]:
@@ -151,7 +144,3 @@ def _missing(folder: Path, cards: list[Card], shown: int) -> str:
         "one a row of the features, in train2014_images.txt and val2014_images.txt, "
         f"and put the files into {folder / 'images'}."
     )
-
-
-def _say(line: str, console: Console) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
 from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
 from apps.captioning.grammar import Verdict
+from apps.console import plain
 from apps.files import whole_file
 
 MAX_CAPTIONS = 5  # shown of one picture
@@ -202,11 +202,6 @@ def print_cards(cards: Sequence[Card], console: Console) -> None:
         name = f"{card.name}\n{card.url}" if card.url else card.name
         table.add_row(plain(name), plain("\n".join(card.captions)))
     console.print(table)
-
-
-def plain(text: str) -> Text:
-    """A text as it is: rich would take a bracket for markup."""
-    return Text(text)
 
 
 def print_info(data: CaptionData, console: Console) -> None:

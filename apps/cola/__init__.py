@@ -1,1 +1,5 @@
-"""Which application is this? Judging whether a sentence is grammatical."""
+"""How does a network learn to tell which sentences are English?
+
+Read in this order: `data` (files to sentences to ids), `grammar` (the embedded set that
+needs no download), `metrics`, `baselines`.
+"""

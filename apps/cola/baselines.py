@@ -1,0 +1,94 @@
+"""What is a score worth? The same score for judges that took no understanding.
+
+One always says "acceptable". The other weighs every word, wherever it stands: logistic
+regression on the counts of words, with a small penalty on the squares of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from apps.cola.data import Corpus, Sentence
+from apps.cola.tokens import Vocabulary, words
+
+STEPS, STEP_SIZE = 300, 0.1
+PENALTY = 1e-4
+
+
+class Judge(Protocol):
+    """Whatever tells how likely sentences are to be acceptable."""
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """How likely each text is to be acceptable. Shapes: N texts -> (N,)."""
+
+
+class AlwaysAcceptable:
+    """Calls every sentence acceptable."""
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """1 for each text. Shapes: N texts -> (N,)."""
+        return np.ones(len(texts))
+
+
+@dataclass(frozen=True)
+class BagOfWords:
+    """Logistic regression on how often each word stands in a sentence.
+
+    Shapes: weights (V,), one a token of the vocabulary; that of `<CLS>`, which every
+    sentence has once, is the constant.
+    """
+
+    vocabulary: Vocabulary
+    weights: np.ndarray
+
+    @classmethod
+    def fit(cls, sentences: Sequence[Sentence]) -> BagOfWords:
+        """Learn from sentences; the same ones give the same weights."""
+        vocabulary = Vocabulary.of(words(sentence.text) for sentence in sentences)
+        labels = np.array([sentence.label for sentence in sentences], float)
+        rows, columns = _cells(vocabulary, [sentence.text for sentence in sentences])
+        weights = np.zeros(len(vocabulary))
+        first, second = np.zeros_like(weights), np.zeros_like(weights)
+        for step in range(1, STEPS + 1):
+            # The gradient of the mean cross-entropy; the bags are never made dense.
+            scores = np.bincount(rows, weights[columns], len(labels))
+            error = (_sigmoid(scores) - labels) / len(labels)
+            found = np.bincount(columns, error[rows], len(weights))
+            gradient = found + PENALTY * weights
+            # Adam: words differ a thousandfold in how often they are seen.
+            first += 0.1 * (gradient - first)
+            second += 0.001 * (gradient**2 - second)
+            mean, square = first / (1 - 0.9**step), second / (1 - 0.999**step)
+            weights -= STEP_SIZE * mean / (np.sqrt(square) + 1e-8)
+        return cls(vocabulary, weights)
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """How likely each text is to be acceptable. Shapes: N texts -> (N,)."""
+        rows, columns = _cells(self.vocabulary, texts)
+        return _sigmoid(np.bincount(rows, self.weights[columns], len(texts)))
+
+
+def judges(corpus: Corpus) -> dict[str, Judge]:
+    """Both baselines, by name; one has learned from the corpus."""
+    return {
+        "always acceptable": AlwaysAcceptable(),
+        "bag of words": BagOfWords.fit(corpus.train),
+    }
+
+
+def _cells(
+    vocabulary: Vocabulary, texts: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The row (its text) and the column (its id) of every token. Shapes: (M,) each."""
+    ids = [vocabulary.encode(words(text)).ids for text in texts]
+    rows = np.repeat(np.arange(len(ids)), [len(own) for own in ids])
+    return rows, np.array([number for own in ids for number in own], dtype=np.int64)
+
+
+def _sigmoid(scores: np.ndarray) -> np.ndarray:
+    # By the hyperbolic tangent, which does not overflow.
+    return 0.5 * (1 + np.tanh(scores / 2))

@@ -1,0 +1,459 @@
+"""Which sentences does a corpus hold, and as which numbers does a network read them?
+
+A corpus in CoLA's layout is a folder, or the published zip, with `in_domain_train.tsv`
+and, where there are any, `in_domain_dev.tsv` and `out_of_domain_dev.tsv` (in the folder
+itself or in `raw/`). A line has four columns and no header:
+
+    source <tab> label (1 acceptable, 0 not) <tab> the author's mark <tab> sentence
+
+Source: Warstadt, Singh and Bowman, "Neural Network Acceptability Judgments", TACL 2019.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from apps.errors import UserError
+from apps.files import whole_folder
+
+TRAIN_FILE = "in_domain_train.tsv"
+VALIDATION_FILE = "in_domain_dev.tsv"
+OTHER_FILE = "out_of_domain_dev.tsv"
+
+# The course trains on the first of CoLA's training sentences, validates on the rest.
+COURSE_TRAIN = 7_000
+COLA_TRAIN = 8_551
+
+MAX_BYTES = 2**26  # a text larger than this is an attack, or a mistake
+
+Division = Literal["course", "published"]
+Place = Path | str
+
+
+class DataError(UserError, ValueError):
+    """A corpus does not hold what its layout promises."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence and whether it is acceptable (label 1) or not (0).
+
+    `source` says where it is from: CoLA's code of a publication, or the phenomenon that
+    a sentence of the embedded grammar shows.
+    """
+
+    text: str
+    label: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sentences to learn from, to validate on, and others to evaluate on, by name.
+
+    `grouping` says what a sentence's source is: "source", or "phenomenon".
+    """
+
+    name: str
+    train: tuple[Sentence, ...]
+    validation: tuple[Sentence, ...]
+    others: Mapping[str, tuple[Sentence, ...]] = field(default_factory=dict)
+    grouping: str = "source"
+
+    @property
+    def splits(self) -> dict[str, tuple[Sentence, ...]]:
+        """All parts by name, "train" and "validation" first."""
+        return {"train": self.train, "validation": self.validation, **self.others}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tell these sentences and labels from others, wherever they lie."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.validation):
+            for sentence in split:
+                line = f"{sentence.source}\t{sentence.label}\t{sentence.text}\n"
+                digest.update(line.encode())
+            digest.update(b"\n")
+        return digest.hexdigest()
+
+
+def load_corpus(path: Path, division: Division | None = None) -> Corpus:
+    """Open a folder or a zip in CoLA's layout.
+
+    `division`: "course" trains on the first 7,000 sentences of `in_domain_train.tsv`
+    and validates on the others (both development files are further splits);
+    "published" trains on all of them and validates on `in_domain_dev.tsv`. By default
+    CoLA's own 8,551 sentences are divided as in the course, others as published.
+
+    Raises: DataError, one message that names the file, what is wrong, and a way out.
+    """
+    files = _read_zip(path) if _is_zip(path) else _read_folder(path)
+    train = files.pop(TRAIN_FILE)
+    if division is None:
+        division = "course" if len(train) == COLA_TRAIN else "published"
+    if division == "published":
+        validation = _validation_of(files, path)
+    else:
+        train, validation = _course_division(train, path)
+    others = {name.removesuffix(".tsv"): split for name, split in files.items()}
+    return Corpus(path.name, train, validation, others)
+
+
+def read_tsv(path: Path) -> tuple[Sentence, ...]:
+    """Read the sentences of one file in CoLA's layout.
+
+    Raises: DataError if it is missing, empty or no UTF-8, or if a line does not have
+        four columns, a label of 0 or 1, and a sentence; it names the line.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing. Give a file of sentences in CoLA's layout, or fetch "
+            "CoLA by 'minigrad cola data download'."
+        )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error}). May you read it? If so, copy it again."
+        ) from error
+    return parse_tsv(content, path)
+
+
+def parse_tsv(content: bytes, place: Place) -> tuple[Sentence, ...]:
+    """Read sentences from the bytes of a file; `place` is its name in messages.
+
+    Raises: DataError as `read_tsv` does.
+    """
+    # Not splitlines: a sentence may hold one of the characters that it takes for ends.
+    lines = _decode(content, place).removesuffix("\n").split("\n")
+    if lines == [""]:
+        raise DataError(
+            f"{place} is empty, so there is nothing to learn or judge. Copy it again."
+        )
+    return tuple(
+        _parse_line(line.removesuffix("\r"), f"{place}, line {number}")
+        for number, line in enumerate(lines, start=1)
+    )
+
+
+def format_tsv(sentences: Iterable[Sentence]) -> str:
+    """Write sentences in CoLA's layout, so that `parse_tsv` gives them back."""
+    return "".join(
+        f"{s.source}\t{s.label}\t{'' if s.label else '*'}\t{s.text}\n"
+        for s in sentences
+    )
+
+
+def write_corpus(folder: Path, corpus: Corpus) -> None:
+    """Write a corpus's training and validation sentences into a new folder.
+
+    `load_corpus` gives them back, if they are divided as published.
+    """
+    with whole_folder(folder) as unfinished:
+        for name, split in (
+            (TRAIN_FILE, corpus.train),
+            (VALIDATION_FILE, corpus.validation),
+        ):
+            (unfinished / name).write_bytes(format_tsv(split).encode())
+
+
+def _decode(content: bytes, place: Place) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{place}, line {line}: byte {content[error.start]:#04x} is no UTF-8 "
+            "there, so it has no certain meaning. Save the file as UTF-8."
+        ) from error
+
+
+def _parse_line(line: str, place: str) -> Sentence:
+    columns = line.split("\t")
+    if len(columns) != 4:
+        raise DataError(
+            f"{place} has {len(columns)} columns, but must have 4, with a tab between "
+            "two: source, label, mark, sentence. Mend or remove the line."
+        )
+    source, label, _, text = columns
+    if label not in ("0", "1"):
+        raise DataError(
+            f"{place} has the label {label!r}, but a label is 1 (acceptable) or 0 "
+            "(unacceptable). Mend or remove the line."
+        )
+    if not text.strip():
+        raise DataError(f"{place} has no sentence. Write one, or remove the line.")
+    return Sentence(text, int(label), source)
+
+
+def _is_zip(path: Path) -> bool:
+    return path.is_file() and path.suffix != ".tsv"
+
+
+def _read_folder(folder: Path) -> dict[str, tuple[Sentence, ...]]:
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder} is no folder and no zip in CoLA's layout. Give a folder with "
+            f"{TRAIN_FILE}, or fetch CoLA by 'minigrad cola data download'."
+        )
+    raw = folder / "raw"
+    inside = raw if (raw / TRAIN_FILE).is_file() else folder
+    found = {TRAIN_FILE: read_tsv(inside / TRAIN_FILE)}
+    for name in (VALIDATION_FILE, OTHER_FILE):
+        if (inside / name).exists():
+            found[name] = read_tsv(inside / name)
+    return found
+
+
+def _read_zip(path: Path) -> dict[str, tuple[Sentence, ...]]:
+    """Read the raw sentences inside a zip; nothing is unpacked to the disk."""
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        members = {
+            name: member
+            for member in archive.infolist()
+            for name in (TRAIN_FILE, VALIDATION_FILE, OTHER_FILE)
+            if f"/{member.filename}".endswith(f"/raw/{name}")
+        }
+        if TRAIN_FILE not in members:
+            raise DataError(
+                f"{path} does not hold raw/{TRAIN_FILE}, which CoLA's published zip "
+                "does. Fetch that by 'minigrad cola data download'."
+            )
+        return {
+            name: parse_tsv(_read_member(archive, member, path), f"{path}:{name}")
+            for name, member in members.items()
+        }
+
+
+def _read_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path
+) -> bytes:
+    with archive.open(member) as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise DataError(
+            f"{path}: {member.filename} has more than {MAX_BYTES:,} bytes, which no "
+            "corpus in CoLA's layout has. Is it the right zip?"
+        )
+    return content
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged zip makes of its reader into one message."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise DataError(
+            f"{path} cannot be read as a zip ({error}): it may be cut short or be "
+            "something else. Give a folder or the published zip; fetch it by "
+            "'minigrad cola data download'."
+        ) from error
+
+
+def _validation_of(
+    files: dict[str, tuple[Sentence, ...]], path: Path
+) -> tuple[Sentence, ...]:
+    if VALIDATION_FILE not in files:
+        raise DataError(
+            f"{path} has no {VALIDATION_FILE}, so there is nothing to validate on. Put "
+            "that file there, in the layout of the other."
+        )
+    return files.pop(VALIDATION_FILE)
+
+
+def _course_division(
+    sentences: tuple[Sentence, ...], path: Path
+) -> tuple[tuple[Sentence, ...], tuple[Sentence, ...]]:
+    if len(sentences) <= COURSE_TRAIN:
+        raise DataError(
+            f"{path}: {TRAIN_FILE} has {len(sentences):,} sentences, but the course "
+            f"trains on {COURSE_TRAIN:,} and validates on the others. Divide them as "
+            "published instead."
+        )
+    return sentences[:COURSE_TRAIN], sentences[COURSE_TRAIN:]
+
+
+# The course's own preparation.
+
+COURSE_UNKNOWN, COURSE_CLS, COURSE_PAD = "UNK", "CLS", "PAD"
+COURSE_MIN_COUNT = 5
+VOCABULARY_FILE = "word_to_ix.csv"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The course's arrays: word ids, a row a sentence, and labels.
+
+    A row has a sentence's words, then `CLS`, then `PAD` up to the end.
+    Shapes: train_ids (N, T), train_labels (N,), val_ids (M, T), val_labels (M,).
+    """
+
+    vocabulary: dict[str, int]
+    train_ids: np.ndarray
+    train_labels: np.ndarray
+    val_ids: np.ndarray
+    val_labels: np.ndarray
+
+
+def course_words(text: str) -> list[str]:
+    """Split a sentence as the course does: no punctuation, no capitals, white space."""
+    kept = text.translate(str.maketrans("", "", string.punctuation))
+    return kept.lower().split()
+
+
+def prepare(sentences: Sequence[Sentence], train: int = COURSE_TRAIN) -> Prepared:
+    """Number the words of sentences as the course does.
+
+    The first `train` sentences are learned from. The vocabulary has the words that
+    stand in them at least 5 times, in the order in which they are first seen, numbered
+    from 1; the last of them is dropped, as it is in the course's files.
+
+    Raises: DataError if no sentence is left to validate on.
+    """
+    if not 0 < train < len(sentences):
+        raise DataError(
+            f"{len(sentences):,} sentences cannot be divided after {train:,}: some "
+            "must be left on both sides. Give more sentences."
+        )
+    split = [course_words(sentence.text) for sentence in sentences]
+    vocabulary = _course_vocabulary(split[:train])
+    ids = np.full((len(split), max(map(len, split)) + 1), vocabulary[COURSE_PAD])
+    for row, words in zip(ids, split, strict=True):
+        row[: len(words)] = [vocabulary.get(word, 0) for word in words]
+        row[len(words)] = vocabulary[COURSE_CLS]
+    labels = np.array([sentence.label for sentence in sentences])
+    return Prepared(
+        vocabulary, ids[:train], labels[:train], ids[train:], labels[train:]
+    )
+
+
+def _course_vocabulary(sentences: Iterable[list[str]]) -> dict[str, int]:
+    counts = Counter(word for words in sentences for word in words)
+    kept = [word for word, count in counts.items() if count >= COURSE_MIN_COUNT]
+    words = {word: number for number, word in enumerate(kept[:-1], start=1)}
+    first = len(words) + 1
+    return words | {COURSE_UNKNOWN: 0, COURSE_CLS: first, COURSE_PAD: first + 1}
+
+
+def load_prepared(folder: Path) -> Prepared:
+    """Read the course's four arrays and their vocabulary, and check all of it.
+
+    Raises: DataError, one message that names the file, the row, what is wrong, and a
+        way out.
+    """
+    vocabulary = _load_vocabulary(folder / VOCABULARY_FILE)
+    train_ids, train_labels = _load_arrays(folder, "train", vocabulary)
+    val_ids, val_labels = _load_arrays(folder, "val", vocabulary)
+    if train_ids.shape[1] != val_ids.shape[1]:
+        raise DataError(
+            f"{folder}: training rows are {train_ids.shape[1]} ids long but validation "
+            f"rows {val_ids.shape[1]}. Both must come from one preparation."
+        )
+    return Prepared(vocabulary, train_ids, train_labels, val_ids, val_labels)
+
+
+def _load_vocabulary(path: Path) -> dict[str, int]:
+    _require_file(path)
+    vocabulary: dict[str, int] = {}
+    lines = _decode(path.read_bytes(), path).removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, start=1):
+        word, comma, index = line.removesuffix("\r").rpartition(",")
+        if not comma or not index.isdecimal() or word in vocabulary:
+            raise DataError(
+                f"{path}, line {number} is {line!r}, but must be a new word, a comma "
+                "and its number. Copy the file again."
+            )
+        vocabulary[word] = int(index)
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        raise DataError(
+            f"{path} must number its {len(vocabulary):,} words from 0 to "
+            f"{len(vocabulary) - 1:,}, each one once. Copy the file again."
+        )
+    missing = {COURSE_UNKNOWN, COURSE_CLS, COURSE_PAD} - set(vocabulary)
+    if missing:
+        raise DataError(
+            f"{path} lacks {', '.join(sorted(missing))}, with which sentences are "
+            "ended, padded, or unknown words replaced. Copy the file again."
+        )
+    return vocabulary
+
+
+def _load_arrays(
+    folder: Path, split: str, vocabulary: dict[str, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    path, labels_path = folder / f"{split}_inxs.npy", folder / f"{split}_labels.npy"
+    ids, labels = _load_array(path, 2), _load_array(labels_path, 1)
+    if len(ids) != len(labels):
+        raise DataError(
+            f"{labels_path} has {len(labels)} labels for the {len(ids)} sentences of "
+            f"{path.name}. Each needs one: are both from one preparation?"
+        )
+    bad = (ids < 0) | (ids >= len(vocabulary))
+    if bad.any():
+        row = int(np.argmax(bad.any(axis=1)))
+        raise DataError(
+            f"{path}: row {row} has the word id {ids[row][bad[row]][0]}, outside the "
+            f"vocabulary of {len(vocabulary):,} words. Is {VOCABULARY_FILE} the one "
+            "that these ids were made with?"
+        )
+    wrong = (labels != 0) & (labels != 1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"{labels_path}: row {row} is {labels[row]}, but a label is 1 (acceptable) "
+            "or 0 (unacceptable). Copy the file again."
+        )
+    return ids, labels
+
+
+def _load_array(path: Path, ndim: int) -> np.ndarray:
+    _require_file(path)
+    try:
+        # Pickled objects could run anything; numbers need none.
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise DataError(
+            f"{path} cannot be read as a NumPy array of numbers ({error}). Copy it "
+            "again."
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path} is an archive of arrays. Give the one array as .npy.")
+    if array.ndim != ndim or not np.issubdtype(array.dtype, np.integer):
+        raise DataError(
+            f"{path} is {array.dtype} of shape {array.shape}, but must be whole "
+            f"numbers with {ndim} axes. Is it the right file?"
+        )
+    if 0 in array.shape:
+        raise DataError(f"{path} has shape {array.shape}: nothing is in it.")
+    return array.astype(np.int64)
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing, and the course's preparation has it. Check the "
+            "folder's name, or copy the file there."
+        )

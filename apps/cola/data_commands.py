@@ -1,0 +1,146 @@
+"""What can one do with sentences from the command line? Look at, fetch, make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from apps.console import clear_errors, new_console, say
+
+if TYPE_CHECKING:
+    from apps.cola.data import Corpus, Division
+
+PLACE = click.Path(path_type=Path)
+POSITIVE = click.IntRange(min=1)
+CORPUS = click.argument("corpus", metavar="[CORPUS]", type=PLACE, required=False)
+SEED = click.option(
+    "--seed", default=0, show_default=True, help="Same seed, same result."
+)
+DIVISION = click.option(
+    "--division",
+    type=click.Choice(["course", "published"]),
+    help="Train on CoLA's first 7,000 sentences, or on the whole file.  "
+    "[default: course for CoLA itself, else published]",
+)
+
+
+@click.group()
+def data() -> None:
+    """Look at sentences, fetch CoLA, or write the embedded grammar's.
+
+    CORPUS is a folder or zip in CoLA's layout; without it, the embedded grammar.
+    """
+
+
+@data.command()
+@CORPUS
+@click.option("--split", default="validation", show_default=True)
+@click.option("--source", help="Only this phenomenon or publication.")
+@click.option(
+    "--count",
+    type=click.IntRange(1, 100),
+    default=4,
+    show_default=True,
+    help="Sentences of each source.",
+)
+@SEED
+@DIVISION
+def show(
+    corpus: Path | None,
+    split: str,
+    source: str | None,
+    count: int,
+    seed: int,
+    division: Division | None,
+) -> None:
+    """Show a few sentences of every source; a star is before unacceptable ones."""
+    with clear_errors():
+        from apps.cola import look
+
+        opened = _open(corpus, division)
+        _require(split, list(opened.splits), "split")
+        sentences = opened.splits[split]
+        if source is not None:
+            _require(source, look.sources(sentences), opened.grouping)
+        chosen = look.choose(sentences, count, seed, source)
+        look.print_sentences(chosen, opened.grouping, new_console())
+
+
+@data.command()
+@CORPUS
+@DIVISION
+def info(corpus: Path | None, division: Division | None) -> None:
+    """Check a corpus and say what is in it."""
+    with clear_errors():
+        from apps.cola import look
+
+        look.print_info(_open(corpus, division), new_console())
+
+
+@data.command()
+@click.argument("folder", metavar="[DIR]", type=PLACE, default=Path("data/cola"))
+@click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
+def download(folder: Path, keep_zip: bool) -> None:
+    """Fetch CoLA's public sentences (0.3 MB) into DIR (data/cola).
+
+    Every file is checked against the published size and sha256. Ctrl-C keeps what has
+    come, and the same command goes on with it.
+    """
+    with clear_errors():
+        from apps.cola.catalogue import COLA, LICENCE
+        from apps.download import bring
+
+        console = new_console()
+        bring(COLA, folder, console, keep=keep_zip)
+        say(LICENCE, console)
+        say(f"To look at it: minigrad cola data show {folder}", console)
+        say(f"To train on it: minigrad cola train --data {folder}", console)
+
+
+@data.command()
+@click.argument("folder", metavar="DIR", type=PLACE)
+@SEED
+@click.option("--train", type=POSITIVE, help="Number of training sentences.")
+@click.option("--val", type=POSITIVE, help="Number of validation sentences.")
+def make(folder: Path, seed: int, train: int | None, val: int | None) -> None:
+    """Write the embedded grammar's sentences into a new folder, in CoLA's layout."""
+    with clear_errors():
+        from apps.cola import grammar
+        from apps.cola.data import write_corpus
+
+        if folder.exists():
+            raise click.ClickException(
+                f"{folder} exists already, and writing there would overwrite it. Give "
+                "a new folder, or remove that one."
+            )
+        made = grammar.corpus(
+            seed,
+            train or grammar.TRAIN_SENTENCES,
+            val or grammar.VALIDATION_SENTENCES,
+        )
+        write_corpus(folder, made)
+        console = new_console()
+        say(
+            f"{len(made.train):,} training and {len(made.validation):,} validation "
+            "sentences.",
+            console,
+        )
+        say(f"To look at them: minigrad cola data show {folder}", console)
+
+
+def _open(path: Path | None, division: Division | None) -> Corpus:
+    from apps.cola import grammar
+    from apps.cola.data import load_corpus
+
+    if path is None:
+        return grammar.corpus()
+    return load_corpus(path, division)
+
+
+def _require(name: str, known: list[str], what: str) -> None:
+    if name not in known:
+        raise click.ClickException(
+            f"There is no {what} {name!r} here. Give one of {', '.join(known)}."
+        )

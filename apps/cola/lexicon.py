@@ -1,0 +1,103 @@
+"""Which words does the embedded grammar know, and how do they inflect?
+
+The classes are narrow on purpose. A transitive verb here wants its object in every
+context ("eat" would not do), and takes no second one ("buy" would not do); an
+intransitive verb takes none ("run" would not do). So whether a sentence is acceptable
+follows from its classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["man", "woman", "person", "thing"]
+
+
+@dataclass(frozen=True)
+class Noun:
+    """A noun in both numbers, or a name, which has one and takes no article."""
+
+    singular: str
+    plural: str
+    kind: Kind
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it is a name."""
+        return not self.plural
+
+    def form(self, plural: bool) -> str:
+        """The noun in a number."""
+        return self.plural if plural else self.singular
+
+
+@dataclass(frozen=True)
+class Verb:
+    """The forms of a verb; the past participle is the past."""
+
+    base: str
+    third: str
+    past: str
+
+    def present(self, plural: bool) -> str:
+        """The present tense that agrees with a subject."""
+        return self.base if plural else self.third
+
+
+def _nouns(kind: Kind, words: str) -> tuple[Noun, ...]:
+    pairs = (word.split("/") for word in words.split())
+    return tuple(Noun(singular, plural, kind) for singular, plural in pairs)
+
+
+def _names(kind: Kind, words: str) -> tuple[Noun, ...]:
+    return tuple(Noun(word, "", kind) for word in words.split())
+
+
+def _verbs(words: str) -> tuple[Verb, ...]:
+    return tuple(Verb(*word.split("/")) for word in words.split())
+
+
+MEN = _nouns("man", "boy/boys king/kings uncle/uncles")
+WOMEN = _nouns("woman", "girl/girls queen/queens aunt/aunts")
+PERSONS = _nouns("person", "teacher/teachers doctor/doctors student/students")
+THINGS = _nouns(
+    "thing",
+    "car/cars clock/clocks key/keys lamp/lamps mirror/mirrors ",
+)
+MEN_NAMES = _names("man", "John Peter")
+WOMEN_NAMES = _names("woman", "Mary Anna")
+
+NAMES = MEN_NAMES + WOMEN_NAMES
+PEOPLE = MEN + WOMEN + PERSONS
+NOUNS = PEOPLE + THINGS + NAMES
+
+INTRANSITIVE = _verbs(
+    "sleep/sleeps/slept smile/smiles/smiled sneeze/sneezes/sneezed "
+    "yawn/yawns/yawned hesitate/hesitates/hesitated cough/coughs/coughed"
+)
+WITH_ANYTHING = _verbs("admire/admires/admired describe/describes/described")
+WITH_PERSON = (
+    _verbs("praise/praises/praised blame/blames/blamed thank/thanks/thanked ")
+    + WITH_ANYTHING
+)
+WITH_THING = (
+    _verbs("repair/repairs/repaired examine/examines/examined remove/removes/removed")
+    + WITH_ANYTHING
+)
+DITRANSITIVE = _verbs("hand/hands/handed award/awards/awarded")
+OF_SPEECH = _verbs(
+    "say/says/said think/thinks/thought believe/believes/believed claim/claims/claimed"
+)
+VERBS = tuple(dict.fromkeys(INTRANSITIVE + WITH_PERSON + WITH_THING + DITRANSITIVE))
+
+# Before a noun, and after "is". No word is both, so that each has its own place.
+PERSON_ADJECTIVES = ("old", "young", "tall")
+THING_ADJECTIVES = ("old", "new", "small")
+PERSON_STATES = ("tired", "happy", "hungry", "ready")
+THING_STATES = ("broken", "dirty", "clean", "ready")
+
+PREPOSITIONS = ("near", "behind")
+MODALS = ("will", "may", "must")
+# They may follow any verb phrase, in any tense.
+ADJUNCTS = ("in the garden", "after lunch", "at the party", "before dinner")

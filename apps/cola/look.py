@@ -1,0 +1,100 @@
+"""What is in a corpus? A few of its sentences, and one screen of figures."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from statistics import mean
+
+from rich.console import Console
+from rich.table import Table
+
+from apps.cola.data import Corpus, Sentence
+from apps.cola.tokens import words
+from apps.console import plain, say
+
+MARKS = {1: "", 0: "*"}
+
+
+def choose(
+    sentences: Sequence[Sentence], count: int, seed: int, source: str | None = None
+) -> list[Sentence]:
+    """Choose pairs of neighbours of every source, or of one, by a seed.
+
+    Neighbours, because in the grammar they are a minimal pair, and in CoLA often from
+    one passage. `count` is the number of sentences of each source.
+    """
+    generator = random.Random(seed)
+    chosen = []
+    for name in sources(sentences):
+        own = [s for s in sentences if s.source == name and source in (None, name)]
+        starts = range(0, len(own), 2)
+        picked = generator.sample(starts, min(-(-count // 2), len(starts)))
+        found = [s for start in sorted(picked) for s in own[start : start + 2]]
+        chosen += found[:count]
+    return chosen
+
+
+def sources(sentences: Sequence[Sentence]) -> list[str]:
+    """The sources of sentences, as first seen."""
+    return list(dict.fromkeys(sentence.source for sentence in sentences))
+
+
+def print_sentences(
+    sentences: Sequence[Sentence], grouping: str, console: Console
+) -> None:
+    """Print a table: source, a star before what is unacceptable, the sentence."""
+    table = Table(grouping, "", "sentence")
+    before = ""
+    for sentence in sentences:
+        if before and sentence.source != before:
+            table.add_section()
+        name = "" if sentence.source == before else sentence.source
+        table.add_row(plain(name), MARKS[sentence.label], plain(sentence.text))
+        before = sentence.source
+    console.print(table)
+
+
+def print_info(corpus: Corpus, console: Console) -> None:
+    """Print one screen: sizes, labels, lengths, words, and where sentences are from."""
+    table = Table(title=plain(corpus.name), title_justify="left")
+    table.add_column("")
+    known = _vocabulary(corpus.train)
+    columns = []
+    for name, sentences in corpus.splits.items():
+        table.add_column(plain(name), justify="right")
+        columns.append(_figures(sentences, known) | _shares(corpus, sentences))
+    for row in columns[0]:
+        table.add_row(plain(row), *(column[row] for column in columns))
+    console.print(table)
+    commonest = " ".join(word for word, _ in known.most_common(12))
+    say(f"vocabulary: {len(known):,} words and marks; commonest: {commonest}", console)
+
+
+def _vocabulary(sentences: Sequence[Sentence]) -> Counter[str]:
+    return Counter(word for s in sentences for word in words(s.text))
+
+
+def _figures(sentences: Sequence[Sentence], known: Counter[str]) -> dict[str, str]:
+    lengths = [len(words(sentence.text)) for sentence in sentences]
+    found = _vocabulary(sentences)
+    unknown = sum(count for word, count in found.items() if word not in known)
+    acceptable = mean(sentence.label for sentence in sentences)
+    span = f"{min(lengths)} to {max(lengths)}, mean {mean(lengths):.1f}"
+    return {
+        "sentences": f"{len(sentences):,}",
+        "acceptable": f"{acceptable:.1%}",
+        "words a sentence": span,
+        "words not in training": f"{unknown / sum(lengths):.1%}",
+    }
+
+
+def _shares(corpus: Corpus, sentences: Sequence[Sentence]) -> dict[str, str]:
+    """How many sentences are from each source of the corpus."""
+    everything = [s for split in corpus.splits.values() for s in split]
+    counts = Counter(sentence.source for sentence in sentences)
+    return {
+        f"{corpus.grouping} {name}": f"{counts[name]:,}" if counts[name] else "-"
+        for name in sources(everything)
+    }
