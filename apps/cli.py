@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from apps.captioning.commands import caption
+from apps.cola.commands import cola
 
 HOUSE = Path(__file__).resolve().parents[1]
 
@@ -19,6 +20,7 @@ def minigrad() -> None:
 
 
 minigrad.add_command(caption)
+minigrad.add_command(cola)
 
 
 def check_rooms() -> None:

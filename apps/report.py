@@ -14,11 +14,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from statistics import median
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, StrictUndefined, Template
@@ -27,6 +28,9 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from apps.files import whole_file
+
+State = Literal["training", "stopped", "finished"]
+Metrics = Sequence[Mapping[str, Any]]
 
 REFRESH = 10  # seconds until a page about something unfinished looks for news
 
@@ -247,7 +251,54 @@ def write(report: Report, path: Path) -> None:
         unfinished.write_bytes(page)
 
 
-def plot_run(metrics: Sequence[Mapping[str, Any]], epochs: int) -> list[Plot]:
+# -- what the reports of all runs have in common -----------------------------------
+
+
+def status(state: State, metrics: Metrics, epochs: int) -> str:
+    """Say how far a run is, as of now."""
+    now = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+    done = max((record["epoch"] for record in metrics), default=0)
+    if state == "finished":
+        return f"finished on {now}, after {epochs} epochs"
+    if state == "stopped":
+        return f"stopped on {now}: {done} of {epochs} epochs are done"
+    return f"training: {done} of {epochs} epochs are done, as of {now}"
+
+
+def training_facts(metrics: Metrics, unit: str) -> list[tuple[str, str]]:
+    """The last loss, and how many units a second were learned from."""
+    facts = []
+    losses = [record["loss"] for record in metrics if "loss" in record]
+    if losses:
+        facts.append(("training loss", f"{losses[-1]:.3g}"))
+    speeds = [record["per_second"] for record in metrics if "per_second" in record]
+    if speeds:
+        facts.append((f"{unit} a second in training", f"{speeds[-1]:,.0f}"))
+    return facts
+
+
+def learning(metrics: Metrics, epochs: int, targets: str) -> Section:
+    """The curves of what was logged."""
+    text = (
+        f"The loss says how unlikely the network finds {targets}; learning lowers it. "
+        "Each point is the mean over one epoch."
+    )
+    plots = plot_run(metrics, epochs)
+    if not plots:
+        text = "The first epoch is not over yet; the loss curve begins with it."
+    return Section("How it learned", text, plots)
+
+
+def settings(
+    config: Mapping[str, Any], meanings: Mapping[str, str], sizes: str
+) -> Section:
+    """A run's settings, each with what it means."""
+    rows = [(name, str(value)) for name, value in config.items()]
+    notes = [meanings.get(name, "") for name in config]
+    return Section("Settings", sizes, [Table(("setting", "value"), rows, notes)])
+
+
+def plot_run(metrics: Metrics, epochs: int) -> list[Plot]:
     """Plot what a run logged at its epochs: its losses, and its scores if it has any.
 
     A score that was logged at one epoch only is no curve.
@@ -263,7 +314,7 @@ def plot_run(metrics: Sequence[Mapping[str, Any]], epochs: int) -> list[Plot]:
     return [plot for plot in plots if plot is not None]
 
 
-def _curve(metrics: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:
+def _curve(metrics: Metrics, name: str) -> dict[int, float]:
     """What was logged under a name, by epoch; the last of several."""
     found = {r["epoch"]: r[name] for r in metrics if name in r}
     return {

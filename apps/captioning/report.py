@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from apps import report as pages
 from apps.captioning import look
 from apps.captioning.data import UNITS, UNKNOWN
 from apps.captioning.decode import Decoding
-from apps.report import Command, Gallery, Report, Section, Table, Texts
+from apps.report import Command, Gallery, Report, Section, State, Table, Texts
 
 if TYPE_CHECKING:
     from apps.captioning.evaluate import Scores
     from apps.captioning.train import Trained
     from apps.run import RunFolder
-
-State = Literal["training", "stopped", "finished"]
 
 REPORT_FILE = "report.html"
 
@@ -68,15 +65,15 @@ def write(
         _shares(scores),
         _scores(scores),
         _decoding(decoding) if cards or scores else None,
-        _learning(metrics, config),
-        _settings(config, trained),
+        pages.learning(metrics, config["epochs"], "the true captions"),
+        pages.settings(config, MEANINGS, _sizes(trained) if trained else ""),
         _commands(run.path, state),
     ]
     report = Report(
         title=f"A captioner for {Path(config['data']).name}",
         lead=f"A recurrent network ({config['cell'].upper()}) that learns to describe "
         f"the pictures of {config['data']}.",
-        status=_status(state, metrics, config["epochs"]),
+        status=pages.status(state, metrics, config["epochs"]),
         facts=_facts(metrics, scores, UNITS[config["tokens"]]),
         sections=[section for section in sections if section is not None],
         refresh=pages.REFRESH if state == "training" else None,
@@ -103,16 +100,6 @@ def _name(split: str) -> str:
     return {"train": "training", "val": "validation"}[split]
 
 
-def _status(state: State, metrics: Sequence[Mapping[str, Any]], epochs: int) -> str:
-    now = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
-    done = max((record["epoch"] for record in metrics), default=0)
-    if state == "finished":
-        return f"finished on {now}, after {epochs} epochs"
-    if state == "stopped":
-        return f"stopped on {now}: {done} of {epochs} epochs are done"
-    return f"training: {done} of {epochs} epochs are done, as of {now}"
-
-
 def _facts(
     metrics: Sequence[Mapping[str, Any]],
     scores: Scores | None,
@@ -124,13 +111,7 @@ def _facts(
         facts.append(("of unseen scenes captioned correctly", correct))
     if scores:
         facts.append(("unigram BLEU on validation", f"{scores.captioner.bleu:.3f}"))
-    losses = [record["loss"] for record in metrics if "loss" in record]
-    if losses:
-        facts.append(("training loss", f"{losses[-1]:.3g}"))
-    speeds = [record["per_second"] for record in metrics if "per_second" in record]
-    if speeds:
-        facts.append((f"{unit} a second in training", f"{speeds[-1]:,.0f}"))
-    return facts
+    return facts + pages.training_facts(metrics, unit)
 
 
 def _pictures(cards: Sequence[look.Card]) -> Section | None:
@@ -279,26 +260,6 @@ def describe_decoding(how: Decoding) -> str:
     if how.allow_unknown:
         return f"{told} It may choose <UNK>, which is then left out."
     return told
-
-
-def _learning(
-    metrics: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
-) -> Section:
-    text = (
-        "The loss says how unlikely the network finds the true captions; learning "
-        "lowers it. Each point is the mean over one epoch."
-    )
-    plots = pages.plot_run(metrics, config["epochs"])
-    if not plots:
-        text = "The first epoch is not over yet; the loss curve begins with it."
-    return Section("How it learned", text, plots)
-
-
-def _settings(config: Mapping[str, Any], trained: Trained | None) -> Section:
-    rows = [(name, str(value)) for name, value in config.items()]
-    notes = [MEANINGS.get(name, "") for name in config]
-    text = _sizes(trained) if trained else ""
-    return Section("Settings", text, [Table(("setting", "value"), rows, notes)])
 
 
 def _sizes(trained: Trained) -> str:

@@ -1,23 +1,73 @@
-"""How does a Transformer judge a sentence? The course's model, part by part.
+"""How does a Transformer judge a sentence? The course's model, and one of our own.
 
-Glossary of shapes: N sentences, T positions (a mark that stands for the sentence first,
-then its words, then padding), D width of the model, H heads.
+Both give the logarithm of the odds that a sentence is acceptable, and show on the way
+what each word looks at.
+
+Glossary of shapes: N sentences, T positions (words, a mark for the sentence, padding),
+D width of the model, H heads, L layers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 import minigrad as mg
 import nn
 
 
-class ClassificationTransformer(nn.Module):
+class Judge(nn.Module):
+    """What both models can do."""
+
+    pad: int
+    layers: Sequence[nn.TransformerEncoderLayer]
+
+    def mask(self, ids: np.ndarray) -> np.ndarray | None:
+        """What all may look at, None for everything. Shapes: (N, T) -> (N, 1, T)."""
+        return (ids != self.pad)[:, None]
+
+    def embed(self, ids: np.ndarray) -> Any:
+        """Add each word's vector and its position's. Shapes: (N, T) -> (N, T, D)."""
+        raise NotImplementedError
+
+    def decide(self, x: Any, words: np.ndarray) -> Any:
+        """Read the verdict from what the layers made of the words.
+
+        Shapes: x (N, T, D), words (N, T), True where no padding is -> (N,).
+        """
+        raise NotImplementedError
+
+    def judge(self, x: Any, ids: np.ndarray) -> Any:
+        """Judge embedded sentences. Shapes: (N, T, D), (N, T) -> (N,)."""
+        mask = self.mask(ids)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.decide(x, ids != self.pad)
+
+    def forward(self, ids: np.ndarray) -> Any:
+        """Give the logarithm of the odds of each sentence. Shapes: (N, T) -> (N,)."""
+        return self.judge(self.embed(ids), ids)
+
+    def attention(self, ids: np.ndarray) -> list[np.ndarray]:
+        """What each word takes from each, layer by layer. Shapes: L of (N, H, T, T)."""
+        mask = self.mask(ids)
+        found = []
+        with mg.no_grad():
+            x = self.embed(ids)
+            for layer in self.layers:
+                seen = layer.attention_norm(x) if layer.norm_first else x
+                found.append(layer.attention.weights(seen, mask=mask).numpy())
+                x = layer(x, mask)
+        return found
+
+
+class ClassificationTransformer(Judge):
     """Word ids -> one encoder layer -> the first position's vector -> one number.
 
-    The number is the logarithm of the odds that the sentence is acceptable. Nothing
-    hides the padding, and both normalisations of the layer share their weights: the
-    course has it so.
+    Nothing hides the padding, and both normalisations of the layer share their
+    weights: the course has it so.
 
     Shapes: ids (N, T) -> (N,).
     Raises: ValueError where T is more than `max_length`.
@@ -28,6 +78,7 @@ class ClassificationTransformer(nn.Module):
         self,
         vocabulary: int,
         *,
+        pad: int = 0,
         max_length: int = 43,
         embed_dim: int = 128,
         num_heads: int = 2,
@@ -36,6 +87,7 @@ class ClassificationTransformer(nn.Module):
         generator: mg.Generator | None = None,
     ) -> None:
         made: Any = {"generator": generator}
+        self.pad = pad
         self.words = nn.Embedding(vocabulary, embed_dim, **made)
         self.positions = nn.LearnedPositions(max_length, embed_dim, **made)
         self.layer = nn.TransformerEncoderLayer(
@@ -44,7 +96,15 @@ class ClassificationTransformer(nn.Module):
         self.layer.feed_forward_norm = self.layer.attention_norm
         self.out = nn.Linear(embed_dim, 1, **made)
 
-    def embed(self, ids: Any) -> Any:
+    @property
+    def layers(self) -> Sequence[nn.TransformerEncoderLayer]:  # type: ignore[override]
+        """The only one."""
+        return [self.layer]
+
+    def mask(self, ids: np.ndarray) -> None:
+        """Nothing is hidden, not even the padding."""
+
+    def embed(self, ids: np.ndarray) -> Any:
         """Add each word's vector and its position's. Shapes: (N, T) -> (N, T, D)."""
         return self.positions(self.words(ids))
 
@@ -56,10 +116,79 @@ class ClassificationTransformer(nn.Module):
         """Think about each position alone, and normalise. Shapes: (N, T, D) -> same."""
         return self.layer.feed_forward_norm(x + self.layer.feed_forward(x))
 
-    def judge(self, x: Any) -> Any:
+    def decide(self, x: Any, words: np.ndarray) -> Any:
         """Read the verdict from the first position. Shapes: (N, T, D) -> (N,)."""
         return self.out(x[:, 0])[:, 0]
 
-    def forward(self, ids: Any) -> Any:
-        """Give the logarithm of the odds of each sentence. Shapes: (N, T) -> (N,)."""
-        return self.judge(self.feed_forward(self.attend(self.embed(ids))))
+
+class SentenceTransformer(Judge):
+    """Word ids -> encoder layers -> the mean of the words' vectors -> one number.
+
+    Padding is hidden, so that it never changes an answer, and the layers normalise
+    first. In training some words are made unknown, whole words at a time.
+
+    Shapes: ids (N, T) -> (N,).
+    Raises: ValueError where T is more than `max_length`.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        *,
+        pad: int = 0,
+        unknown: int = 1,
+        max_length: int = 64,
+        embed_dim: int = 64,
+        num_heads: int = 4,
+        hidden_dim: int = 256,
+        layers: int = 2,
+        dropout: float = 0.1,
+        word_dropout: float = 0.0,
+        generator: mg.Generator | None = None,
+    ) -> None:
+        made: Any = {"generator": generator}
+        self.pad, self.unknown = pad, unknown
+        self.word_dropout = word_dropout
+        self.generator = generator
+        self.words = nn.Embedding(vocabulary, embed_dim, **made)
+        self.positions = nn.LearnedPositions(max_length, embed_dim, **made)
+        self.dropout = nn.Dropout(dropout, **made)
+        self.encoder = nn.TransformerEncoder(
+            [
+                nn.TransformerEncoderLayer(
+                    embed_dim,
+                    num_heads,
+                    hidden_dim,
+                    dropout=dropout,
+                    activation="gelu",
+                    norm_first=True,
+                    **made,
+                )
+                for _ in range(layers)
+            ],
+        )
+        self.norm = nn.LayerNorm(embed_dim)
+        self.out = nn.Linear(embed_dim, 1, **made)
+
+    @property
+    def layers(self) -> Sequence[nn.TransformerEncoderLayer]:  # type: ignore[override]
+        """The encoder's."""
+        return list(self.encoder.layers)
+
+    def embed(self, ids: np.ndarray) -> Any:
+        """Add each word's vector and its position's. Shapes: (N, T) -> (N, T, D)."""
+        if self.training and self.word_dropout:
+            ids = self._forget(ids)
+        return self.dropout(self.positions(self.words(ids)))
+
+    def decide(self, x: Any, words: np.ndarray) -> Any:
+        """Read the verdict from the mean of the words. Shapes: (N, T, D) -> (N,)."""
+        shares = words / words.sum(axis=1, keepdims=True)
+        mean = (self.norm(x) * shares[..., None].astype(x.dtype)).sum(axis=1)
+        return self.out(mean)[:, 0]
+
+    def _forget(self, ids: np.ndarray) -> np.ndarray:
+        """Make some words unknown."""
+        draws = (self.generator or mg.random.default_generator).uniform(ids.shape)
+        forgotten = (np.asarray(draws) < self.word_dropout) & (ids != self.pad)
+        return np.where(forgotten, self.unknown, ids)

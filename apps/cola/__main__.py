@@ -1,0 +1,6 @@
+"""`python -m apps.cola`: the judge's commands without installing anything."""
+
+from apps.cola.commands import cola
+
+if __name__ == "__main__":
+    cola(prog_name="python -m apps.cola")

@@ -1,0 +1,261 @@
+"""What can one do with the judge of sentences from the command line?
+
+The commands import what they need when they run, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from apps.cola.data_commands import DIVISION, PLACE
+from apps.cola.data_commands import data as data_group
+from apps.console import clear_errors, new_console, say
+from apps.errors import UserError
+from apps.options import (
+    FOLDER,
+    POSITIVE,
+    RESUME,
+    RUN,
+    SEED,
+    device_option,
+    new_run_option,
+    refuse_settings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from apps.cola.evaluate import Score
+    from apps.cola.explain import Verdict
+    from apps.cola.train import Settings, Trained
+    from minigrad import Device
+
+RATE = click.FloatRange(0, 1, max_open=True)
+
+# Shown in the report of every run, whatever it was trained on.
+EXAMPLES = (
+    "The keys near the lamp are dirty.",
+    "The keys near the lamp is dirty.",
+    "What was a picture of painted by Betsy?",
+)
+
+# What a setting is unless it is given: name, kind, help.
+SETTINGS: tuple[tuple[str, Any, str], ...] = (
+    ("max-train", POSITIVE, "Learn from so many sentences, chosen by the seed."),
+    ("min-count", POSITIVE, "Words seen less often in training are unknown."),
+    ("max-length", click.IntRange(min=2), "Words read of a sentence, and its mark."),
+    ("embed-dim", POSITIVE, "Numbers that stand for a word."),
+    ("num-heads", POSITIVE, "Attentions side by side."),
+    ("hidden-dim", POSITIVE, "Width of the network behind each attention."),
+    ("layers", POSITIVE, "Attentions one after the other."),
+    ("dropout", RATE, "Share of numbers left out at random in training."),
+    ("word-dropout", RATE, "Share of words made unknown in training."),
+    ("lr", click.FloatRange(0, min_open=True), "The highest learning rate."),
+    ("warmup", RATE, "Share of the steps in which the rate rises; then it falls."),
+    ("weight-decay", click.FloatRange(0), "How far a step moves weights towards 0."),
+    ("batch", POSITIVE, "Sentences a step."),
+    ("epochs", POSITIVE, "Times to go through all sentences."),
+)
+
+
+def setting_options(command: Any) -> Any:
+    """Add an option for each setting; what is not given is the recipe's."""
+    for name, kind, text in reversed(SETTINGS):
+        help_ = f"{text}  [default: the recipe's]"
+        command = click.option(f"--{name}", type=kind, help=help_)(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cola() -> None:
+    """Teach a Transformer to judge whether a sentence is acceptable English."""
+
+
+cola.add_command(data_group)
+
+
+@cola.command()
+@click.option(
+    "--data",
+    type=PLACE,
+    help="Folder or zip in CoLA's layout.  [default: a small grammar's sentences]",
+)
+@DIVISION
+@click.option(
+    "--recipe",
+    type=click.Choice(["grammar", "cola", "course"]),
+    help="Settings to begin with: for the small grammar, for CoLA, or the course's "
+    "model and preparation.  [default: cola with --data, else grammar]",
+)
+@setting_options
+@SEED
+@new_run_option("cola")
+@RESUME
+@device_option("auto")
+def train(
+    data: Path | None,
+    recipe: str | None,
+    run: Path | None,
+    resume: Path | None,
+    device: Device,
+    **options: Any,
+) -> None:
+    """Train a judge, and score it once on the validation sentences."""
+    if resume is not None:
+        refuse_settings(click.get_current_context())
+    with clear_errors():
+        from apps.cola import train as training
+        from apps.run import new_path
+
+        console = new_console()
+        if resume is not None:
+            _finish(training.resume(resume, console, device), resume, console)
+            return
+        settings = _settings(data, recipe, options)
+        path = run or new_path("cola")
+        _finish(training.start(settings, path, console, device), path, console)
+
+
+@cola.command()
+@RUN
+@click.option("--split", help="Which sentences.  [default: all but those learned from]")
+@device_option("auto")
+def evaluate(run: Path, split: str | None, device: Device) -> None:
+    """Score a trained judge: Matthews correlation, what is right, and on what."""
+    with clear_errors():
+        from apps.cola import train as training
+
+        console = new_console()
+        trained = training.load(run, console, device)
+        splits = trained.corpus.splits
+        if split is not None and split not in splits:
+            raise UserError(
+                f"there is no split {split!r} here. Give one of {', '.join(splits)}."
+            )
+        chosen = [split] if split else [name for name in splits if name != "train"]
+        for name in chosen:
+            _print_scores(trained, name, console)
+
+
+@cola.command()
+@click.argument("sentence")
+@click.option(
+    "--run", type=FOLDER, help="Whose judge.  [default: the newest of runs/cola-*]"
+)
+@device_option("auto")
+def judge(sentence: str, run: Path | None, device: Device) -> None:
+    """Say whether SENTENCE is acceptable, what was looked at, and what decided.
+
+    A picture (verdict.png) and a page (verdict.html) are written into the run's folder.
+    """
+    with clear_errors():
+        from apps.cola import explain, report
+        from apps.cola import train as training
+
+        console = new_console()
+        path = run or _newest()
+        verdict = explain.judge(training.load(path, console, device), sentence)
+        explain.print_verdict(verdict, console)
+        page = path / "verdict.html"
+        report.write_verdict(verdict, page)
+        say(f"As a picture: {path / 'verdict-1.png'}; as a page: {page}", console)
+
+
+def _newest() -> Path:
+    """The run that was begun last.
+
+    Raises: UserError if there is none.
+    """
+    runs = sorted(Path("runs").glob("cola-*/checkpoint.h5"))
+    if not runs:
+        raise UserError(
+            "there is no trained judge in runs/. Train one by 'minigrad cola train', "
+            "or name the folder of one by --run."
+        )
+    return max(runs, key=lambda file: file.stat().st_mtime).parent
+
+
+def _settings(
+    data: Path | None, recipe: str | None, options: dict[str, Any]
+) -> Settings:
+    """A recipe, with what was asked for otherwise."""
+    from apps.cola import train as training
+
+    name = recipe or ("grammar" if data is None else "cola")
+    given = {key: value for key, value in options.items() if value is not None}
+    # The whole path, so that a run finds its data from any working folder.
+    place = training.GRAMMAR if data is None else str(data.resolve())
+    try:
+        return training.Settings(**{**training.RECIPES[name], **given, "data": place})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _finish(trained: Trained | None, path: Path, console: Console) -> None:
+    """Score and show a trained judge, or say how to go on with a stopped one."""
+    from apps.cola import explain, report
+    from apps.run import RunFolder
+
+    run = RunFolder(path)
+    if trained is None:
+        report.write(run, "stopped")
+        say(
+            f"Stopped and saved. To go on: minigrad cola train --resume {path}", console
+        )
+        raise SystemExit(128 + signal.SIGINT)
+    splits = [name for name in trained.corpus.splits if name != "train"]
+    scores = {name: _print_scores(trained, name, console) for name in splits}
+    ours = next(iter(scores["validation"].values())).confusion
+    last = run.metrics()[-1]
+    run.log(
+        epoch=last["epoch"],
+        step=last["step"],
+        val_accuracy=ours.accuracy,
+        val_matthews=ours.matthews,
+    )
+    examples: list[Verdict] = [explain.judge(trained, text) for text in EXAMPLES]
+    page = report.write(
+        run, "finished", trained=trained, scores=scores, examples=examples
+    )
+    say(f"The run is in {path}; its report: {page}", console)
+
+
+def _print_scores(
+    trained: Trained, split: str, console: Console
+) -> Mapping[str, Score]:
+    from rich.table import Table
+
+    from apps.cola.evaluate import evaluate
+
+    scores = evaluate(trained, trained.corpus, split)
+    table = Table("who judges", title=split, title_justify="left")
+    headings = ("Matthews correlation", "95 % interval", "right")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for name, score in scores.items():
+        low, high = score.interval
+        table.add_row(
+            name,
+            f"{score.confusion.matthews:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{score.confusion.accuracy:.1%}",
+        )
+    console.print(table)
+    ours = next(iter(scores.values()))
+    sources = ", ".join(f"{name} {share:.1%}" for name, share in ours.by_source.items())
+    say(f"right, by {trained.corpus.grouping}: {sources}", console)
+    counts = ours.confusion
+    say(
+        f"of {counts.true_positive + counts.false_negative:,} acceptable sentences, "
+        f"{counts.true_positive:,} are judged so; of "
+        f"{counts.false_positive + counts.true_negative:,} others, "
+        f"{counts.true_negative:,}",
+        console,
+    )
+    return scores

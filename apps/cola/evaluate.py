@@ -1,0 +1,52 @@
+"""How well does a judge do? Its scores, beside those of judges that know nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from apps.cola import baselines, metrics
+from apps.cola.baselines import Judge
+from apps.cola.data import Corpus, Sentence
+from apps.cola.metrics import Confusion
+
+OURS = "the Transformer"
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one judge reaches on some sentences.
+
+    `interval` holds the correlation in 95 of 100 draws of as many other sentences;
+    `by_source` has the accuracy on each publication or phenomenon.
+    """
+
+    confusion: Confusion
+    interval: tuple[float, float]
+    by_source: Mapping[str, float]
+
+    @classmethod
+    def of(cls, judge: Judge, sentences: Sequence[Sentence]) -> Score:
+        """Let a judge judge, and count.
+
+        Raises: ValueError if there is no sentence.
+        """
+        labels = np.array([sentence.label for sentence in sentences])
+        likely = judge.probabilities([sentence.text for sentence in sentences])
+        judged = (likely >= 0.5).astype(int)
+        return cls(
+            Confusion.of(labels, judged),
+            metrics.matthews_interval(labels, judged),
+            metrics.accuracy_by([s.source for s in sentences], labels, judged),
+        )
+
+
+def evaluate(trained: Judge, corpus: Corpus, split: str) -> dict[str, Score]:
+    """Score a trained judge on a split, the baselines after it.
+
+    Raises: KeyError if there is no such split.
+    """
+    judges = {OURS: trained, **baselines.judges(corpus)}
+    return {n: Score.of(judge, corpus.splits[split]) for n, judge in judges.items()}

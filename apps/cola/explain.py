@@ -1,0 +1,145 @@
+"""Why did the judge decide so? What it looked at, and which words pulled the verdict.
+
+Attention says from which words each word takes something; the gradient, how the verdict
+would move if a word's vector did. Neither is a proof of what the network "thinks".
+Sources: Vaswani et al., Attention Is All You Need (2017), figure 3; Li et al.,
+Visualizing and Understanding Neural Models in NLP (2016), section 5 (saliency).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+import minigrad as mg
+from apps.cola.reading import Reading
+from apps.cola.train import Trained
+from apps.console import plain, say
+
+# Shades of a text's bars, from nothing to the most.
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A sentence, how likely it is to be acceptable, and why.
+
+    Shapes: attention, for each layer, (H, T, T): rows look, columns are looked at and
+    each row sums to 1 over all positions; pull (T,), how far the logarithm of the odds
+    would move, at most, with a word's vector, as a share of all words' together.
+    """
+
+    text: str
+    reading: Reading
+    probability: float
+    attention: Sequence[np.ndarray]
+    pull: np.ndarray
+
+    @property
+    def acceptable(self) -> bool:
+        """What the judge says."""
+        return self.probability >= 0.5
+
+    @property
+    def told(self) -> str:
+        """The verdict in words."""
+        word = "acceptable" if self.acceptable else "not acceptable"
+        return f"{word} (probability of being acceptable {self.probability:.2f})"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the judge did not read."""
+        cut, unknown = self.reading.cut, self.reading.unknown
+        told = []
+        if cut:
+            told.append(f"The sentence is too long: its last {cut} words were cut off.")
+        if unknown:
+            known = len(self.reading.ids) - 1 - unknown
+            what = "None of its words is known" if not known else f"{unknown} unknown"
+            told.append(
+                f"{what}: the judge never learned "
+                + ("any of them, so this is a guess." if not known else "these words.")
+            )
+        return told
+
+
+def judge(trained: Trained, text: str) -> Verdict:
+    """Judge one sentence and look at how.
+
+    Raises: SentenceError if there is no word in it.
+    """
+    reading = trained.reader.read(text)
+    ids = trained.reader.rows([reading])
+    model, length = trained.model.eval(), len(reading.ids)
+    x = model.embed(ids).detach()
+    vectors = mg.Tensor(x.numpy(), device=x.device, requires_grad=True)
+    odds = model.judge(vectors, ids)
+    odds.sum().backward()
+    assert vectors.grad is not None
+    norms = np.linalg.norm(vectors.grad.numpy()[0, :length], axis=-1)
+    attention = [layer[0, :, :length, :length] for layer in model.attention(ids)]
+    probability = mg.sigmoid(odds).numpy()[0]
+    pull = norms / max(norms.sum(), np.finfo(norms.dtype).tiny)
+    return Verdict(text, reading, float(probability), attention, pull)
+
+
+def print_verdict(verdict: Verdict, console: Console) -> None:
+    """Print the verdict, and for each word its pull and what looks at it."""
+    say(f"{verdict.text}\n{verdict.told}", console)
+    for warning in verdict.warnings:
+        say(warning, console)
+    table = Table("word", "pull on the verdict", title_justify="left")
+    heads = [
+        (f"layer {number} head {h + 1}", head)
+        for number, layer in enumerate(verdict.attention, start=1)
+        for h, head in enumerate(layer)
+    ]
+    for name, _ in heads:
+        table.add_column(f"{name} looks at")
+    for place, token in enumerate(verdict.reading.tokens):
+        share = verdict.pull[place]
+        looks = (_most(head[place], verdict.reading.tokens) for _, head in heads)
+        bar = f"{_bar(share, verdict.pull.max())} {share:.0%}"
+        table.add_row(*map(plain, (token, bar, *looks)))
+    console.print(table)
+
+
+def _most(weights: np.ndarray, tokens: Sequence[str]) -> str:
+    """The word that is looked at most, and how much."""
+    place = int(weights.argmax())
+    return f"{tokens[place]} {weights[place]:.0%}"
+
+
+def _bar(share: float, largest: float) -> str:
+    full = round(8 * share / max(largest, 1e-12))
+    return BARS[-1] * full + " " * (8 - full)
+
+
+def draw(verdict: Verdict) -> Figure:
+    """Draw what each head looks at, and how far each word pulls the verdict."""
+    tokens, layers = verdict.reading.tokens, verdict.attention
+    heads, size = len(layers[0]), max(2.4, 0.28 * len(tokens) + 1)
+    figure = Figure(figsize=(size * heads, size * len(layers) + 1.8))
+    figure.set_layout_engine("constrained")
+    grid = figure.add_gridspec(
+        len(layers) + 1, heads, height_ratios=[*[size] * len(layers), 1.6]
+    )
+    for row, layer in enumerate(layers):
+        for column, head in enumerate(layer):
+            axis = figure.add_subplot(grid[row, column])
+            axis.imshow(head, cmap="Blues", vmin=0, vmax=1)
+            axis.set_title(f"layer {row + 1}, head {column + 1}", fontsize=10)
+            axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=9)
+            labels = tokens if column == 0 else [""] * len(tokens)
+            axis.set_yticks(range(len(tokens)), labels, fontsize=9)
+    axis = figure.add_subplot(grid[-1, :])
+    axis.bar(range(len(tokens)), verdict.pull, color="#0072b2")
+    axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=9)
+    axis.set_ylabel("pull", fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure

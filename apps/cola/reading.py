@@ -1,0 +1,109 @@
+"""As which numbers does each model read a sentence?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from apps.cola.data import (
+    COURSE_CLS,
+    COURSE_PAD,
+    COURSE_UNKNOWN,
+    Sentence,
+    course_words,
+    prepare,
+)
+from apps.cola.tokens import CLS, PAD, UNKNOWN, Vocabulary, words
+from apps.errors import UserError
+
+
+class SentenceError(UserError, ValueError):
+    """A sentence cannot be judged."""
+
+
+class Reading(NamedTuple):
+    """A sentence as a model reads it.
+
+    `ids` has the mark for the sentence too, which is at `mark`; `tokens` are the words
+    by position. `cut` words did not fit, `unknown` of the others are not known.
+    """
+
+    ids: list[int]
+    tokens: list[str]
+    cut: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Splits sentences, numbers their words, and pads them.
+
+    With `ends`, the mark for the sentence comes last, as in the course; otherwise
+    first. With `fixed`, every row is `max_length` long; otherwise as long as it must.
+    """
+
+    split: Callable[[str], list[str]]
+    ids: Mapping[str, int]
+    marks: tuple[str, str, str]  # of the sentence, of what is unknown, of padding
+    max_length: int
+    ends: bool = False
+    fixed: bool = False
+
+    @classmethod
+    def of(
+        cls, sentences: Sequence[Sentence], min_count: int, max_length: int
+    ) -> Reader:
+        """One that knows the words of these sentences."""
+        split = [words(sentence.text) for sentence in sentences]
+        vocabulary = Vocabulary.of(split, min_count)
+        return cls(words, vocabulary.ids, (CLS, UNKNOWN, PAD), max_length)
+
+    @classmethod
+    def of_the_course(
+        cls, train: Sequence[Sentence], rest: Sequence[Sentence]
+    ) -> Reader:
+        """The course's preparation; rows are as long as its longest."""
+        prepared = prepare([*train, *rest], len(train))
+        marks = (COURSE_CLS, COURSE_UNKNOWN, COURSE_PAD)
+        length = prepared.train_ids.shape[1]
+        return cls(course_words, prepared.vocabulary, marks, length, True, True)
+
+    @property
+    def pad(self) -> int:
+        """The id of padding."""
+        return self.ids[self.marks[2]]
+
+    @property
+    def unknown(self) -> int:
+        """The id of words that are not known."""
+        return self.ids[self.marks[1]]
+
+    def read(self, text: str) -> Reading:
+        """Split and number one sentence. Whatever does not fit is left out.
+
+        Raises: SentenceError if there is no word in it.
+        """
+        tokens = self.split(text)
+        if not tokens:
+            raise SentenceError(
+                f"{text!r} has no word, so there is nothing to judge. Give a sentence."
+            )
+        kept = tokens[: self.max_length - 1]
+        ids = [self.ids.get(token, self.unknown) for token in kept]
+        unknown = ids.count(self.unknown)
+        mark, where = self.marks[0], len(kept) if self.ends else 0
+        ids.insert(where, self.ids[mark])
+        kept.insert(where, mark)
+        return Reading(ids, kept, len(tokens) - len(kept) + 1, unknown)
+
+    def rows(self, readings: Sequence[Reading]) -> np.ndarray:
+        """Put sentences into one array. Shapes: N readings -> (N, T) int64."""
+        longest = max(len(reading.ids) for reading in readings)
+        width = self.max_length if self.fixed else longest
+        rows = np.full((len(readings), width), self.pad, dtype=np.int64)
+        for row, reading in zip(rows, readings, strict=True):
+            row[: len(reading.ids)] = reading.ids
+        return rows
