@@ -93,20 +93,25 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
     say(f"{verdict.text}\n{verdict.told}", console)
     for warning in verdict.warnings:
         say(warning, console)
-    table = Table("word", "pull on the verdict", title_justify="left")
-    heads = [
-        (f"layer {number} head {h + 1}", head)
-        for number, layer in enumerate(verdict.attention, start=1)
-        for h, head in enumerate(layer)
-    ]
-    for name, _ in heads:
-        table.add_column(f"{name} looks at")
-    for place, token in enumerate(verdict.reading.tokens):
-        share = verdict.pull[place]
-        looks = (_most(head[place], verdict.reading.tokens) for _, head in heads)
-        bar = f"{_bar(share, verdict.pull.max())} {share:.0%}"
-        table.add_row(*map(plain, (token, bar, *looks)))
+    tokens = verdict.reading.tokens
+    table = Table("word", "pull on the verdict")
+    for token, share in zip(tokens, verdict.pull, strict=True):
+        table.add_row(plain(token), f"{_bar(share, verdict.pull.max())} {share:.0%}")
     console.print(table)
+    for number, layer in enumerate(verdict.attention, start=1):
+        console.print(_looks(layer, tokens, number))
+
+
+def _looks(layer: np.ndarray, tokens: Sequence[str], number: int) -> Table:
+    """What each word looks at most, head by head."""
+    title = f"what each word looks at most, in layer {number}"
+    table = Table("word", title=title, title_justify="left")
+    for head in range(1, len(layer) + 1):
+        table.add_column(f"head {head}")
+    for place, token in enumerate(tokens):
+        found = (_most(head[place], tokens) for head in layer)
+        table.add_row(*map(plain, (token, *found)))
+    return table
 
 
 def _most(weights: np.ndarray, tokens: Sequence[str]) -> str:

@@ -27,8 +27,8 @@ class SentenceError(UserError, ValueError):
 class Reading(NamedTuple):
     """A sentence as a model reads it.
 
-    `ids` has the mark for the sentence too, which is at `mark`; `tokens` are the words
-    by position. `cut` words did not fit, `unknown` of the others are not known.
+    `ids` and `tokens` have a mark that stands for the sentence, too. `cut` words did
+    not fit, `unknown` of the others are not known.
     """
 
     ids: list[int]

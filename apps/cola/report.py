@@ -63,7 +63,7 @@ def write(
     ]
     report = Report(
         title=f"A judge of sentences from {Path(config['data']).name}",
-        lead="A Transformer that learns to tell which sentences are acceptable English.",
+        lead="A Transformer that learns which sentences are acceptable English.",
         status=pages.status(state, metrics, config["epochs"]),
         facts=_facts(metrics, scores),
         sections=sections,
