@@ -84,9 +84,10 @@ class ClassificationTransformer(Judge):
         num_heads: int = 2,
         head_dim: int = 96,
         hidden_dim: int = 2048,
+        dtype: Any = "float32",
         generator: mg.Generator | None = None,
     ) -> None:
-        made: Any = {"generator": generator}
+        made: Any = {"dtype": dtype, "generator": generator}
         self.pad = pad
         self.words = nn.Embedding(vocabulary, embed_dim, **made)
         self.positions = nn.LearnedPositions(max_length, embed_dim, **made)

@@ -60,7 +60,8 @@ class Training(NamedTuple):
 def train(side: Any, name: str, case: Training) -> Record:
     """Train on one side; give what every step computed, stacked over the steps."""
     module = side.LAYERS[case.layer].make()
-    side.load(module, {n: waves(a.shape, n) for n, a in side.state(module).items()})
+    state = side.state(module)
+    side.load(module, {n: waves(a.shape, _shared(n)) for n, a in state.items()})
     optimizer = side.OPTIMIZERS[case.optimizer](list(module.parameters()))
     schedule = side.SCHEDULES[case.schedule](optimizer) if case.schedule else None
     steps = []
@@ -69,6 +70,11 @@ def train(side: Any, name: str, case: Training) -> Record:
         if schedule is not None:
             schedule.step()
     return {key: np.array([step[key] for step in steps], float) for key in steps[0]}
+
+
+def _shared(name: str) -> str:
+    """The weight's name; of two names of one weight, as in the course, the first."""
+    return name.replace("layer.norm2.", "layer.norm1.")
 
 
 def _step(side: Any, name: str, case: Training, module: Any, optimizer: Any) -> Record:
@@ -96,6 +102,8 @@ def _step(side: Any, name: str, case: Training, module: Any, optimizer: Any) -> 
 N, T, D, H, V = 2, 3, 3, 2, 5
 S, E, HEADS = 2, 4, 2
 PADDING = np.array([[True, True, False], [True, True, True]])  # (N, T): True at words
+
+IDS = ("ids", (N, T), V)
 
 LAYERS = {
     "Linear": Training("Linear", ((N, D),)),
@@ -131,6 +139,7 @@ LAYERS = {
     "decoder without padding": Training(
         "decoder without padding", ((N, T, E), (N, S, E)), clip=0.3
     ),
+    "the course's Transformer": Training("the course's Transformer", (IDS,), clip=0.3),
     "a model of several layers": Training("Tagger", (("ids", (N, T), V),)),
 }
 

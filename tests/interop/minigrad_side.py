@@ -9,6 +9,7 @@ import numpy as np
 
 import minigrad as mg
 import nn
+from apps.cola.model import ClassificationTransformer
 from nn.torch_weights import in_torch_layout
 from tests.interop.cases import HEADS, PADDING, D, E, H, N, T, V, ids, waves
 
@@ -98,6 +99,11 @@ LAYERS = {
     "attention to the past": Layer(attention, lambda m, x: (m(x, causal=True),)),
     "encoder without padding": Layer(encoder, lambda m, x: (m(x, PADDING[:, None]),)),
     "encoder of the past": Layer(encoder, lambda m, x: (m(x, causal=True),)),
+    "the course's Transformer": Layer(
+        lambda: ClassificationTransformer(
+            V, max_length=T, embed_dim=E, head_dim=3, hidden_dim=H, dtype="float64"
+        )
+    ),
     "decoder": Layer(decoder),
     "decoder without padding": Layer(
         decoder, lambda m, x, y: (m(x, y, PADDING[:, None], PADDING[:, None, 1:]),)

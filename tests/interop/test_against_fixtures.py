@@ -14,7 +14,6 @@ FIXTURES = {group: cases.read_fixture(group) for group in cases.GROUPS}
 
 # What of `nn` is not compared with PyTorch, and why not.
 REASONS = {
-    "LearnedPositions": "PyTorch has no such layer",
     "SinusoidalPositions": "PyTorch has no such layer",
     "Module": "a base class without computation",
     "Optimizer": "a base class without computation",
