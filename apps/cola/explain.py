@@ -99,13 +99,13 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
         table.add_row(plain(token), f"{_bar(share, verdict.pull.max())} {share:.0%}")
     console.print(table)
     for number, layer in enumerate(verdict.attention, start=1):
-        console.print(_looks(layer, tokens, number))
+        say(f"What each word looks at most, in layer {number}:", console)
+        console.print(_looks(layer, tokens))
 
 
-def _looks(layer: np.ndarray, tokens: Sequence[str], number: int) -> Table:
+def _looks(layer: np.ndarray, tokens: Sequence[str]) -> Table:
     """What each word looks at most, head by head."""
-    title = f"what each word looks at most, in layer {number}"
-    table = Table("word", title=title, title_justify="left")
+    table = Table("word")
     for head in range(1, len(layer) + 1):
         table.add_column(f"head {head}")
     for place, token in enumerate(tokens):
