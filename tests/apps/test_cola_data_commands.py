@@ -76,7 +76,7 @@ def test_info(folder: Path) -> None:
     assert rows["words a sentence"] == ["6 to 6, mean 6.0"] * 2
     assert rows["source a-1"] == ["2", "-"]
     assert rows["source b-2"] == ["-", "2"]
-    assert "vocabulary: 8 words and marks; commonest: the boy slept ." in output
+    assert "vocabulary: 7 words and marks; commonest: the boy slept . [ ] car" in output
 
 
 def test_info_counts_new_words(folder: Path) -> None:
