@@ -98,6 +98,6 @@ PERSON_STATES = ("tired", "happy", "hungry", "ready")
 THING_STATES = ("broken", "dirty", "clean", "ready")
 
 PREPOSITIONS = ("near", "behind")
-MODALS = ("will", "may", "must")
+MODALS = ("will", "must")
 # They may follow any verb phrase, in any tense.
 ADJUNCTS = ("in the garden", "after lunch", "at the party", "before dinner")
