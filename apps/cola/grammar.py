@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from apps.cola.data import Corpus, Sentence
+from apps.cola.data import Corpus, DataError, Sentence
 from apps.cola.lexicon import (
     ADJUNCTS,
     DITRANSITIVE,
@@ -59,6 +59,9 @@ VALIDATION_SENTENCES = 1_000
 # Of 100 training sentences. What depends on distant words takes more to learn than what
 # neighbours tell.
 SHARES = {"agreement": 30, "reflexive": 22, "order": 10, "wh": 19, "argument": 19}
+
+# So many cells in a row that are of no use, and the grammar has no more to say.
+MISSES = 20_000
 
 # One in so many combinations of a noun with a verb is kept for validation.
 HELD_OUT = 8
@@ -104,7 +107,7 @@ class Writer:
 
     def article(self) -> str:
         """An article that goes with both numbers."""
-        return self.one(("the", "the", "my"))
+        return "my" if self.chance(0.2) else "the"
 
     def person(self) -> str:
         """Somebody."""
@@ -137,13 +140,11 @@ class Writer:
 
     def tense(self) -> Callable[[Verb], str]:
         """A tense that goes with every subject."""
-        kind = self.one(("past", "past", "did not", "modal", "modal not"))
-        modal = self.one(MODALS)
+        kind, modal = self.one(("past", "past", "did", "modal")), self.one(MODALS)
         forms: dict[str, Callable[[Verb], str]] = {
             "past": lambda verb: verb.past,
-            "did not": lambda verb: f"did not {verb.base}",
+            "did": lambda verb: f"did not {verb.base}",
             "modal": lambda verb: f"{modal} {verb.base}",
-            "modal not": lambda verb: f"{modal} not {verb.base}",
         }
         return forms[kind]
 
@@ -492,32 +493,66 @@ def corpus(
     train: int = TRAIN_SENTENCES,
     validation: int = VALIDATION_SENTENCES,
 ) -> Corpus:
-    """Make the embedded corpus: as many sentences of each phenomenon, half acceptable.
+    """Make the embedded corpus, of each phenomenon as many acceptable sentences as not.
 
     A pair's sentences follow one another, the acceptable one first. `train` and
-    `validation` are rounded down to whole pairs of each phenomenon.
+    `validation` are rounded down to whole twins of each phenomenon.
+
+    Raises: DataError if that leaves nothing of one, or if the grammar does not have so
+        many sentences.
     """
     learned: list[Sentence] = []
     asked: list[Sentence] = []
     said: set[str] = set()
-    for phenomenon, build in PHENOMENA.items():
-        writer = Writer(f"{phenomenon} {seed}")
-        wanted = {
-            False: train * SHARES[phenomenon] // 200,
-            True: validation // (2 * len(PHENOMENA)),
-        }
-        while any(wanted.values()):
-            cell = build(writer)
-            texts = [t for pair in cell for t in (pair.acceptable, pair.unacceptable)]
-            unseen = {is_held_out(text) for text in texts}
-            side = True in unseen
-            fits = len(unseen) == 1 and len(cell) <= wanted[side]
-            if not fits or said.intersection(texts) or len(set(texts)) < len(texts):
-                continue
-            said.update(texts)
-            wanted[side] -= len(cell)
-            (asked if side else learned).extend(_sentences(cell, phenomenon))
+    for phenomenon in PHENOMENA:
+        pairs = _pairs(train * SHARES[phenomenon]), _pairs(100 * validation // 5)
+        for split, made in zip(
+            (learned, asked), _make(phenomenon, seed, pairs, said), strict=True
+        ):
+            split.extend(made)
     return Corpus("grammar", tuple(learned), tuple(asked), grouping="phenomenon")
+
+
+def _pairs(hundredths: int) -> int:
+    """How many pairs are in so many hundredths of a sentence: whole twins."""
+    pairs = hundredths // 400 * 2
+    if pairs < 2:
+        raise DataError(
+            "The embedded grammar needs some sentences of each phenomenon, to train on "
+            "and to validate on. Ask for at least 40 and 20."
+        )
+    return pairs
+
+
+def _make(
+    phenomenon: str, seed: int, pairs: tuple[int, int], said: set[str]
+) -> tuple[list[Sentence], list[Sentence]]:
+    """Make so many pairs for training, and so many of what training never shows.
+
+    Nothing that is in `said` comes again; what is made is added to it.
+    """
+    writer = Writer(f"{phenomenon} {seed}")
+    splits: tuple[list[Sentence], list[Sentence]] = ([], [])
+    misses = 0
+    while any(2 * p > len(made) for p, made in zip(pairs, splits, strict=True)):
+        cell = PHENOMENA[phenomenon](writer)
+        sentences = list(_sentences(cell, phenomenon))
+        texts = {sentence.text for sentence in sentences}
+        sides = {is_held_out(text) for text in texts}
+        side = max(sides)
+        fits = len(splits[side]) + len(sentences) <= 2 * pairs[side]
+        if len(sides) == 1 and fits and len(texts - said) == len(sentences):
+            said |= texts
+            splits[side].extend(sentences)
+            misses = 0
+        misses += 1
+        if misses > MISSES:
+            raise DataError(
+                f"The embedded grammar does not have {2 * pairs[0]:,} training and "
+                f"{2 * pairs[1]:,} validation sentences of '{phenomenon}'. Ask for "
+                "fewer."
+            )
+    return splits
 
 
 def _sentences(cell: Cell, phenomenon: str) -> Iterable[Sentence]:

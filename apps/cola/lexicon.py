@@ -63,7 +63,7 @@ WOMEN = _nouns("woman", "girl/girls queen/queens aunt/aunts")
 PERSONS = _nouns("person", "teacher/teachers doctor/doctors student/students")
 THINGS = _nouns(
     "thing",
-    "car/cars clock/clocks key/keys lamp/lamps mirror/mirrors ",
+    "car/cars clock/clocks key/keys lamp/lamps mirror/mirrors",
 )
 MEN_NAMES = _names("man", "John Peter")
 WOMEN_NAMES = _names("woman", "Mary Anna")
@@ -78,7 +78,7 @@ INTRANSITIVE = _verbs(
 )
 WITH_ANYTHING = _verbs("admire/admires/admired describe/describes/described")
 WITH_PERSON = (
-    _verbs("praise/praises/praised blame/blames/blamed thank/thanks/thanked ")
+    _verbs("praise/praises/praised blame/blames/blamed thank/thanks/thanked")
     + WITH_ANYTHING
 )
 WITH_THING = (
@@ -98,6 +98,6 @@ PERSON_STATES = ("tired", "happy", "hungry", "ready")
 THING_STATES = ("broken", "dirty", "clean", "ready")
 
 PREPOSITIONS = ("near", "behind")
-MODALS = ("will", "may", "must")
+MODALS = ("will", "must")
 # They may follow any verb phrase, in any tense.
 ADJUNCTS = ("in the garden", "after lunch", "at the party", "before dinner")

@@ -106,9 +106,9 @@ def test_the_division_can_be_chosen(folder: Path) -> None:
 
 def test_make(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "sentences"
-    output = run("make", folder, "--train", 200, "--val", 40, "--seed", 4).output
-    assert "200 training and 40 validation sentences" in output
-    made, read = grammar.corpus(4, 200, 40), data.load_corpus(folder)
+    output = run("make", folder, "--train", 400, "--val", 40, "--seed", 4).output
+    assert "400 training and 40 validation sentences" in output
+    made, read = grammar.corpus(4, 400, 40), data.load_corpus(folder)
     assert (read.train, read.validation) == (made.train, made.validation)
     assert [p.name for p in folder.parent.iterdir()] == ["sentences"]
     assert "exists already" in run("make", folder, code=1).output

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from apps.cola import grammar, lexicon
 from apps.cola.baselines import BagOfWords
-from apps.cola.data import Corpus, Sentence
+from apps.cola.data import Corpus, DataError, Sentence
+from apps.cola.grammar import Pair
 from apps.cola.tokens import words
 from tests.apps import english
 
@@ -55,7 +56,30 @@ def test_sizes(corpus: Corpus) -> None:
     for split in corpus.splits.values():
         counts = Counter((s.source, s.label) for s in split)
         assert len(counts) == 2 * len(grammar.PHENOMENA)
-        assert len(set(counts.values())) == 1, counts
+        for name in grammar.PHENOMENA:
+            assert counts[name, 0] == counts[name, 1] >= 100
+    assert sum(grammar.SHARES.values()) == 100
+
+
+@pytest.mark.parametrize("sizes", [(39, 20), (40, 19), (0, 0)])
+def test_too_few_sentences(sizes: tuple[int, int]) -> None:
+    with pytest.raises(DataError, match="at least 40 and 20"):
+        grammar.corpus(0, *sizes)
+    assert grammar.corpus(0, 40, 20).train
+
+
+def test_more_sentences_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "MISSES", 50)
+    monkeypatch.setitem(grammar.PHENOMENA, "order", lambda _: (Pair("A b.", "B a."),))
+    with pytest.raises(DataError, match=r"does not have .* of 'order'\. Ask for fewer"):
+        grammar.corpus(0, 200, 40)
+
+
+@given(st.integers(40, 500), st.integers(20, 100))
+def test_any_size_is_rounded_down(train: int, validation: int) -> None:
+    made = grammar.corpus(0, train, validation)
+    assert train - 20 <= len(made.train) <= train
+    assert validation - 20 < len(made.validation) <= validation
 
 
 def test_the_seed_decides() -> None:
