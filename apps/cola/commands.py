@@ -60,6 +60,7 @@ SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("warmup", RATE, "Share of the steps in which the rate rises; then it falls."),
     ("weight-decay", click.FloatRange(0), "How far a step moves weights towards 0."),
     ("batch", POSITIVE, "Sentences a step."),
+    ("neighbours", POSITIVE, "So many neighbours of the file stay in one minibatch."),
     ("epochs", POSITIVE, "Times to go through all sentences."),
 )
 
@@ -89,9 +90,10 @@ cola.add_command(data_group)
 @DIVISION
 @click.option(
     "--recipe",
-    type=click.Choice(["grammar", "cola", "course"]),
-    help="Settings to begin with: for the small grammar, for CoLA, or the course's "
-    "model and preparation.  [default: cola with --data, else grammar]",
+    type=click.Choice(["grammar", "cola", "transformer", "course"]),
+    help="Settings to begin with: for the small grammar; for CoLA, the best that was "
+    "found, or a Transformer; the course's model and preparation.  "
+    "[default: cola with --data, else grammar]",
 )
 @setting_options
 @SEED

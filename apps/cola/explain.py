@@ -23,6 +23,7 @@ from apps.console import plain, say
 
 # Shades of a text's bars, from nothing to the most.
 BARS = " ▁▂▃▄▅▆▇█"
+LARGEST = 5.5  # inches a side of one head's picture
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Verdict:
 
     Shapes: attention, for each layer, (H, T, T): rows look, columns are looked at and
     each row sums to 1 over all positions; pull (T,), how far the logarithm of the odds
-    would move, at most, with a word's vector, as a share of all words' together.
+    would move, at most, with a word's vector, as a share of all words' together (for
+    runs of words, what each adds or takes away).
     """
 
     text: str
@@ -81,10 +83,10 @@ def judge(trained: Trained, text: str) -> Verdict:
     odds = model.judge(vectors, ids)
     odds.sum().backward()
     assert vectors.grad is not None
-    norms = np.linalg.norm(vectors.grad.numpy()[0, :length], axis=-1)
+    pulls = model.pull(vectors.numpy(), vectors.grad.numpy())[0, :length]
     attention = [layer[0, :, :length, :length] for layer in model.attention(ids)]
     probability = mg.sigmoid(odds).numpy()[0]
-    pull = norms / max(norms.sum(), np.finfo(norms.dtype).tiny)
+    pull = pulls / max(pulls.sum(), np.finfo(pulls.dtype).tiny)
     return Verdict(text, reading, float(probability), attention, pull)
 
 
@@ -128,7 +130,11 @@ def _bar(share: float, largest: float) -> str:
 def draw(verdict: Verdict) -> Figure:
     """Draw what each head looks at, and how far each word pulls the verdict."""
     tokens, layers = verdict.reading.tokens, verdict.attention
-    heads, size = len(layers[0]), max(2.4, 0.28 * len(tokens) + 1)
+    heads, size = (
+        len(layers[0]) if layers else 3,
+        min(max(2.4, 0.28 * len(tokens) + 1), LARGEST),
+    )
+    font = min(9, 16 * LARGEST / len(tokens) / 3)
     figure = Figure(figsize=(size * heads, size * len(layers) + 1.8))
     figure.set_layout_engine("constrained")
     grid = figure.add_gridspec(
@@ -139,12 +145,12 @@ def draw(verdict: Verdict) -> Figure:
             axis = figure.add_subplot(grid[row, column])
             axis.imshow(head, cmap="Blues", vmin=0, vmax=1)
             axis.set_title(f"layer {row + 1}, head {column + 1}", fontsize=10)
-            axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=9)
+            axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=font)
             labels = tokens if column == 0 else [""] * len(tokens)
-            axis.set_yticks(range(len(tokens)), labels, fontsize=9)
+            axis.set_yticks(range(len(tokens)), labels, fontsize=font)
     axis = figure.add_subplot(grid[-1, :])
     axis.bar(range(len(tokens)), verdict.pull, color="#0072b2")
-    axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=9)
+    axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=font)
     axis.set_ylabel("pull", fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
     return figure

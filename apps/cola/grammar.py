@@ -53,7 +53,7 @@ from apps.cola.tokens import words
 
 T = TypeVar("T")
 
-TRAIN_SENTENCES = 10_000
+TRAIN_SENTENCES = 20_000
 VALIDATION_SENTENCES = 1_000
 
 # Of 100 training sentences. What depends on distant words takes more to learn than what

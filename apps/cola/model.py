@@ -17,6 +17,11 @@ import numpy as np
 import minigrad as mg
 import nn
 
+# Deviation of the vectors of words and positions when training begins.
+START = 0.1
+# Normalised vectors have no element as small as this.
+BELOW_ALL = -1e9
+
 
 class Judge(nn.Module):
     """What both models can do."""
@@ -49,6 +54,13 @@ class Judge(nn.Module):
     def forward(self, ids: np.ndarray) -> Any:
         """Give the logarithm of the odds of each sentence. Shapes: (N, T) -> (N,)."""
         return self.judge(self.embed(ids), ids)
+
+    def pull(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """How far the verdict moves with each word's vector, at most.
+
+        Shapes: x and the gradient of the logarithm of the odds (..., T, D) -> (..., T).
+        """
+        return np.linalg.norm(gradient, axis=-1)
 
     def attention(self, ids: np.ndarray) -> list[np.ndarray]:
         """What each word takes from each, layer by layer. Shapes: L of (N, H, T, T)."""
@@ -123,7 +135,7 @@ class ClassificationTransformer(Judge):
 
 
 class SentenceTransformer(Judge):
-    """Word ids -> encoder layers -> the mean of the words' vectors -> one number.
+    """Word ids -> encoder layers -> mean and largest of the words' vectors -> a number.
 
     Padding is hidden, so that it never changes an answer, and the layers normalise
     first. In training some words are made unknown, whole words at a time.
@@ -168,8 +180,11 @@ class SentenceTransformer(Judge):
                 for _ in range(layers)
             ],
         )
+        # Alike in size, so that a place says as much as a word from the first step on.
+        for table in (self.words, self.positions):
+            table.W.data = nn.init.normal(table.W.shape, generator, std=START)
         self.norm = nn.LayerNorm(embed_dim)
-        self.out = nn.Linear(embed_dim, 1, **made)
+        self.out = nn.Linear(2 * embed_dim, 1, **made)
 
     @property
     def layers(self) -> Sequence[nn.TransformerEncoderLayer]:  # type: ignore[override]
@@ -183,10 +198,12 @@ class SentenceTransformer(Judge):
         return self.dropout(self.positions(self.words(ids)))
 
     def decide(self, x: Any, words: np.ndarray) -> Any:
-        """Read the verdict from the mean of the words. Shapes: (N, T, D) -> (N,)."""
+        """Read the verdict from all words. Shapes: (N, T, D), (N, T) -> (N,)."""
+        x = self.norm(x)
         shares = words / words.sum(axis=1, keepdims=True)
-        mean = (self.norm(x) * shares[..., None].astype(x.dtype)).sum(axis=1)
-        return self.out(mean)[:, 0]
+        mean = (x * shares[..., None].astype(x.dtype)).sum(axis=1)
+        largest = mg.where(words[..., None], x, BELOW_ALL).max(axis=1)
+        return self.out(mg.concatenate([mean, largest], axis=-1))[:, 0]
 
     def _forget(self, ids: np.ndarray) -> np.ndarray:
         """Make some words unknown."""

@@ -35,6 +35,7 @@ MEANINGS = {
     "warmup": "share of the steps in which the learning rate rises; then it falls",
     "weight_decay": "how far a step moves the weights towards 0",
     "batch": "sentences that one step learns from",
+    "neighbours": "sentences that follow one another and are learned from at once",
     "epochs": "how often training goes through all sentences",
     "seed": "begins the random numbers: the same seed, the same result",
 }

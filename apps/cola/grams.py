@@ -1,0 +1,127 @@
+"""What do neighbouring words tell of a sentence? A weight for each run of them.
+
+Rare words are known by their endings, so that a run of two or three, with a gap or
+without, has been seen before: "the -er", "did _ -ing". A logistic regression on which
+of these stand in a sentence is no Transformer, but on as few sentences as CoLA's it
+judges better than one (docs/cola.md has the figures).
+
+Source for gaps: Guthrie et al., A Closer Look at Skip-gram Modelling (2006); for words
+seen by their endings, Brants, TnT: a statistical part-of-speech tagger (2000), 2.3.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+import minigrad as mg
+import nn
+from apps.cola.data import Sentence
+from apps.cola.model import Judge
+from apps.cola.reading import Reading, SentenceError
+from apps.cola.tokens import words
+
+BEGIN, END, PAD = "<s>", "</s>", "<PAD>"
+# Words seen less often than this are known by their endings.
+COMMON = 20
+ENDING = 3  # letters
+# A run that stands in fewer training sentences than this is not known.
+MIN_COUNT = 2
+GAPS = (2, 3)
+
+
+@dataclass(frozen=True)
+class GramReader:
+    """Finds the runs of a sentence, and numbers those that it knows."""
+
+    common: frozenset[str]
+    ids: dict[str, int]
+    pad: int = 0
+
+    @classmethod
+    def of(cls, sentences: Sequence[Sentence]) -> GramReader:
+        """One that knows the runs of these sentences."""
+        split = [words(sentence.text) for sentence in sentences]
+        counts = Counter(word for own in split for word in own)
+        common = frozenset(word for word, count in counts.items() if count >= COMMON)
+        found = Counter(gram for own in split for gram in set(_grams(own, common)))
+        known = [gram for gram, count in found.items() if count >= MIN_COUNT]
+        return cls(common, {gram: n for n, gram in enumerate([PAD, *known])})
+
+    def read(self, text: str) -> Reading:
+        """Number the runs of one sentence, each one once.
+
+        Raises: SentenceError if there is no word in it.
+        """
+        tokens = words(text)
+        if not tokens:
+            raise SentenceError(
+                f"{text!r} has no word, so there is nothing to judge. Give a sentence."
+            )
+        grams = dict.fromkeys(_grams(tokens, self.common))
+        known = [gram for gram in grams if gram in self.ids]
+        unknown = sum(token not in self.ids for token in tokens)
+        return Reading([self.ids[gram] for gram in known], known, 0, unknown)
+
+    def rows(self, readings: Sequence[Reading]) -> np.ndarray:
+        """Put sentences into one array. Shapes: N readings -> (N, T) int64."""
+        width = max(1, *(len(reading.ids) for reading in readings))
+        rows = np.full((len(readings), width), self.pad, dtype=np.int64)
+        for row, reading in zip(rows, readings, strict=True):
+            row[: len(reading.ids)] = reading.ids
+        return rows
+
+
+def _grams(tokens: Sequence[str], common: frozenset[str]) -> Iterator[str]:
+    """The words of a sentence, and its runs; "_" stands for what is between."""
+    yield from tokens
+    exact = [BEGIN, *tokens, END]
+    rough = [BEGIN, *(_rough(token, common) for token in tokens), END]
+    yield from _runs(exact, 2, "=")
+    yield from _runs(rough, 2, "~")
+    yield from _runs(rough, 3, "~")
+    for gap in GAPS:
+        yield from (f"{a} _ {b}" for a, b in zip(rough, rough[gap:], strict=False))
+
+
+def _runs(tokens: Sequence[str], length: int, mark: str) -> Iterator[str]:
+    """Neighbours side by side; the mark keeps exact and rough ones apart."""
+    for begin in range(len(tokens) - length + 1):
+        yield f"{mark} {' '.join(tokens[begin : begin + length])}"
+
+
+def _rough(token: str, common: frozenset[str]) -> str:
+    """A common word itself, of another its ending."""
+    if token in common:
+        return token
+    return f"-{token[-ENDING:]}" if token.isalpha() else "-#"
+
+
+class GramJudge(Judge):
+    """The sum of the runs' weights, over the root of their number, and a constant.
+
+    Shapes: ids (N, T) of runs -> (N,). All weights start at 0.
+    """
+
+    def __init__(self, vocabulary: int, pad: int = 0) -> None:
+        self.pad = pad
+        self.layers = []
+        self.weights = nn.Parameter(np.zeros((vocabulary, 1), "float32"))
+        self.b = nn.Parameter(np.zeros(1, "float32"))
+
+    def embed(self, ids: np.ndarray) -> mg.Tensor:
+        """Give each run its weight. Shapes: (N, T) -> (N, T, 1)."""
+        return nn.functional.word_embedding(ids, self.weights)
+
+    def pull(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """What each run adds to the sum, or takes from it. Shapes: as the base's."""
+        return np.abs(x * gradient)[..., 0]
+
+    def decide(self, x: mg.Tensor, known: np.ndarray) -> mg.Tensor:
+        """Add the weights up. Shapes: (N, T, 1), (N, T) -> (N,)."""
+        count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+        values = (known / np.sqrt(count)).astype("float32")
+        return (x[..., 0] * values).sum(axis=1) + self.b
