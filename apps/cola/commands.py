@@ -235,7 +235,7 @@ def _print_scores(
 
     from apps.cola.evaluate import evaluate
 
-    scores = evaluate(trained, trained.corpus, split)
+    scores = evaluate(trained, split)
     table = Table("who judges", title=split, title_justify="left")
     headings = ("Matthews correlation", "95 % interval", "right")
     for heading in headings:

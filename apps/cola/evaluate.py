@@ -9,10 +9,16 @@ import numpy as np
 
 from apps.cola import baselines, metrics
 from apps.cola.baselines import Judge
-from apps.cola.data import Corpus, Sentence
+from apps.cola.data import Sentence
 from apps.cola.metrics import Confusion
+from apps.cola.train import Trained
 
-OURS = "the Transformer"
+# How tables call the judges of each kind.
+NAMES = {
+    "transformer": "the Transformer",
+    "course": "the course's Transformer",
+    "grams": "runs of words",
+}
 
 
 @dataclass(frozen=True)
@@ -43,10 +49,11 @@ class Score:
         )
 
 
-def evaluate(trained: Judge, corpus: Corpus, split: str) -> dict[str, Score]:
-    """Score a trained judge on a split, the baselines after it.
+def evaluate(trained: Trained, split: str) -> dict[str, Score]:
+    """Score a trained judge on a split of its corpus, the baselines after it.
 
     Raises: KeyError if there is no such split.
     """
-    judges = {OURS: trained, **baselines.judges(corpus)}
+    name, corpus = NAMES[trained.settings.model], trained.corpus
+    judges: dict[str, Judge] = {name: trained, **baselines.judges(corpus)}
     return {n: Score.of(judge, corpus.splits[split]) for n, judge in judges.items()}

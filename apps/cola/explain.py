@@ -56,17 +56,15 @@ class Verdict:
     @property
     def warnings(self) -> list[str]:
         """What the judge did not read."""
-        cut, unknown = self.reading.cut, self.reading.unknown
-        told = []
-        if cut:
-            told.append(f"The sentence is too long: its last {cut} words were cut off.")
-        if unknown:
-            known = len(self.reading.ids) - 1 - unknown
-            what = "None of its words is known" if not known else f"{unknown} unknown"
+        reading, told = self.reading, []
+        if reading.cut:
             told.append(
-                f"{what}: the judge never learned "
-                + ("any of them, so this is a guess." if not known else "these words.")
+                f"The sentence is too long: its last {reading.cut} words were cut off."
             )
+        if reading.unknown == reading.words:
+            told.append("None of its words is known, so this is a guess.")
+        elif reading.unknown:
+            told.append(f"Of its words, {reading.unknown} are not known.")
         return told
 
 

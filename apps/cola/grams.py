@@ -64,7 +64,8 @@ class GramReader:
         grams = dict.fromkeys(_grams(tokens, self.common))
         known = [gram for gram in grams if gram in self.ids]
         unknown = sum(token not in self.ids for token in tokens)
-        return Reading([self.ids[gram] for gram in known], known, 0, unknown)
+        ids = [self.ids[gram] for gram in known]
+        return Reading(ids, known, len(tokens), 0, unknown)
 
     def rows(self, readings: Sequence[Reading]) -> np.ndarray:
         """Put sentences into one array. Shapes: N readings -> (N, T) int64."""

@@ -27,12 +27,14 @@ class SentenceError(UserError, ValueError):
 class Reading(NamedTuple):
     """A sentence as a model reads it.
 
-    `ids` and `tokens` have a mark that stands for the sentence, too. `cut` words did
-    not fit, `unknown` of the others are not known.
+    `ids` and `tokens` are what the model is given: words, or runs of them, and a mark
+    that stands for the sentence. Of its words, `words` were read and `cut` did not
+    fit; `unknown` of those that were read are not known.
     """
 
     ids: list[int]
     tokens: list[str]
+    words: int
     cut: int
     unknown: int
 
@@ -97,7 +99,8 @@ class Reader:
         mark, where = self.marks[0], len(kept) if self.ends else 0
         ids.insert(where, self.ids[mark])
         kept.insert(where, mark)
-        return Reading(ids, kept, len(tokens) - len(kept) + 1, unknown)
+        read = len(kept) - 1
+        return Reading(ids, kept, read, len(tokens) - read, unknown)
 
     def rows(self, readings: Sequence[Reading]) -> np.ndarray:
         """Put sentences into one array. Shapes: N readings -> (N, T) int64."""

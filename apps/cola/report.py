@@ -64,7 +64,7 @@ def write(
     ]
     report = Report(
         title=f"A judge of sentences from {Path(config['data']).name}",
-        lead="A Transformer that learns which sentences are acceptable English.",
+        lead="A model that learns which sentences are acceptable English.",
         status=pages.status(state, metrics, config["epochs"]),
         facts=_facts(metrics, scores),
         sections=sections,
@@ -88,17 +88,21 @@ def explained(verdict: Verdict, number: int) -> Section:
     """One sentence: the verdict, what each head looks at, and what pulls it."""
     from apps.cola.explain import draw
 
+    text = " ".join([f"Judged {verdict.told}.", *verdict.warnings])
     tokens = verdict.reading.tokens
+    if not tokens:
+        return Section(verdict.text, text)
     strongest = tokens[int(verdict.pull.argmax())]
     note = (
         "Rows look, columns are looked at; a row that is not dark anywhere looks at "
         "padding. Below, how far each word's vector pulls the verdict."
+        if verdict.attention
+        else "How much each run of words adds to the verdict, or takes from it."
     )
     alt = (
         f"Attention of each head over {len(tokens)} positions; {strongest} pulls most."
     )
     plot = Plot(f"verdict-{number}", draw(verdict), alt, note)
-    text = " ".join([f"Judged {verdict.told}.", *verdict.warnings])
     return Section(verdict.text, text, [plot])
 
 

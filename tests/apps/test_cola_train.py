@@ -13,6 +13,7 @@ from rich.console import Console
 from apps import cli
 from apps.cola import explain, train
 from apps.cola.data import Sentence, format_tsv
+from apps.cola.grams import GramReader
 from apps.cola.reading import Reader, SentenceError
 from tests.apps.test_report import Page
 
@@ -224,3 +225,65 @@ def test_reading_counts_what_it_loses() -> None:
     assert rows[1, 2:].tolist() == [reader.pad] * 2
     with pytest.raises(SentenceError, match="has no word"):
         reader.read("\n")
+
+
+# -- runs of words -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def grams(tmp_path_factory: pytest.TempPathFactory) -> train.Trained:
+    """A judge of runs of words, trained on the small grammar's sentences."""
+    path = tmp_path_factory.mktemp("runs") / "grams"
+    run(0, "train", "--recipe", "cola", "--run", path, *SMALL, "--epochs", 8)
+    return train.load(path, Console(quiet=True))
+
+
+def test_runs_learn_what_words_cannot_tell(grams: train.Trained) -> None:
+    """A bag of words is right in half of the cases."""
+    train = grams.corpus.train
+    likely = grams.probabilities([sentence.text for sentence in train])
+    right = (likely >= 0.5) == [bool(sentence.label) for sentence in train]
+    assert right.mean() > 0.8
+
+
+def test_the_odds_are_the_sum_of_the_pulls(grams: train.Trained) -> None:
+    text = grams.corpus.train[0].text
+    reading = grams.reader.read(text)
+    weights = grams.model.weights.numpy()[reading.ids, 0]
+    odds = weights.sum() / np.sqrt(len(weights)) + grams.model.b.item()
+    expected = 1 / (1 + np.exp(-odds))
+    assert grams.probabilities([text])[0] == pytest.approx(expected, abs=1e-6)
+    verdict = explain.judge(grams, text)
+    shares = np.abs(weights) / np.abs(weights).sum()
+    np.testing.assert_allclose(verdict.pull, shares, atol=1e-6)
+    assert verdict.attention == []
+
+
+def test_other_sentences_beside_it_change_nothing(grams: train.Trained) -> None:
+    texts = [sentence.text for sentence in grams.corpus.validation[:9]]
+    alone = [grams.probabilities([text])[0] for text in texts]
+    np.testing.assert_allclose(grams.probabilities(texts), alone, atol=1e-6)
+
+
+def test_rare_words_are_known_by_their_endings() -> None:
+    often = [Sentence("the dog was barking", 1, "")] * 20
+    rare = [
+        Sentence(f"the {noun}ing", 1, "") for noun in ("cat was purr", "cow was moo")
+    ]
+    reader = GramReader.of([*often, *rare])
+    tokens = reader.read("the mouse was squeaking").tokens
+    assert "= the mouse" not in tokens
+    assert "~ was -ing" in tokens
+    assert "the _ was" in tokens
+    assert reader.read("the mouse was squeaking").unknown == 2
+
+
+def test_neighbours_stay_together() -> None:
+    settings = train.Settings(neighbours=2, batch=8)
+    batches = train._together(101, settings, epoch=3)
+    rows = np.concatenate(batches)
+    assert sorted(rows.tolist()) == list(range(101))
+    for batch in batches:
+        pairs = {row // 2 for row in batch.tolist()}
+        assert len(batch) == 2 * len(pairs) - (100 in batch)
+        assert len(batch) <= 8
