@@ -23,7 +23,8 @@ from apps.console import plain, say
 
 # Shades of a text's bars, from nothing to the most.
 BARS = " ▁▂▃▄▅▆▇█"
-LARGEST = 5.5  # inches a side of one head's picture
+# So wide that its letters can be read on a page, and on a phone's.
+COLUMNS, SIDE, LAST = 2, 4.4, 3.0  # heads side by side; inches; of the last row
 
 
 @dataclass(frozen=True)
@@ -127,28 +128,26 @@ def _bar(share: float, largest: float) -> str:
 
 def draw(verdict: Verdict) -> Figure:
     """Draw what each head looks at, and how far each word pulls the verdict."""
-    tokens, layers = verdict.reading.tokens, verdict.attention
-    heads, size = (
-        len(layers[0]) if layers else 3,
-        min(max(2.4, 0.28 * len(tokens) + 1), LARGEST),
-    )
-    font = min(9, 16 * LARGEST / len(tokens) / 3)
-    figure = Figure(figsize=(size * heads, size * len(layers) + 1.8))
+    tokens = verdict.reading.tokens
+    heads = [
+        (f"layer {number}, head {h}", head)
+        for number, layer in enumerate(verdict.attention, start=1)
+        for h, head in enumerate(layer, start=1)
+    ]
+    rows = -(-len(heads) // COLUMNS)
+    figure = Figure(figsize=(COLUMNS * SIDE, rows * SIDE + LAST))
     figure.set_layout_engine("constrained")
-    grid = figure.add_gridspec(
-        len(layers) + 1, heads, height_ratios=[*[size] * len(layers), 1.6]
-    )
-    for row, layer in enumerate(layers):
-        for column, head in enumerate(layer):
-            axis = figure.add_subplot(grid[row, column])
-            axis.imshow(head, cmap="Blues", vmin=0, vmax=1)
-            axis.set_title(f"layer {row + 1}, head {column + 1}", fontsize=10)
-            axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=font)
-            labels = tokens if column == 0 else [""] * len(tokens)
-            axis.set_yticks(range(len(tokens)), labels, fontsize=font)
+    grid = figure.add_gridspec(rows + 1, COLUMNS, height_ratios=[*[SIDE] * rows, LAST])
+    font = min(11, 40 * SIDE / max(1, len(tokens)))
+    for place, (name, head) in enumerate(heads):
+        axis = figure.add_subplot(grid[place // COLUMNS, place % COLUMNS])
+        axis.imshow(head, cmap="Blues", vmin=0, vmax=1)
+        axis.set_title(name, fontsize=12)
+        axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=font)
+        axis.set_yticks(range(len(tokens)), tokens, fontsize=font)
     axis = figure.add_subplot(grid[-1, :])
     axis.bar(range(len(tokens)), verdict.pull, color="#0072b2")
     axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=font)
-    axis.set_ylabel("pull", fontsize=10)
+    axis.set_ylabel("pull", fontsize=12)
     axis.spines[["top", "right"]].set_visible(False)
     return figure
