@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,8 +19,10 @@ from rich.table import Table
 
 import minigrad as mg
 from apps.cola.reading import Reading
-from apps.cola.train import Trained
 from apps.console import plain, say
+
+if TYPE_CHECKING:
+    from apps.cola.train import Trained
 
 # Shades of a text's bars, from nothing to the most.
 BARS = " ▁▂▃▄▅▆▇█"

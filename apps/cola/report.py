@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps import report as pages
+from apps.cola.explain import Verdict, draw
 from apps.report import Command, Plot, Report, Section, State, Table
 
 if TYPE_CHECKING:
     from apps.cola.evaluate import Score
-    from apps.cola.explain import Verdict
     from apps.cola.train import Trained
     from apps.run import RunFolder
 
@@ -86,8 +86,6 @@ def write_verdict(verdict: Verdict, to: Path) -> None:
 
 def explained(verdict: Verdict, number: int) -> Section:
     """One sentence: the verdict, what each head looks at, and what pulls it."""
-    from apps.cola.explain import draw
-
     text = " ".join([f"Judged {verdict.told}.", *verdict.warnings])
     tokens = verdict.reading.tokens
     if not tokens:
