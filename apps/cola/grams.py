@@ -20,7 +20,7 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps.cola.data import Sentence
-from apps.cola.model import Judge
+from apps.cola.model import Judge, placed
 from apps.cola.reading import Reading, SentenceError
 from apps.cola.tokens import words
 
@@ -125,4 +125,4 @@ class GramJudge(Judge):
         """Add the weights up. Shapes: (N, T, 1), (N, T) -> (N,)."""
         count = np.maximum(known.sum(axis=1, keepdims=True), 1)
         values = (known / np.sqrt(count)).astype("float32")
-        return (x[..., 0] * values).sum(axis=1) + self.b
+        return (x[..., 0] * placed(values, x)).sum(axis=1) + self.b

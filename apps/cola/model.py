@@ -23,6 +23,11 @@ START = 0.1
 BELOW_ALL = -1e9
 
 
+def placed(array: np.ndarray, beside: mg.Tensor) -> mg.Tensor:
+    """An array of the host's on the device of a tensor."""
+    return mg.asarray(array).to(beside.device)
+
+
 class Judge(nn.Module):
     """What both models can do."""
 
@@ -201,8 +206,8 @@ class SentenceTransformer(Judge):
         """Read the verdict from all words. Shapes: (N, T, D), (N, T) -> (N,)."""
         x = self.norm(x)
         shares = words / words.sum(axis=1, keepdims=True)
-        mean = (x * shares[..., None].astype(x.dtype)).sum(axis=1)
-        largest = mg.where(words[..., None], x, BELOW_ALL).max(axis=1)
+        mean = (x * placed(shares[..., None].astype(x.dtype), x)).sum(axis=1)
+        largest = mg.where(placed(words[..., None], x), x, BELOW_ALL).max(axis=1)
         return self.out(mg.concatenate([mean, largest], axis=-1))[:, 0]
 
     def _forget(self, ids: np.ndarray) -> np.ndarray:

@@ -17,7 +17,12 @@ from apps.app import App
 from apps.cola import grammar, report
 from apps.cola.data import Corpus, Division, Sentence, load_corpus
 from apps.cola.grams import GramJudge, GramReader
-from apps.cola.model import ClassificationTransformer, Judge, SentenceTransformer
+from apps.cola.model import (
+    ClassificationTransformer,
+    Judge,
+    SentenceTransformer,
+    placed,
+)
 from apps.cola.reading import Reader, Reading
 
 # The name of the sentences that need no download.
@@ -235,7 +240,8 @@ def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
 
     def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
         ids = trained.reader.rows([readings[row] for row in batch])
-        return nn.bce_with_logits(trained.model(ids), labels[batch]), len(batch)
+        odds = trained.model(ids)
+        return nn.bce_with_logits(odds, placed(labels[batch], odds)), len(batch)
 
     optimizer = nn.AdamW(
         trained.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay

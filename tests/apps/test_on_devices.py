@@ -1,4 +1,4 @@
-"""Does captioning give the same on every device: losses, captions, scores?"""
+"""Do the apps give the same on every device: losses, captions, verdicts, scores?"""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 import minigrad as mg
 from apps.captioning import evaluate, sample
 from apps.captioning.train import Settings, Trained, build
+from apps.cola import explain
+from apps.cola import train as cola
 
 TOLERANCE = 1e-5  # of float32 sums, which a device may take in another order
 
@@ -39,3 +41,22 @@ def test_steps_captions_and_scores_are_the_cpus(
     assert captions == sample.describe(expected, expected.data.val, pictures)
     scores = evaluate.evaluate(made, made.data.val)
     assert scores == evaluate.evaluate(expected, expected.data.val)
+
+
+@pytest.mark.parametrize("recipe", ["grammar", "course", "cola"])
+def test_verdicts_and_their_reasons_are_the_cpus(recipe: str, device: str) -> None:
+    sizes = {"embed_dim": 8, "num_heads": 2, "hidden_dim": 8, "batch": 10}
+    given = {**cola.RECIPES[recipe], **sizes, "max_train": 60}
+    (expected, job), (made, other) = (
+        cola.build(cola.Settings(**given), where) for where in ("cpu", device)
+    )
+    losses = [job.update(batch)[0] for batch in job.batches(0)]
+    found = [other.update(batch)[0] for batch in other.batches(0)]
+    np.testing.assert_allclose(found, losses, rtol=TOLERANCE)
+    made.model.load_state_dict(expected.model.state_dict())
+    text = expected.corpus.train[0].text
+    ours, theirs = explain.judge(made, text), explain.judge(expected, text)
+    assert ours.probability == pytest.approx(theirs.probability, rel=TOLERANCE)
+    np.testing.assert_allclose(ours.pull, theirs.pull, rtol=1e-4, atol=1e-6)
+    for own, other_one in zip(ours.attention, theirs.attention, strict=True):
+        np.testing.assert_allclose(own, other_one, atol=TOLERANCE)
