@@ -24,8 +24,7 @@ from apps.console import plain, say
 if TYPE_CHECKING:
     from apps.cola.train import Trained
 
-# Shades of a text's bars, from nothing to the most.
-BARS = " ▁▂▃▄▅▆▇█"
+
 # So wide that its letters can be read on a page, and on a phone's.
 COLUMNS, SIDE, LAST = 2, 4.4, 3.0  # heads side by side; inches; of the last row
 
@@ -126,7 +125,7 @@ def _most(weights: np.ndarray, tokens: Sequence[str]) -> str:
 
 def _bar(share: float, largest: float) -> str:
     full = round(8 * share / max(largest, 1e-12))
-    return BARS[-1] * full + " " * (8 - full)
+    return "█" * full + " " * (8 - full)
 
 
 def draw(verdict: Verdict) -> Figure:
