@@ -1,4 +1,7 @@
-"""How is a vector brought to mean zero and size one? By its own statistics."""
+"""How is a vector brought to mean zero and size one? By its own statistics.
+
+Glossary of shapes: D width of a vector; any axes may come before it.
+"""
 
 from __future__ import annotations
 

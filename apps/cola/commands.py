@@ -85,7 +85,8 @@ cola.add_command(data_group)
 @click.option(
     "--data",
     type=PLACE,
-    help="Folder or zip in CoLA's layout.  [default: a small grammar's sentences]",
+    help="Folder or zip in CoLA's layout, or the course's arrays.  "
+    "[default: a small grammar's sentences]",
 )
 @DIVISION
 @click.option(

@@ -64,6 +64,7 @@ class Corpus:
     """Sentences to learn from, to validate on, and others to evaluate on, by name.
 
     `grouping` says what a sentence's source is: "source", or "phenomenon".
+    `vocabulary` numbers the words where the files did that, as the course's do.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Corpus:
     validation: tuple[Sentence, ...]
     others: Mapping[str, tuple[Sentence, ...]] = field(default_factory=dict)
     grouping: str = "source"
+    vocabulary: Mapping[str, int] | None = None
 
     @property
     def splits(self) -> dict[str, tuple[Sentence, ...]]:
@@ -90,7 +92,7 @@ class Corpus:
 
 
 def load_corpus(path: Path, division: Division | None = None) -> Corpus:
-    """Open a folder or a zip in CoLA's layout.
+    """Open a folder or a zip in CoLA's layout, or a folder of the course's arrays.
 
     `division`: "course" trains on the first 7,000 sentences of `in_domain_train.tsv`
     and validates on the others (both development files are further splits);
@@ -99,6 +101,8 @@ def load_corpus(path: Path, division: Division | None = None) -> Corpus:
 
     Raises: DataError, one message that names the file, what is wrong, and a way out.
     """
+    if (path / VOCABULARY_FILE).is_file():
+        return _corpus_of(load_prepared(path), path.name)
     files = _read_zip(path) if _is_zip(path) else _read_folder(path)
     train = files.pop(TRAIN_FILE)
     if division is None:
@@ -373,6 +377,26 @@ def load_prepared(folder: Path) -> Prepared:
             f"rows {val_ids.shape[1]}. Both must come from one preparation."
         )
     return Prepared(vocabulary, train_ids, train_labels, val_ids, val_labels)
+
+
+def _corpus_of(prepared: Prepared, name: str) -> Corpus:
+    """The sentences of the course's arrays; what was unknown stays so."""
+    words = {number: word for word, number in prepared.vocabulary.items()}
+    silent = {prepared.vocabulary[mark] for mark in (COURSE_CLS, COURSE_PAD)}
+
+    def sentences(rows: np.ndarray, labels: np.ndarray) -> tuple[Sentence, ...]:
+        texts = (
+            " ".join(words[n] for n in row if n not in silent) for row in rows.tolist()
+        )
+        pairs = zip(texts, labels.tolist(), strict=True)
+        return tuple(Sentence(text, label, "course") for text, label in pairs)
+
+    return Corpus(
+        name,
+        sentences(prepared.train_ids, prepared.train_labels),
+        sentences(prepared.val_ids, prepared.val_labels),
+        vocabulary=prepared.vocabulary,
+    )
 
 
 def _load_vocabulary(path: Path) -> dict[str, int]:

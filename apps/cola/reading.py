@@ -12,6 +12,7 @@ from apps.cola.data import (
     COURSE_CLS,
     COURSE_PAD,
     COURSE_UNKNOWN,
+    Corpus,
     Sentence,
     course_words,
     prepare,
@@ -64,14 +65,14 @@ class Reader:
         return cls(words, vocabulary.ids, (CLS, UNKNOWN, PAD), max_length)
 
     @classmethod
-    def of_the_course(
-        cls, train: Sequence[Sentence], rest: Sequence[Sentence]
-    ) -> Reader:
+    def of_the_course(cls, corpus: Corpus) -> Reader:
         """The course's preparation; rows are as long as its longest."""
-        prepared = prepare([*train, *rest], len(train))
+        everything = [*corpus.train, *corpus.validation]
+        prepared = prepare(everything, len(corpus.train))
+        vocabulary = corpus.vocabulary or prepared.vocabulary
         marks = (COURSE_CLS, COURSE_UNKNOWN, COURSE_PAD)
         length = prepared.train_ids.shape[1]
-        return cls(course_words, prepared.vocabulary, marks, length, True, True)
+        return cls(course_words, vocabulary, marks, length, True, True)
 
     @property
     def pad(self) -> int:

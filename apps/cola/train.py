@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -194,14 +194,14 @@ def open_corpus(settings: Settings) -> Corpus:
     order = np.random.default_rng(settings.seed).permutation(len(corpus.train))
     kept = sorted(order[: settings.max_train].tolist())
     train = tuple(corpus.train[row] for row in kept)
-    return Corpus(corpus.name, train, corpus.validation, corpus.others, corpus.grouping)
+    return replace(corpus, train=train)
 
 
 def _reader(settings: Settings, corpus: Corpus) -> Reader | GramReader:
     if settings.model == "grams":
         return GramReader.of(corpus.train)
     if settings.model == "course":
-        return Reader.of_the_course(corpus.train, corpus.validation)
+        return Reader.of_the_course(corpus)
     return Reader.of(corpus.train, settings.min_count, settings.max_length)
 
 

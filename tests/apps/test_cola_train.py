@@ -12,7 +12,7 @@ from rich.console import Console
 
 from apps import cli
 from apps.cola import explain, train
-from apps.cola.data import Sentence, format_tsv
+from apps.cola.data import Sentence, format_tsv, load_prepared
 from apps.cola.grams import GramReader
 from apps.cola.reading import Reader, SentenceError
 from tests.apps.test_report import Page
@@ -287,3 +287,23 @@ def test_neighbours_stay_together() -> None:
         pairs = {row // 2 for row in batch.tolist()}
         assert len(batch) == 2 * len(pairs) - (100 in batch)
         assert len(batch) <= 8
+
+
+# -- the course's arrays -----------------------------------------------------------
+
+ARRAYS = Path(__file__).resolve().parents[3] / "shared/data/cola_7643"
+
+
+@pytest.mark.skipif(not ARRAYS.exists(), reason=f"{ARRAYS} is not there")
+def test_the_courses_arrays_are_read_as_they_are() -> None:
+    settings = train.Settings(**{**train.RECIPES["course"], "data": str(ARRAYS)})
+    corpus = train.open_corpus(settings)
+    reader = Reader.of_the_course(corpus)
+    given = load_prepared(ARRAYS)
+    for sentences, ids, labels in (
+        (corpus.train, given.train_ids, given.train_labels),
+        (corpus.validation, given.val_ids, given.val_labels),
+    ):
+        rows = reader.rows([reader.read(sentence.text) for sentence in sentences])
+        np.testing.assert_array_equal(rows, ids)
+        assert [sentence.label for sentence in sentences] == labels.tolist()
