@@ -102,7 +102,7 @@ TARGETS: tuple[Target, ...] = (
     AgainstPyTorch("RNN, to nn.RNN", "rnn-25", 1.2),
     AgainstPyTorch("LSTM memory, N = 25", "lstm-25", 0.6, "memory"),
     AgainstPyTorch("LSTM memory, N = 128", "lstm-128", 0.6, "memory"),
-    AgainstPyTorch("Transformer for CoLA", "judge", 0.9),
+    AgainstPyTorch("Transformer for CoLA, as written", "judge", 0.9, label="PyTorch"),
     AgainstPyTorch("Transformer for CoLA, memory", "judge", 1.0, "memory"),
     Linear(
         f"LSTM layer linear in T: a time step of T = {max(LAYER_STEPS)}, "

@@ -134,6 +134,16 @@ class ClassificationTransformer(Judge):
         """Think about each position alone, and normalise. Shapes: (N, T, D) -> same."""
         return self.layer.feed_forward_norm(x + self.layer.feed_forward(x))
 
+    def judge(self, x: Any, ids: np.ndarray) -> Any:
+        """Judge embedded sentences. Shapes: (N, T, D), (N, T) -> (N,).
+
+        Only the first position looks and thinks, for no other is read: what `attend`
+        and `feed_forward` make of the others costs ten times as much.
+        """
+        layer, first = self.layer, x[:, :1]
+        looked = layer.attention_norm(first + layer.attention(first, x))
+        return self.decide(self.feed_forward(looked), ids != self.pad)
+
     def decide(self, x: Any, words: np.ndarray) -> Any:
         """Read the verdict from the first position. Shapes: (N, T, D) -> (N,)."""
         return self.out(x[:, 0])[:, 0]

@@ -126,12 +126,22 @@ def lstm_layer(problem: Problem) -> Step:
     return step
 
 
-def judge(problem: Problem) -> Step:
+class AllPositions(ClassificationTransformer):
+    """The course's Transformer, computing what is not read, too."""
+
+    def judge(self, x: mg.Tensor, ids: np.ndarray) -> mg.Tensor:
+        return self.decide(self.feed_forward(self.attend(x)), ids)
+
+
+def judge(
+    problem: Problem,
+    kind: type[ClassificationTransformer] = ClassificationTransformer,
+) -> Step:
     """Train the course's Transformer for CoLA."""
     p = problem.parameters
     width, inner = p["query W"].shape
     heads = 2
-    model = ClassificationTransformer(
+    model = kind(
         len(p["words"]),
         max_length=len(p["positions"]),
         embed_dim=width,
@@ -193,7 +203,10 @@ WORKS = {
     "lstm": {"minigrad": captioning(nn.LSTM)},
     "rnn": {"minigrad": captioning(nn.RNN)},
     "layer": {"minigrad": lstm_layer},
-    "judge": {"minigrad": judge},
+    "judge": {
+        "minigrad": judge,
+        "minigrad, all positions": partial(judge, kind=AllPositions),
+    },
     "attention": {
         "minigrad": partial(attention, chunk=256),
         "minigrad, all at once": attention,

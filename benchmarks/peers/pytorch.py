@@ -155,12 +155,16 @@ def lstm_layer(problem: Problem) -> Step:
 
 
 class Judge(nn.Module):
-    """The course's Transformer for CoLA; its heads are one product, or apart."""
+    """The course's Transformer for CoLA.
 
-    def __init__(self, problem: Problem, apart: bool) -> None:
+    Its heads are one product, or apart; all positions look, or the first, which is
+    the only one that is read.
+    """
+
+    def __init__(self, problem: Problem, apart: bool, first: bool) -> None:
         super().__init__()
         p = problem.parameters
-        self.apart = apart
+        self.apart, self.first_only = apart, first
         self.words = nn.Embedding.from_pretrained(torch.tensor(p["words"]), False)
         self.positions = nn.Parameter(torch.tensor(p["positions"]))
         self.norm = nn.LayerNorm(len(p["scale"]))
@@ -181,9 +185,13 @@ class Judge(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         x = self.words(ids) + self.positions
-        projected = [projection(x) for projection in self.projections]
+        looking = x[:, :1] if self.first_only else x
+        heads = 2 if self.apart else 1
+        queries = [projection(looking) for projection in self.projections[:heads]]
+        others = [projection(x) for projection in self.projections[heads:]]
+        projected = queries + others
         mixed = self.mix_apart(projected) if self.apart else self.mix(projected)
-        x = self.norm(x + self.back(mixed))
+        x = self.norm(looking + self.back(mixed))
         x = self.norm(x + self.second(F.relu(self.first(x))))
         return self.out(x[:, 0])[:, 0]
 
@@ -200,9 +208,9 @@ class Judge(nn.Module):
         return torch.cat(outputs, dim=-1)
 
 
-def judge(problem: Problem, apart: bool) -> Step:
+def judge(problem: Problem, apart: bool = False, first: bool = False) -> Step:
     """Train the course's Transformer for CoLA."""
-    model = Judge(problem, apart)
+    model = Judge(problem, apart, first)
     ids = torch.tensor(problem.inputs["ids"])
     labels = torch.tensor(problem.inputs["labels"])
     return training(
@@ -294,8 +302,9 @@ WORKS = {
     "rnn": {"PyTorch nn.RNN": captioning(LibraryRNN)},
     "layer": {"PyTorch nn.LSTM": lstm_layer},
     "judge": {
-        "PyTorch": partial(judge, apart=False),
+        "PyTorch": judge,
         "PyTorch, heads apart": partial(judge, apart=True),
+        "PyTorch, first position only": partial(judge, first=True),
     },
     "attention": {
         "PyTorch": partial(attention, attend=fused_attention),
