@@ -192,6 +192,14 @@ def _settings(
 
     name = recipe or ("grammar" if data is None else "cola")
     given = {key: value for key, value in options.items() if value is not None}
+    model = training.RECIPES[name].get("model", "transformer")
+    for key in given:
+        if key in training.UNHEEDED[model]:
+            option = "--" + key.replace("_", "-")
+            raise click.UsageError(
+                f"{option} has no effect with --recipe {name}. Leave it out, or give "
+                "--recipe transformer."
+            )
     # The whole path, so that a run finds its data from any working folder.
     place = training.GRAMMAR if data is None else str(data.resolve())
     try:

@@ -49,9 +49,9 @@ class Settings:
 
     `data` is a folder or zip in CoLA's layout, or "grammar"; `model` "course" reads and
     judges as the course does, whose sizes it should then be given, and "grams" weighs
-    runs of words, for which no size counts. `warmup` is the
-    share of steps in which the learning rate rises. So many `neighbours` of the file
-    stay in one minibatch: 2 where they are pairs, whose difference is the lesson.
+    runs of words; `UNHEEDED` tells what these do not ask for. `warmup` is the share of
+    steps in which the learning rate rises. So many `neighbours` of the file stay in one
+    minibatch: 2 where they are pairs, whose difference is the lesson.
     """
 
     data: str = GRAMMAR
@@ -97,16 +97,28 @@ class Settings:
             raise ValueError(f"seed is {self.seed}, but must be at least 0")
 
 
+# Settings that a model does not heed.
+UNHEEDED = {
+    "transformer": (),
+    "course": ("min_count", "max_length", "layers", "dropout", "word_dropout"),
+    "grams": (
+        "min_count",
+        "max_length",
+        "embed_dim",
+        "num_heads",
+        "hidden_dim",
+        "layers",
+        "dropout",
+        "word_dropout",
+    ),
+}
+
 # As the course does it; nothing is tuned.
 COURSE: dict[str, Any] = {
     "model": "course",
-    "min_count": 5,
-    "max_length": 43,
     "embed_dim": 128,
     "num_heads": 2,
     "hidden_dim": 2048,
-    "layers": 1,
-    "dropout": 0.0,
     "lr": 1e-4,
     "warmup": 0.0,
     "weight_decay": 0.0,

@@ -17,8 +17,9 @@ from apps.cola.grams import GramReader
 from apps.cola.reading import Reader, SentenceError
 from tests.apps.test_report import Page
 
-SMALL = ["--max-train", "200", "--embed-dim", "8", "--num-heads", "2"]
-SMALL += ["--hidden-dim", "8", "--layers", "2", "--epochs", "2", "--device", "cpu"]
+SHORT = ["--max-train", "200", "--epochs", "2", "--device", "cpu"]
+NARROW = ["--embed-dim", "8", "--num-heads", "2", "--hidden-dim", "8"]
+SMALL = [*SHORT, *NARROW, "--layers", "2"]
 
 
 def run(code: int, *arguments: object) -> Result:
@@ -80,8 +81,8 @@ def test_evaluate_says_again_what_training_said(trained: Path) -> None:
 
 
 def test_all_other_splits_are_scored(folder: Path, tmp_path: Path) -> None:
-    arguments = ["--data", folder, "--run", tmp_path / "r", *SMALL]
-    output = run(0, "train", *arguments, "--min-count", 1).output
+    arguments = ["--data", folder, "--run", tmp_path / "r", *SHORT]
+    output = run(0, "train", *arguments).output
     assert "validation" in output
     assert "out_of_domain_dev" in output
     assert "right, by source: a " in output
@@ -95,7 +96,8 @@ def test_the_courses_model_is_trained_too(folder: Path, tmp_path: Path) -> None:
         folder,
         "--run",
         tmp_path / "r",
-        *SMALL,
+        *SHORT,
+        *NARROW,
     ]
     run(0, "train", *arguments)
     loaded = train.load(tmp_path / "r", Console(quiet=True))
@@ -184,7 +186,7 @@ def test_a_malformed_row_is_named_before_any_work(
     file = folder / "in_domain_train.tsv"
     rows = file.read_text().splitlines()
     file.write_text("\n".join([rows[0], line, *rows[1:]]) + "\n")
-    output = run(1, "train", "--data", folder, "--run", tmp_path / "r", *SMALL).output
+    output = run(1, "train", "--data", folder, "--run", tmp_path / "r", *SHORT).output
     assert "in_domain_train.tsv" in output
     assert message in " ".join(output.split())
     assert output.count("Error: ") == 1
@@ -197,6 +199,8 @@ def test_a_malformed_row_is_named_before_any_work(
         (["--embed-dim", 9, "--num-heads", 2], "embed_dim 9 does not divide into 2"),
         (["--epochs", 0], "'--epochs': 0 is not in the range"),
         (["--dropout", 1], "'--dropout': 1.0 is not in the range"),
+        (["--recipe", "course", "--layers", 2], "--layers has no effect with --recipe"),
+        (["--recipe", "cola", "--dropout", 0.1], "--dropout has no effect with"),
         (["--lr", "nan"], "lr is nan, but must be"),
         (["--data", "/nowhere"], "/nowhere is no folder and no zip"),
         (["--resume", "/nowhere", "--lr", 1], "--lr has no effect with --resume"),
@@ -234,7 +238,7 @@ def test_reading_counts_what_it_loses() -> None:
 def grams(tmp_path_factory: pytest.TempPathFactory) -> train.Trained:
     """A judge of runs of words, trained on the small grammar's sentences."""
     path = tmp_path_factory.mktemp("runs") / "grams"
-    run(0, "train", "--recipe", "cola", "--run", path, *SMALL, "--epochs", 8)
+    run(0, "train", "--recipe", "cola", "--run", path, *SHORT, "--epochs", 8)
     return train.load(path, Console(quiet=True))
 
 
