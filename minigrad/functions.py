@@ -13,7 +13,8 @@ from minigrad.ops.elementwise import multiply, sqrt, where
 from minigrad.ops.index import IDS, checks_ids, gather, getitem
 from minigrad.ops.index import scatter_add as place_at
 from minigrad.ops.linalg import matmul
-from minigrad.ops.reduce import Axis, axes_of, logsumexp, sum
+from minigrad.ops.reduce import Axis, axes_of, sum
+from minigrad.ops.reduce import log_softmax as log_softmax_along
 from minigrad.ops.reduce import softmax as softmax_along
 from minigrad.ops.shape import Shape, Slice, expand_dims, reshape, transpose
 from minigrad.random import Generator, default_generator
@@ -151,8 +152,8 @@ def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
-    """X - logsumexp(x): logarithms of probabilities along an axis."""
-    return x - logsumexp(x, axis=axis, keepdims=True)
+    """Logarithms of probabilities along an axis: x - logsumexp(x), but exact."""
+    return log_softmax_along(x, axis=axis)
 
 
 def softmax(x: Any, axis: int = -1) -> Any:

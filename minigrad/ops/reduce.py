@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.backend import Array
-from minigrad.ops.elementwise import constant, exp_difference, multiply, where
+from minigrad.ops.elementwise import constant, exp, exp_difference, multiply, where
 from minigrad.ops.shape import (
     Shape,
     Slice,
@@ -145,6 +145,17 @@ def softmax(a: Array, *, axis: int) -> Array:
     """
     result = exp_difference(a, a.max(axis=axis, keepdims=True))
     result /= result.sum(axis=axis, keepdims=True)
+    return result
+
+
+@primitive(lambda g, y, axis: g - exp(y) * sum(g, axis=axis, keepdims=True))
+def log_softmax(a: Array, *, axis: int) -> Array:
+    """Logarithms of the probabilities along an axis, with as many digits as `softmax`.
+
+    Unlike `log(softmax(a))` it is finite however improbable an element is.
+    """
+    result = a - a.max(axis=axis, keepdims=True)
+    result -= np.log(np.exp(result).sum(axis=axis, keepdims=True))
     return result
 
 

@@ -524,6 +524,7 @@ PRIMITIVES: dict[str, Cases] = {
     "logsumexp": reduction(reduce.logsumexp, of=FULL),
     "cumsum": along_one(reduce.cumsum, of=ANY),
     "softmax": along_one(reduce.softmax),
+    "log_softmax": along_one(reduce.log_softmax),
     "matmul": products(),
     "reshape": reshaped(),
     "transpose": transposed(),

@@ -84,12 +84,14 @@ def test_large_numbers_do_not_overflow():
 
 
 @given(drawn=ROWS, offset=st.sampled_from([0.0, 1e4, -1e6, 1e8]))
-def test_softmax_forgets_what_all_have_in_common(drawn, offset):
+def test_probabilities_forget_what_all_have_in_common(drawn, offset):
     """To the last digits, in float32 as well."""
     values, axis = drawn
     x = np.float32(np.round(values) * 64)  # so that adding the offset rounds nothing
-    moved = mg.softmax(mg.Tensor(x + np.float32(offset)), axis)
-    np.testing.assert_allclose(moved.numpy(), mg.softmax(mg.Tensor(x), axis).numpy())
+    moved = mg.Tensor(x + np.float32(offset))
+    for f in (mg.softmax, mg.log_softmax):
+        here, there = (f(tensor, axis).numpy() for tensor in (mg.Tensor(x), moved))
+        np.testing.assert_allclose(there, here)
 
 
 def test_groups_of_minus_infinity_have_no_nan():
