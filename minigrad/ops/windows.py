@@ -152,18 +152,16 @@ def conv2d_to_input(
     dilation: Pair = ONE,
 ) -> Array:
     """Weights folded. Shapes: (N, O, P, Q), (O, C, K, L) -> (N, C, H, W)."""
-    N, O, *counts = x.shape
+    counts = (x.shape[2], x.shape[3])
     C = w.shape[1]
     outer = tuple(n + 2 * p for n, p in zip(shape, padding, strict=True))
-    weights = w.reshape(O, -1).T
-    result = np.zeros_like(x, shape=(N, C, *outer))
-    for piece in _pieces(result, w.shape, (counts[0], counts[1])):
-        columns = weights @ x[piece].reshape(-1, O, counts[0] * counts[1])
+    weights = w.reshape(len(w), -1).T
+    result = np.zeros_like(x, shape=(len(x), C, *outer))
+    for piece in _pieces(result, w.shape, counts):
+        columns = weights @ x[piece].reshape(-1, len(w), counts[0] * counts[1])
         windows = columns.reshape(-1, C, *w.shape[-2:], *counts)
         target = result[piece]
-        for offset, part in _parts(
-            w.shape[-2:], (counts[0], counts[1]), stride, dilation
-        ):
+        for offset, part in _parts(w.shape[-2:], counts, stride, dilation):
             target[part] += windows[(..., *offset, slice(None), slice(None))]
     (top, left), (height, width) = padding, shape
     return result[..., top : top + height, left : left + width]
@@ -193,14 +191,14 @@ def conv2d_to_weight(
 ) -> Array:
     """Windows times outputs. Shapes: (N, C, H, W), (N, O, P, Q) -> (O, C, K, L)."""
     x = _padded(x, padding)
-    C, O = x.shape[1], v.shape[1]
+    C, outputs = x.shape[1], v.shape[1]
     counts = (v.shape[2], v.shape[3])
-    result = np.zeros_like(x, shape=(O, C * size[0] * size[1]))
-    for piece in _pieces(x, (O, C, *size), counts):
+    result = np.zeros_like(x, shape=(outputs, C * size[0] * size[1]))
+    for piece in _pieces(x, (outputs, C, *size), counts):
         columns = _columns(x[piece], size, stride, dilation, counts)
-        outputs = v[piece].reshape(-1, O, counts[0] * counts[1])
-        result += (outputs @ columns.swapaxes(-1, -2)).sum(axis=0)
-    return result.reshape(O, C, *size)
+        told = v[piece].reshape(-1, outputs, counts[0] * counts[1])
+        result += (told @ columns.swapaxes(-1, -2)).sum(axis=0)
+    return result.reshape(outputs, C, *size)
 
 
 def _padded(x: Array, padding: Pair) -> Array:

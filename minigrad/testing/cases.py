@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minigrad import functions
-from minigrad.ops import elementwise, index, linalg, reduce, shape
+from minigrad.ops import elementwise, index, linalg, reduce, shape, windows
 from minigrad.ops.index import IDS
 from minigrad.ops.shape import Slice
 from minigrad.random import Generator
@@ -326,6 +326,70 @@ def placed(draw: Draw) -> Case:
     return (lambda x: shape.place(x, shape=sizes, index=data)), [x]
 
 
+# -- windows -----------------------------------------------------------------------
+
+
+class Sliding:
+    """Drawn sizes of an image and a window, and how the window moves."""
+
+    def __init__(self, draw: Draw, padding: bool) -> None:
+        pair = st.tuples(st.integers(1, 2), st.integers(1, 2))
+        self.size = draw(pair)
+        self.stride, self.dilation = draw(pair), draw(pair)
+        none = st.just((0, 0))
+        self.padding = draw(
+            st.sampled_from([(0, 0), (1, 0), (1, 1)]) if padding else none
+        )
+        more = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+        steps = zip(self.size, self.dilation, self.padding, more, strict=True)
+        self.image = tuple(max(1, d * (k - 1) + 1 - 2 * p) + m for k, d, p, m in steps)
+        steps_out = zip(
+            self.image, self.size, self.stride, self.padding, self.dilation, strict=True
+        )
+        self.counts = tuple(
+            windows.places(n + 2 * p, k, s, d) for n, k, s, p, d in steps_out
+        )
+
+    @property
+    def moves(self) -> dict[str, Any]:
+        """What says how a window moves, without padding."""
+        return {"stride": self.stride, "dilation": self.dilation}
+
+
+@st.composite
+def unfolded(draw: Draw) -> Case:
+    """All windows of one or two images."""
+    s = Sliding(draw, padding=False)
+    x = draw(arrays((draw(st.integers(1, 2)), *s.image)))
+    return (lambda x: windows.unfold(x, size=s.size, **s.moves)), [x]
+
+
+@st.composite
+def folded(draw: Draw) -> Case:
+    """Windows, back where they came from."""
+    s = Sliding(draw, padding=False)
+    x = draw(arrays((*s.size, *s.counts)))
+    return (lambda x: windows.fold(x, shape=s.image, **s.moves)), [x]
+
+
+@st.composite
+def convolved(draw: Draw, which: str) -> Case:
+    """One of the three convolutions, with windows of a single element among them."""
+    s = Sliding(draw, padding=True)
+    N, C, outputs = (draw(st.integers(1, 2)) for _ in range(3))
+    images, weights = (N, C, *s.image), (outputs, C, *s.size)
+    results = (N, outputs, *s.counts)
+    moves = {**s.moves, "padding": s.padding}
+    if which == "conv2d":
+        pair = (images, weights)
+    elif which == "conv2d_to_input":
+        pair, moves["shape"] = (results, weights), s.image
+    else:
+        pair, moves["size"] = (images, results), s.size
+    call = getattr(windows, which)
+    return (lambda a, b: call(a, b, **moves)), [draw(arrays(shape)) for shape in pair]
+
+
 def ids(n: int, size: Any = None) -> st.SearchStrategy[Any]:
     """Integers that index an axis of size n, from either end, with repeats."""
     of = small(0, 2, 0, 3) if size is None else st.just(size)
@@ -544,6 +608,11 @@ PRIMITIVES: dict[str, Cases] = {
     "unstack": unstacked(),
     "gather": gathered(),
     "scatter_add": scattered(),
+    "unfold": unfolded(),
+    "fold": folded(),
+    "conv2d": convolved("conv2d"),
+    "conv2d_to_input": convolved("conv2d_to_input"),
+    "conv2d_to_weight": convolved("conv2d_to_weight"),
 }
 
 COMPOSED: dict[str, Cases] = {
