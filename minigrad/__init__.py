@@ -73,6 +73,13 @@ from minigrad.ops.shape import (
     transpose,
     unstack,
 )
+from minigrad.ops.windows import (
+    conv2d,
+    conv2d_to_input,
+    conv2d_to_weight,
+    fold,
+    unfold,
+)
 from minigrad.random import Generator, default_generator, manual_seed
 from minigrad.tape import no_grad, primitive, record_write
 from minigrad.tensor import Tensor
@@ -105,6 +112,9 @@ __all__ = [
     "checkpoint",
     "clip",
     "concatenate",
+    "conv2d",
+    "conv2d_to_input",
+    "conv2d_to_weight",
     "cos",
     "cumsum",
     "default_generator",
@@ -119,6 +129,7 @@ __all__ = [
     "explain",
     "expm1",
     "flip",
+    "fold",
     "from_dlpack",
     "full",
     "grad",
@@ -172,6 +183,7 @@ __all__ = [
     "tanh",
     "testing",
     "transpose",
+    "unfold",
     "unstack",
     "value_and_grad",
     "var",

@@ -5,6 +5,7 @@ initialisers.
 """
 
 from nn import functional, init
+from nn.conv import AvgPool2d, Conv2d, MaxPool2d
 from nn.dropout import Dropout
 from nn.embedding import Embedding
 from nn.linear import Linear
@@ -32,6 +33,8 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "AvgPool2d",
+    "Conv2d",
     "CosineWithWarmup",
     "Dropout",
     "Embedding",
@@ -42,6 +45,7 @@ __all__ = [
     "LayerNorm",
     "LearnedPositions",
     "Linear",
+    "MaxPool2d",
     "Module",
     "ModuleList",
     "MultiHeadAttention",

@@ -18,11 +18,15 @@ from typing import Any
 import minigrad as mg
 from nn.attention import scaled_dot_product_attention
 from nn.checks import check_shape, integer_array
+from nn.conv import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from nn.losses import bce_with_logits, cross_entropy, mse_loss, temporal_softmax_loss
 from nn.norm import layer_norm
 
 __all__ = [
+    "avg_pool2d",
     "bce_with_logits",
+    "conv2d",
+    "conv_transpose2d",
     "cross_entropy",
     "gelu",
     "gru",
@@ -32,6 +36,7 @@ __all__ = [
     "lstm",
     "lstm_sequence",
     "lstm_step",
+    "max_pool2d",
     "mse_loss",
     "rnn",
     "rnn_step",

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minigrad as mg
+from nn.conv import Conv2d
 from nn.embedding import Embedding
 from nn.linear import Linear
 from nn.module import Module, Parameter
@@ -256,6 +257,7 @@ _LAYER = "_l0"  # PyTorch numbers the layers of a stack; ours has one
 SAME = Layout(dict, dict)
 
 LAYOUTS: dict[type[Module], Layout] = {
+    Conv2d: _renamed({"W": "weight", "b": "bias"}),
     Linear: _renamed({"W": "weight", "b": "bias"}, transposed=("W",)),
     Embedding: _renamed({"W": "weight"}),
     RNNCell: _recurrent("", _as_they_are),

@@ -18,7 +18,8 @@ Convolutional Neural Networks for Document Processing (2006), for unfolding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -76,8 +77,8 @@ def fold(a: Array, *, shape: Pair, stride: Pair = ONE, dilation: Pair = ONE) -> 
 
 
 def _parts(
-    size: Pair, counts: Pair, stride: Pair, dilation: Pair
-) -> Iterator[tuple[Pair, tuple[object, ...]]]:
+    size: Sequence[int], counts: Sequence[int], stride: Pair, dilation: Pair
+) -> Iterator[tuple[Any, Any]]:
     """For each place inside a window, the elements that come to stand there."""
     for offset in np.ndindex(*size):
         steps = zip(offset, counts, stride, dilation, strict=True)
@@ -225,7 +226,9 @@ def _columns(
     return windows.reshape(N, C * size[0] * size[1], -1)
 
 
-def _pieces(x: Array, weights: tuple[int, ...], counts: Pair) -> Iterator[slice]:
+def _pieces(
+    x: Array, weights: tuple[int, ...], counts: Sequence[int]
+) -> Iterator[slice]:
     """The batch in pieces whose windows take no more than `PIECE` bytes."""
     _, C, K, L = weights
     each = C * K * L * counts[0] * counts[1] * x.dtype.itemsize

@@ -380,6 +380,7 @@ def convolved(draw: Draw, which: str) -> Case:
     images, weights = (N, C, *s.image), (outputs, C, *s.size)
     results = (N, outputs, *s.counts)
     moves = {**s.moves, "padding": s.padding}
+    pair: tuple[Size, Size]
     if which == "conv2d":
         pair = (images, weights)
     elif which == "conv2d_to_input":

@@ -90,6 +90,16 @@ LAYERS = {
     "Dropout of nothing": Layer(lambda: nn.Sequential(linear(D, 4), nn.Dropout(0.0))),
     "Sequential": Layer(lambda: nn.Sequential(linear(D, 4), mg.tanh, linear(4, 2))),
     "Tagger": Layer(Tagger),
+    "Conv2d": Layer(
+        lambda: nn.Conv2d(D, H, (2, 3), stride=2, padding=1, dtype="float64")
+    ),
+    "pooling": Layer(
+        lambda: nn.Sequential(
+            nn.Conv2d(D, H, 1, dtype="float64"),
+            nn.MaxPool2d(2, stride=1, padding=1),
+            nn.AvgPool2d(2, ceil_mode=True),
+        )
+    ),
     "LayerNorm": Layer(lambda: nn.LayerNorm(E, dtype="float64")),
     "attention to itself": Layer(attention, lambda m, x: (m(x), m.weights(x))),
     "attention to others": Layer(attention, lambda m, x, y: (m(x, y), m.weights(x, y))),
@@ -166,11 +176,14 @@ SCHEDULES = {
 FUNCTIONS = {
     "abs": mg.abs,
     "add": mg.add,
+    "avg_pool2d": lambda x: nn.functional.avg_pool2d(x, 3, stride=2, padding=1),
     "astype float32": lambda x: x.astype("float32"),
     "broadcast_to": lambda x: mg.broadcast_to(x, shape=(2, 3)),
     "clip": lambda x: mg.clip(x, low=-0.5, high=0.5),
     "clip from below": lambda x: mg.clip(x, low=0.0),
     "concatenate": lambda a, b: mg.concatenate([a, b], axis=1),
+    "conv2d": lambda x, w: nn.functional.conv2d(x, w, stride=(2, 1), dilation=(1, 1)),
+    "conv_transpose2d": lambda x, w: nn.functional.conv_transpose2d(x, w, stride=2),
     "cos": mg.cos,
     "cumsum": lambda x: mg.cumsum(x, axis=1),
     "divide": mg.divide,
@@ -194,6 +207,7 @@ FUNCTIONS = {
     "matmul batched": mg.matmul,
     "matmul vector": mg.matmul,
     "max": lambda x: mg.max(x, axis=1),
+    "max_pool2d": lambda x: nn.functional.max_pool2d(x, 3, stride=2, ceil_mode=True),
     "maximum": mg.maximum,
     "mean": lambda x: mg.mean(x, axis=1, keepdims=True),
     "mean all": mg.mean,

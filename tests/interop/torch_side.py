@@ -170,6 +170,14 @@ LAYERS = {
         lambda: nn.Sequential(nn.Linear(D, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     ),
     "Tagger": Layer(lambda: double(Tagger())),
+    "Conv2d": Layer(lambda: nn.Conv2d(D, H, (2, 3), stride=2, padding=1).double()),
+    "pooling": Layer(
+        lambda: nn.Sequential(
+            nn.Conv2d(D, H, 1),
+            nn.MaxPool2d(2, stride=1, padding=1),
+            nn.AvgPool2d(2, ceil_mode=True),
+        ).double()
+    ),
     "LayerNorm": Layer(lambda: nn.LayerNorm(E).double()),
     "attention to itself": Layer(attention, lambda m, x: attend(m, x, x)),
     "attention to others": Layer(attention, attend),
@@ -288,11 +296,14 @@ SCHEDULES = {
 FUNCTIONS = {
     "abs": torch.abs,
     "add": torch.add,
+    "avg_pool2d": lambda x: F.avg_pool2d(x, 3, stride=2, padding=1),
     "astype float32": lambda x: x.to(torch.float32),
     "broadcast_to": lambda x: x.broadcast_to(2, 3),
     "clip": lambda x: torch.clamp(x, -0.5, 0.5),
     "clip from below": lambda x: torch.clamp(x, min=0.0),
     "concatenate": lambda a, b: torch.cat([a, b], dim=1),
+    "conv2d": lambda x, w: F.conv2d(x, w, stride=(2, 1)),
+    "conv_transpose2d": lambda x, w: F.conv_transpose2d(x, w, stride=2),
     "cos": torch.cos,
     "cumsum": lambda x: torch.cumsum(x, dim=1),
     "divide": torch.divide,
@@ -316,6 +327,7 @@ FUNCTIONS = {
     "matmul batched": torch.matmul,
     "matmul vector": torch.matmul,
     "max": lambda x: torch.amax(x, dim=1),
+    "max_pool2d": lambda x: F.max_pool2d(x, 3, stride=2, ceil_mode=True),
     "maximum": torch.maximum,
     "mean": lambda x: torch.mean(x, dim=1, keepdim=True),
     "mean all": torch.mean,

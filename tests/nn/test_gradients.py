@@ -89,6 +89,22 @@ FUNCTIONS = {
             s.ids(2, s.N, s.T) > 0,
         ],
     ),
+    "conv2d": lambda s: (
+        partial(F.conv2d, stride=s.H, padding=s.D - 1, dilation=s.N),
+        s.normals((s.N, s.D, s.T + 2, 3), (s.H, s.D, 2, 2), (s.H,)),
+    ),
+    "conv_transpose2d": lambda s: (
+        partial(F.conv_transpose2d, stride=s.H, padding=s.D - 1),
+        s.normals((s.N, s.H, s.T, 2), (s.H, s.D, 2, 2), (s.D,)),
+    ),
+    "max_pool2d": lambda s: (
+        partial(F.max_pool2d, size=2, stride=s.H, padding=s.D - 1, ceil_mode=s.N == 2),
+        s.normals((s.N, 1, s.T + 1, 2)),
+    ),
+    "avg_pool2d": lambda s: (
+        partial(F.avg_pool2d, size=2, stride=s.H, padding=s.D - 1, ceil_mode=s.N == 2),
+        s.normals((s.N, 1, s.T + 1, 2)),
+    ),
     "gelu": lambda s: (F.gelu, s.normals((s.N, s.D))),
     "layer_norm": lambda s: (
         partial(F.layer_norm, eps=0.1),
@@ -205,6 +221,12 @@ MODULES = {
     "TransformerDecoder": stack_case(
         nn.TransformerDecoder, nn.TransformerDecoderLayer, 2
     ),
+    "Conv2d": lambda s: (
+        nn.Conv2d(s.D, s.H, 2, padding=1, generator=s.generator()),
+        s.normals((s.N, s.D, s.T, 2)),
+    ),
+    "MaxPool2d": lambda s: (nn.MaxPool2d(2, stride=1), s.normals((s.N, 1, 2, s.T + 1))),
+    "AvgPool2d": lambda s: (nn.AvgPool2d(2, stride=1), s.normals((s.N, 1, 2, s.T + 1))),
     "Linear": layer_case(nn.Linear),
     "Embedding": lambda s: (
         nn.Embedding(s.D, s.H, generator=s.generator()),

@@ -40,6 +40,7 @@ MODELS = {
     "Linear": lambda g: nn.Linear(D, H, generator=g),
     "Linear without bias": lambda g: nn.Linear(D, H, bias=False, generator=g),
     "Embedding": lambda g: nn.Embedding(5, D, generator=g),
+    "Conv2d": lambda g: nn.Conv2d(D, H, (1, 2), generator=g),
     "LayerNorm": lambda g: nn.LayerNorm(D),
     "MultiHeadAttention": lambda g: nn.MultiHeadAttention(D, 2, 5, generator=g),
     "TransformerEncoderLayer": lambda g: nn.TransformerEncoderLayer(
@@ -179,6 +180,7 @@ def test_every_layer_with_parameters_has_a_layout():
     without = {nn.Module, nn.ModuleList, nn.Sequential, nn.Dropout}
     # Their parts have names that PyTorch's have too, or PyTorch has no such layer.
     without |= {nn.TransformerEncoder, nn.TransformerDecoder, nn.FeedForward}
+    without |= {nn.MaxPool2d, nn.AvgPool2d}
     without |= {nn.LearnedPositions, nn.SinusoidalPositions}
     assert kinds - without == set(torch_weights.LAYOUTS)
 
