@@ -95,7 +95,7 @@ FUNCTIONS = {
     ),
     "conv_transpose2d": lambda s: (
         partial(F.conv_transpose2d, stride=s.H, padding=s.D - 1),
-        s.normals((s.N, s.H, s.T, 2), (s.H, s.D, 2, 2), (s.D,)),
+        s.normals((s.N, s.H, s.T + 1, 2), (s.H, s.D, 2, 2), (s.D,)),
     ),
     "max_pool2d": lambda s: (
         partial(F.max_pool2d, size=2, stride=s.H, padding=s.D - 1, ceil_mode=s.N == 2),
