@@ -155,15 +155,13 @@ def conv2d_to_input(
     """Weights folded. Shapes: (N, O, P, Q), (O, C, K, L) -> (N, C, H, W)."""
     counts = (x.shape[2], x.shape[3])
     C = w.shape[1]
-    outer = tuple(n + 2 * p for n, p in zip(shape, padding, strict=True))
+    outer = (shape[0] + 2 * padding[0], shape[1] + 2 * padding[1])
     weights = w.reshape(len(w), -1).T
-    result = np.zeros_like(x, shape=(len(x), C, *outer))
+    result = np.empty_like(x, shape=(len(x), C, *outer))
     for piece in _pieces(result, w.shape, counts):
         columns = weights @ x[piece].reshape(-1, len(w), counts[0] * counts[1])
         windows = columns.reshape(-1, C, *w.shape[-2:], *counts)
-        target = result[piece]
-        for offset, part in _parts(w.shape[-2:], counts, stride, dilation):
-            target[part] += windows[(..., *offset, slice(None), slice(None))]
+        result[piece] = fold(windows, shape=outer, stride=stride, dilation=dilation)
     (top, left), (height, width) = padding, shape
     return result[..., top : top + height, left : left + width]
 
