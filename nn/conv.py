@@ -101,7 +101,9 @@ def max_pool2d(
     Raises: ValueError where the window does not fit, or is mostly padding.
     """
     pool = _Pool.of("max_pool2d", x, size, stride, padding, ceil_mode)
-    return pool.windows(x, float("-inf")).max(axis=(-4, -3))
+    # The least number there is: minus infinity would give NaN in differences.
+    least = float(np.finfo(x.dtype).min)
+    return pool.windows(x, least).max(axis=(-4, -3))
 
 
 def avg_pool2d(

@@ -27,6 +27,10 @@ class Sizes:
     def normals(self, *shapes):
         return [np.asarray(self.rng.standard_normal(shape)) for shape in shapes]
 
+    def distinct(self, *shape):
+        """Whole numbers in any order: the largest stays so however one is nudged."""
+        return self.rng.permutation(np.arange(float(np.prod(shape)))).reshape(shape)
+
     def ids(self, below, *shape):
         return self.rng.integers(0, below, shape)
 
@@ -99,7 +103,7 @@ FUNCTIONS = {
     ),
     "max_pool2d": lambda s: (
         partial(F.max_pool2d, size=2, stride=s.H, padding=s.D - 1, ceil_mode=s.N == 2),
-        s.normals((s.N, 1, s.T + 1, 2)),
+        [s.distinct(s.N, 1, s.T + 1, 2)],
     ),
     "avg_pool2d": lambda s: (
         partial(F.avg_pool2d, size=2, stride=s.H, padding=s.D - 1, ceil_mode=s.N == 2),
@@ -225,7 +229,10 @@ MODULES = {
         nn.Conv2d(s.D, s.H, 2, padding=1, generator=s.generator()),
         s.normals((s.N, s.D, s.T, 2)),
     ),
-    "MaxPool2d": lambda s: (nn.MaxPool2d(2, stride=1), s.normals((s.N, 1, 2, s.T + 1))),
+    "MaxPool2d": lambda s: (
+        nn.MaxPool2d(2, stride=1),
+        [s.distinct(s.N, 1, 2, s.T + 1)],
+    ),
     "AvgPool2d": lambda s: (nn.AvgPool2d(2, stride=1), s.normals((s.N, 1, 2, s.T + 1))),
     "Linear": layer_case(nn.Linear),
     "Embedding": lambda s: (
