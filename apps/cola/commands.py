@@ -27,12 +27,13 @@ from apps.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
     from apps.cola.evaluate import Score
     from apps.cola.explain import Verdict
+    from apps.cola.metrics import Confusion
     from apps.cola.train import Settings, Trained
     from minigrad import Device
 
@@ -142,8 +143,7 @@ def evaluate(run: Path, split: str | None, device: Device) -> None:
                 f"there is no split {split!r} here. Give one of {', '.join(splits)}."
             )
         chosen = [split] if split else [name for name in splits if name != "train"]
-        for name in chosen:
-            _print_scores(trained, name, console)
+        _print_scores(trained, chosen, console)
 
 
 @cola.command()
@@ -221,7 +221,7 @@ def _finish(trained: Trained | None, path: Path, console: Console) -> None:
         )
         raise SystemExit(128 + signal.SIGINT)
     splits = [name for name in trained.corpus.splits if name != "train"]
-    scores = {name: _print_scores(trained, name, console) for name in splits}
+    scores = _print_scores(trained, splits, console)
     ours = next(iter(scores["validation"].values())).confusion
     last = run.metrics()[-1]
     run.log(
@@ -238,35 +238,39 @@ def _finish(trained: Trained | None, path: Path, console: Console) -> None:
 
 
 def _print_scores(
-    trained: Trained, split: str, console: Console
-) -> Mapping[str, Score]:
-    from rich.table import Table
-
+    trained: Trained, splits: Sequence[str], console: Console
+) -> Mapping[str, Mapping[str, Score]]:
+    """Print a table and two lines for each split."""
     from apps.cola.evaluate import evaluate
 
-    scores = evaluate(trained, split)
+    scores = evaluate(trained, splits)
+    for split, of in scores.items():
+        _print_table(split, of, console)
+        ours = next(iter(of.values()))
+        shares = (f"{name} {share:.1%}" for name, share in ours.by_source.items())
+        say(f"right, by {trained.corpus.grouping}: {', '.join(shares)}", console)
+        _print_counts(ours.confusion, console)
+    return scores
+
+
+def _print_table(split: str, scores: Mapping[str, Score], console: Console) -> None:
+    from rich.table import Table
+
+    from apps.cola.metrics import HEADINGS
+
     table = Table("who judges", title=split, title_justify="left")
-    headings = ("Matthews correlation", "95 % interval", "right")
-    for heading in headings:
+    for heading in HEADINGS:
         table.add_column(heading, justify="right")
     for name, score in scores.items():
-        low, high = score.interval
-        table.add_row(
-            name,
-            f"{score.confusion.matthews:.3f}",
-            f"{low:.3f} to {high:.3f}",
-            f"{score.confusion.accuracy:.1%}",
-        )
+        table.add_row(name, *score.cells)
     console.print(table)
-    ours = next(iter(scores.values()))
-    sources = ", ".join(f"{name} {share:.1%}" for name, share in ours.by_source.items())
-    say(f"right, by {trained.corpus.grouping}: {sources}", console)
-    counts = ours.confusion
+
+
+def _print_counts(counts: Confusion, console: Console) -> None:
+    acceptable = counts.true_positive + counts.false_negative
+    others = counts.false_positive + counts.true_negative
     say(
-        f"of {counts.true_positive + counts.false_negative:,} acceptable sentences, "
-        f"{counts.true_positive:,} are judged so; of "
-        f"{counts.false_positive + counts.true_negative:,} others, "
-        f"{counts.true_negative:,}",
+        f"of {acceptable:,} acceptable sentences, {counts.true_positive:,} are judged "
+        f"so; of {others:,} others, {counts.true_negative:,}",
         console,
     )
-    return scores

@@ -33,6 +33,16 @@ class Score:
     interval: tuple[float, float]
     by_source: Mapping[str, float]
 
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """The row of a table under `metrics.HEADINGS`."""
+        low, high = self.interval
+        return (
+            f"{self.confusion.matthews:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{self.confusion.accuracy:.1%}",
+        )
+
     @classmethod
     def of(cls, judge: Judge, sentences: Sequence[Sentence]) -> Score:
         """Let a judge judge, and count.
@@ -49,11 +59,14 @@ class Score:
         )
 
 
-def evaluate(trained: Trained, split: str) -> dict[str, Score]:
-    """Score a trained judge on a split of its corpus, the baselines after it.
+def evaluate(trained: Trained, splits: Sequence[str]) -> dict[str, dict[str, Score]]:
+    """Score a trained judge, the baselines after it, on splits of its corpus.
 
     Raises: KeyError if there is no such split.
     """
     name, corpus = NAMES[trained.settings.model], trained.corpus
     judges: dict[str, Judge] = {name: trained, **baselines.judges(corpus)}
-    return {n: Score.of(judge, corpus.splits[split]) for n, judge in judges.items()}
+    return {
+        split: {n: Score.of(judge, corpus.splits[split]) for n, judge in judges.items()}
+        for split in splits
+    }

@@ -82,9 +82,8 @@ def judge(trained: Trained, text: str) -> Verdict:
     x = model.embed(ids).detach()
     vectors = mg.Tensor(x.numpy(), device=x.device, requires_grad=True)
     odds = model.judge(vectors, ids)
-    odds.sum().backward()
-    assert vectors.grad is not None
-    pulls = model.pull(vectors.numpy(), vectors.grad.numpy())[0, :length]
+    (gradient,) = mg.grad(odds.sum(), [vectors])
+    pulls = model.pull(vectors.numpy(), gradient.numpy())[0, :length]
     attention = [layer[0, :, :length, :length] for layer in model.attention(ids)]
     probability = mg.sigmoid(odds).numpy()[0]
     pull = pulls / max(pulls.sum(), np.finfo(pulls.dtype).tiny)

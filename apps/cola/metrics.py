@@ -18,6 +18,9 @@ import numpy as np
 
 RESAMPLES = 1_000
 
+# What tables show of a judge: its correlation, the interval, and its accuracy.
+HEADINGS = ("Matthews correlation", "95 % interval", "right")
+
 
 @dataclass(frozen=True)
 class Confusion:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps import report as pages
 from apps.cola.explain import Verdict, draw
+from apps.cola.metrics import HEADINGS
 from apps.report import Command, Plot, Report, Section, State, Table
 
 if TYPE_CHECKING:
@@ -118,24 +119,12 @@ def _facts(
 
 
 def _scores(split: str, of: Mapping[str, Score]) -> Section:
-    rows = []
-    for name, score in of.items():
-        low, high = score.interval
-        confusion = score.confusion
-        rows.append(
-            (
-                name,
-                f"{confusion.matthews:.3f}",
-                f"{low:.3f} to {high:.3f}",
-                f"{confusion.accuracy:.1%}",
-            )
-        )
-    heading = ("who judges", "Matthews correlation", "95 % interval", "right")
+    rows = [(name, *score.cells) for name, score in of.items()]
     text = (
         "Matthews correlation is 1 if every verdict is right, 0 for verdicts that have "
         "nothing to do with the sentences, whatever share of them is right by luck."
     )
-    tables = [Table(heading, rows), _confusion(of), _by_source(of)]
+    tables = [Table(("who judges", *HEADINGS), rows), _confusion(of), _by_source(of)]
     return Section(f"Scores on {split}", text, tables)
 
 
