@@ -74,10 +74,13 @@ from minigrad.ops.shape import (
     unstack,
 )
 from minigrad.ops.windows import (
+    at_largest,
     conv2d,
     conv2d_to_input,
     conv2d_to_weight,
     fold,
+    max_pool2d,
+    to_largest,
     unfold,
 )
 from minigrad.random import Generator, default_generator, manual_seed
@@ -108,6 +111,7 @@ __all__ = [
     "argmin",
     "asarray",
     "astype",
+    "at_largest",
     "broadcast_to",
     "checkpoint",
     "clip",
@@ -146,6 +150,7 @@ __all__ = [
     "manual_seed",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",
@@ -182,6 +187,7 @@ __all__ = [
     "take",
     "tanh",
     "testing",
+    "to_largest",
     "transpose",
     "unfold",
     "unstack",

@@ -94,7 +94,7 @@ def max_pool2d(
     padding: Sides = 0,
     ceil_mode: bool = False,
 ) -> Any:
-    """Give the largest of every window; elements that tie share its gradient.
+    """Give the largest of every window; of those that tie, the first has its gradient.
 
     Shapes: x (N, C, H, W), output (N, C, P, Q). P is rounded down, with `ceil_mode` up;
     a last window then reaches over the edge, but begins inside.
@@ -103,7 +103,7 @@ def max_pool2d(
     pool = _Pool.of("max_pool2d", x, size, stride, padding, ceil_mode)
     # The least number there is: minus infinity would give NaN in differences.
     least = float(np.finfo(x.dtype).min)
-    return pool.windows(x, least).max(axis=(-4, -3))
+    return mg.max_pool2d(pool.padded(x, least), size=pool.size, stride=pool.stride)
 
 
 def avg_pool2d(
@@ -120,7 +120,8 @@ def avg_pool2d(
     Shapes and Raises: as `max_pool2d`.
     """
     pool = _Pool.of("avg_pool2d", x, size, stride, padding, ceil_mode)
-    total = pool.windows(x, 0.0).sum(axis=(-4, -3))
+    windows = mg.unfold(pool.padded(x, 0.0), size=pool.size, stride=pool.stride)
+    total = windows.sum(axis=(-4, -3))
     counts = pool.counted().astype(total.dtype)
     return total / beside(counts, array_of(total))
 
@@ -168,12 +169,12 @@ class _Pool:
         pool.shape = x.shape[2:]
         return pool
 
-    def windows(self, x: Any, value: float) -> Any:
-        """Every window. Shapes: (N, C, H, W) -> (N, C, K, L, P, Q)."""
+    def padded(self, x: Any, value: float) -> Any:
+        """The picture as far as the last windows reach."""
         sides = tuple((before, after + more) for before, after, more in self.around)
-        if any(map(any, sides)):
-            x = mg.pad(x, widths=((0, 0), (0, 0), *sides), value=value)
-        return mg.unfold(x, size=self.size, stride=self.stride)
+        if not any(map(any, sides)):
+            return x
+        return mg.pad(x, widths=((0, 0), (0, 0), *sides), value=value)
 
     def counted(self) -> np.ndarray:
         """How many elements of each window count. Shapes: -> (P, Q)."""

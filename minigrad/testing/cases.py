@@ -391,6 +391,24 @@ def convolved(draw: Draw, which: str) -> Case:
     return (lambda a, b: call(a, b, **moves)), [draw(arrays(shape)) for shape in pair]
 
 
+@st.composite
+def pooled(draw: Draw, which: str) -> Case:
+    """The largest of windows that may overlap, or what stands there, or goes there."""
+    s = Sliding(draw, padding=False)
+    settings = {"size": s.size, "stride": s.stride}
+    x = draw(arrays((draw(st.integers(1, 2)), *s.image), distinct=True))
+    call = getattr(windows, which)
+    if which == "max_pool2d":
+        return (lambda x: call(x, **settings)), [x]
+    y = windows.max_pool2d(x, **settings)
+    given = draw(arrays((y if which == "to_largest" else x).shape))
+    return (lambda g, x, y: call(g, x, y, **settings)), [
+        given,
+        Constant(x),
+        Constant(y),
+    ]
+
+
 def ids(n: int, size: Any = None) -> st.SearchStrategy[Any]:
     """Integers that index an axis of size n, from either end, with repeats."""
     of = small(0, 2, 0, 3) if size is None else st.just(size)
@@ -614,6 +632,9 @@ PRIMITIVES: dict[str, Cases] = {
     "conv2d": convolved("conv2d"),
     "conv2d_to_input": convolved("conv2d_to_input"),
     "conv2d_to_weight": convolved("conv2d_to_weight"),
+    "max_pool2d": pooled("max_pool2d"),
+    "to_largest": pooled("to_largest"),
+    "at_largest": pooled("at_largest"),
 }
 
 COMPOSED: dict[str, Cases] = {

@@ -1,5 +1,7 @@
 """Do convolutions and poolings give what their windows hold, in any form of them?"""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -101,23 +103,46 @@ def test_pieces_change_nothing(bytes_, monkeypatch):
     assert np.sum(weights * w) == pytest.approx(np.sum(y * y))
 
 
+@pytest.mark.only_cpu("NumPy tells tracemalloc of its arrays")
 def test_a_large_batch_is_never_unfolded_at_once(monkeypatch):
-    seen = []
-    unfold = windows.unfold
+    monkeypatch.setattr(windows, "PIECE", 2**20)
+    x, w = np.ones((160, 8, 16, 16), "float32"), np.ones((4, 8, 3, 3), "float32")
+    unfolded = 160 * 8 * 9 * 14 * 14 * 4  # bytes
+    y, memory = with_memory(lambda: mg.conv2d(x, w))
+    assert memory - y.nbytes < 3 * windows.PIECE < unfolded / 2
+    back, memory = with_memory(lambda: mg.conv2d_to_input(y, w, shape=(16, 16)))
+    assert memory - back.nbytes < 3 * windows.PIECE
+    _, memory = with_memory(lambda: mg.conv2d_to_weight(x, y, size=(3, 3)))
+    assert memory < 3 * windows.PIECE
 
-    def watched(x, **settings):
-        result = unfold(x, **settings)
-        seen.append(result.nbytes)
-        return result
 
-    monkeypatch.setattr(windows, "unfold", watched)
-    x, w = np.ones((160, 8, 32, 32), "float32"), np.ones((4, 8, 3, 3), "float32")
-    mg.conv2d(x, w)
-    assert len(seen) > 1
-    assert max(seen) <= windows.PIECE
-    seen.clear()
-    mg.conv2d(x, np.ones((4, 8, 1, 1), "float32"))
-    assert seen == [], "a window of one element is not copied"
+@pytest.mark.only_cpu("NumPy tells tracemalloc of its arrays")
+def test_a_window_of_one_element_is_not_copied():
+    random = np.random.default_rng(0)
+    x = random.standard_normal((4, 16, 16, 32)).transpose(0, 3, 1, 2)
+    w = random.standard_normal((2, 32, 1, 1))
+    y, memory = with_memory(lambda: mg.conv2d(x, w))
+    assert memory < y.nbytes + 2**14 < x.nbytes
+    back, memory = with_memory(lambda: mg.conv2d_to_input(y, w, shape=(16, 16)))
+    assert memory < back.nbytes + 2**14
+
+
+def with_memory(call):
+    """What a call gives, and the most bytes it had at a time."""
+    tracemalloc.start()
+    try:
+        return call(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_results_have_their_channels_last_and_elementwise_primitives_keep_that():
+    x = put(np.ones((2, 3, 6, 6)))
+    y = mg.relu(mg.conv2d(x, put(np.ones((4, 3, 3, 3)))) + put(np.ones((4, 1, 1))))
+    settings = {"size": (2, 2), "stride": (2, 2)}
+    pooled = mg.max_pool2d(y, **settings)
+    for array in (y, pooled, mg.to_largest(pooled, y, pooled, **settings)):
+        assert array.strides[1] == array.itemsize
 
 
 @given(case=cases())
@@ -158,10 +183,26 @@ def test_means_and_largest_are_of_the_same_windows(seed, size, stride, ceil):
         np.testing.assert_allclose(mean[:, :, p, q], window.mean(axis=(2, 3)))
 
 
-def test_elements_that_tie_share_the_gradient():
-    x = put(mg.Tensor(np.ones((1, 1, 2, 2)), requires_grad=True))
-    F.max_pool2d(x, 2).sum().backward()
-    np.testing.assert_array_equal(x.grad.numpy(), np.full((1, 1, 2, 2), 0.25))
+def test_of_elements_that_tie_the_first_has_the_gradient():
+    x = put(mg.Tensor(np.ones((1, 1, 3, 3)), requires_grad=True))
+    F.max_pool2d(x, 2, stride=1).sum().backward()
+    first_of_each_window = [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    np.testing.assert_array_equal(x.grad.numpy()[0, 0], first_of_each_window)
+
+
+@given(case=cases(), seed=seeds)
+def test_taking_and_putting_at_the_largest_are_adjoint(case, seed):
+    x, w, moves = case
+    settings = {"size": w.shape[2:], "stride": moves["stride"]}
+    if any(n < k for n, k in zip(x.shape[2:], w.shape[2:], strict=True)):
+        return
+    y = mg.max_pool2d(x, **settings)
+    random = np.random.default_rng(seed)
+    g, v = random.standard_normal(y.shape), random.standard_normal(x.shape)
+    there = mg.to_largest(g, x, y, **settings)
+    here = mg.at_largest(v, x, y, **settings)
+    assert np.sum(there * v) == pytest.approx(np.sum(g * here), abs=1e-9)
+    np.testing.assert_array_equal(mg.at_largest(x, x, y, **settings), y)
 
 
 @pytest.mark.parametrize(
