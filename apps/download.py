@@ -3,7 +3,8 @@
 A set is a zip on a server and a table of the files in it: size and sha256 each. The zip
 is fetched into a `.part` file, which a later call goes on with if the transfer breaks
 off; it is unpacked beside the target, every file is held against the table, and only
-then put in place. What the table does not name is not unpacked.
+then put in place. What the table does not name is not unpacked. A file that is
+published by itself goes the same way, without the unpacking.
 
 Source: RFC 9110, HTTP Semantics (2022), sections 13.1.5 (If-Range) and 14 (Range).
 """
@@ -24,11 +25,12 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO, Self
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.progress import (
@@ -70,6 +72,18 @@ class Published:
 
     size: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Single(Published):
+    """A file that is published by itself, and where."""
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        """What it is called there, and here."""
+        return PurePosixPath(urlsplit(self.url).path).name
 
 
 @dataclass(frozen=True)
@@ -118,24 +132,46 @@ def download(
     Raises: DownloadError, one message that says what, why, and a way out.
     """
     folder = folder.resolve()
-    missing = {n: f for n, f in archive.files.items() if not _is(folder / n, f)}
+    missing = {
+        name: file
+        for name, file in archive.files.items()
+        if not is_published(folder / name, file)
+    }
     if not missing:
         console.print(f"{folder} holds all of it already, checked.", soft_wrap=True)
         return
     _refuse_to_overwrite(folder, missing)
     part = folder.with_name(f".{folder.name}.zip.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    _require_space(archive, missing, part)
-    fetch(archive.url, archive.size, part, console, patience)
-    try:
+    _require_space(archive.size + sum(file.size for file in missing.values()), part)
+    with _fetched(archive.url, archive.size, part, console, patience):
         unpack(part, missing, folder, console)
-    except DownloadError:
-        # Going on with these bytes would lead here again.
-        _forget(part)
-        raise
-    if keep:
-        os.replace(part, folder.with_name(f"{folder.name}.zip"))
-    _forget(part)
+        if keep:
+            os.replace(part, folder.with_name(f"{folder.name}.zip"))
+
+
+def download_file(
+    file: Single, folder: Path, console: Console, patience: Patience = PATIENCE
+) -> Path:
+    """Bring one published file into a folder: fetch, check, put in place; say where.
+
+    Ctrl-C, or a server that gives up, leaves what has come in `.NAME.part`.
+
+    Raises: DownloadError as `download` does.
+    """
+    folder = folder.resolve()
+    path = folder / file.name
+    if is_published(path, file):
+        console.print(f"{path} is here already, checked.", soft_wrap=True)
+        return path
+    _refuse_to_overwrite(folder, [file.name])
+    part = folder / f".{file.name}.part"
+    folder.mkdir(parents=True, exist_ok=True)
+    _require_space(file.size, part)
+    with _fetched(file.url, file.size, part, console, patience):
+        _require_sum(file.name, sha256(part), file)
+        os.replace(part, path)
+    return path
 
 
 def bring(archive: Archive, folder: Path, console: Console, *, keep: bool) -> None:
@@ -143,11 +179,36 @@ def bring(archive: Archive, folder: Path, console: Console, *, keep: bool) -> No
 
     Raises: DownloadError as `download` does; SystemExit after Ctrl-C.
     """
-    try:
+    with stoppable(console):
         download(archive, folder, console, keep=keep)
+
+
+@contextmanager
+def stoppable(console: Console) -> Iterator[None]:
+    """Let Ctrl-C end a command that downloads, with a word on going on.
+
+    Raises: SystemExit after Ctrl-C.
+    """
+    try:
+        yield
     except KeyboardInterrupt:
         say("Stopped. To go on, run the same command again.", console)
         raise SystemExit(128 + signal.SIGINT) from None
+
+
+@contextmanager
+def _fetched(
+    url: str, size: int, part: Path, console: Console, patience: Patience
+) -> Iterator[None]:
+    """Fetch a part, whose name goes when it was used, or turns out to be wrong."""
+    fetch(url, size, part, console, patience)
+    try:
+        yield
+    except DownloadError:
+        # Going on with these bytes would lead here again.
+        _forget(part)
+        raise
+    _forget(part)
 
 
 def fetch(
@@ -398,23 +459,31 @@ def _extract(
             digest.update(block)
             target.write(block)
             meter.more(len(block))
-    if left or digest.hexdigest() != file.sha256:
+    _require_sum(path.name, digest.hexdigest(), file)
+
+
+def _require_sum(name: str, found: str, file: Published) -> None:
+    if found != file.sha256:
         raise DownloadError(
-            f"{path.name} came out with sha256 {digest.hexdigest()}, but the published "
-            f"file has {file.sha256}: it was changed on the way or on the server. "
-            "Nothing was kept. Try again; if it stays so, tell the maintainers."
+            f"{name} came out with sha256 {found}, but the published file has "
+            f"{file.sha256}: it was changed on the way or on the server. Nothing was "
+            "kept. Try again; if it stays so, tell the maintainers."
         )
 
 
-def _is(path: Path, file: Published) -> bool:
+def is_published(path: Path, file: Published) -> bool:
     """Whether a file is here and is the published one."""
-    if not path.is_file() or path.stat().st_size != file.size:
-        return False
+    there = path.is_file() and path.stat().st_size == file.size
+    return there and sha256(path) == file.sha256
+
+
+def sha256(path: Path) -> str:
+    """The sum of a file's bytes, in hexadecimal."""
     with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _refuse_to_overwrite(folder: Path, files: Mapping[str, Published]) -> None:
+def _refuse_to_overwrite(folder: Path, files: Iterable[str]) -> None:
     if folder.exists() and not folder.is_dir():
         raise DownloadError(f"{folder} is a file. Give the name of a folder.")
     for name in files:
@@ -425,16 +494,13 @@ def _refuse_to_overwrite(folder: Path, files: Mapping[str, Published]) -> None:
             )
 
 
-def _require_space(
-    archive: Archive, files: Mapping[str, Published], part: Path
-) -> None:
+def _require_space(size: int, part: Path) -> None:
     here = part.stat().st_size if part.exists() else 0
-    need = archive.size - here + sum(file.size for file in files.values())
-    free = shutil.disk_usage(part.parent).free
+    need, free = size - here, shutil.disk_usage(part.parent).free
     if need > free:
         raise DownloadError(
-            f"{part.parent} has {free:,} bytes free, but fetching and unpacking takes "
-            f"{need:,}. Make room, or choose a folder on another disk."
+            f"{part.parent} has {free:,} bytes free, but the download takes {need:,} "
+            "more. Make room, or choose a folder on another disk."
         )
 
 

@@ -13,25 +13,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 import minigrad as mg
 import nn
 
 CLASSES = 1000
-
-# Of ImageNet's pictures, for red, green and blue.
-MEAN = np.array([0.485, 0.456, 0.406])
-DEVIATION = np.array([0.229, 0.224, 0.225])
-
-
-def normalize(pictures: np.ndarray) -> np.ndarray:
-    """Turn 8-bit pictures into what the network reads.
-
-    Shapes: (N, H, W, 3) uint8 -> (N, 3, H, W) float32.
-    """
-    scaled = (pictures / 255.0 - MEAN) / DEVIATION
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), dtype="float32")
 
 
 class Fire(nn.Module):
@@ -40,10 +25,10 @@ class Fire(nn.Module):
     Shapes: x (N, C, H, W), output (N, 2 * expand, H, W).
     """
 
-    def __init__(self, channels: int, squeeze: int, expand: int) -> None:
-        self.squeeze = nn.Conv2d(channels, squeeze, 1)
-        self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
-        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
+    def __init__(self, channels: int, squeeze: int, expand: int, dtype: Any) -> None:
+        self.squeeze = nn.Conv2d(channels, squeeze, 1, dtype=dtype)
+        self.expand1x1 = nn.Conv2d(squeeze, expand, 1, dtype=dtype)
+        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1, dtype=dtype)
 
     def forward(self, x: Any) -> Any:
         """Squeeze, then expand in both ways side by side."""
@@ -58,29 +43,33 @@ class SqueezeNet(nn.Module):
     Shapes: x (N, 3, H, W) with H and W at least 17, output (N, 1000).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: Any = "float32") -> None:
         self.features = nn.Sequential(
-            nn.Conv2d(3, 64, 3, stride=2),
+            nn.Conv2d(3, 64, 3, stride=2, dtype=dtype),
             mg.relu,
             _pool(),
-            Fire(64, 16, 64),
-            Fire(128, 16, 64),
+            Fire(64, 16, 64, dtype),
+            Fire(128, 16, 64, dtype),
             _pool(),
-            Fire(128, 32, 128),
-            Fire(256, 32, 128),
+            Fire(128, 32, 128, dtype),
+            Fire(256, 32, 128, dtype),
             _pool(),
-            Fire(256, 48, 192),
-            Fire(384, 48, 192),
-            Fire(384, 64, 256),
-            Fire(512, 64, 256),
+            Fire(256, 48, 192, dtype),
+            Fire(384, 48, 192, dtype),
+            Fire(384, 64, 256, dtype),
+            Fire(512, 64, 256, dtype),
         )
         self.classifier = nn.Sequential(
-            nn.Dropout(0.5), nn.Conv2d(512, CLASSES, 1), mg.relu
+            nn.Dropout(0.5), nn.Conv2d(512, CLASSES, 1, dtype=dtype), mg.relu
         )
 
     def forward(self, x: Any) -> Any:
-        """Score every class: the mean of its map over the picture."""
-        return self.classifier(self.features(x)).mean(axis=(2, 3))
+        """Score every class."""
+        return self.classified(self.features(x))
+
+    def classified(self, features: Any) -> Any:
+        """Score features (N, 512, P, Q): each class by the mean of its map."""
+        return self.classifier(features).mean(axis=(2, 3))
 
 
 def _pool() -> nn.MaxPool2d:

@@ -98,6 +98,14 @@ class Machine:
             raise ValueError(f"the pickle adds to something that is no {kind.__name__}")
         return self.stack[-1]
 
+    def build(self, state: Any) -> None:
+        """Give what lies on the stack a state: a dictionary has no use for one.
+
+        State dictionaries carry attributes so, which are no data of ours. A reader of
+        other objects than PyTorch's overrides this.
+        """
+        self.top(dict)
+
     def find(self, text: str) -> Name:
         """What a name of the file stands for, if it is one of the known."""
         if text not in self.names:
@@ -232,9 +240,7 @@ def _reduce(machine: Machine, _: Any) -> None:
 
 
 def _build(machine: Machine, _: Any) -> None:
-    # An OrderedDict may carry attributes, as state dictionaries do: no data of ours.
-    machine.pop()
-    machine.top(dict)
+    machine.build(machine.pop())
 
 
 def _persistent(machine: Machine, _: Any) -> None:

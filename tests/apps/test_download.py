@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import stat
 import struct
 import threading
@@ -18,7 +19,16 @@ import pytest
 from rich.console import Console
 
 from apps import download as downloads
-from apps.download import Archive, DownloadError, Patience, Published, download
+from apps.download import (
+    Archive,
+    DownloadError,
+    Patience,
+    Published,
+    Single,
+    download,
+    download_file,
+)
+from apps.image_gradients import catalogue
 
 CONTENTS = {
     "numbers.bin": np.random.default_rng(0).bytes(700_000),
@@ -163,9 +173,18 @@ class Fetcher:
     output: io.StringIO = field(default_factory=io.StringIO)
 
     def __call__(self, archive: Archive, **options: bool) -> None:
-        console = Console(file=self.output, width=200)
-        patience = Patience(self.timeout, self.tries, self.pauses.append)
-        download(archive, self.folder, console, patience, **options)
+        download(archive, self.folder, self.console, self.patience, **options)
+
+    def one(self, file: Single) -> Path:
+        return download_file(file, self.folder, self.console, self.patience)
+
+    @property
+    def console(self) -> Console:
+        return Console(file=self.output, width=200)
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(self.timeout, self.tries, self.pauses.append)
 
     @property
     def part(self) -> Path:
@@ -556,3 +575,129 @@ def test_files_are_found_by_the_end_of_their_path(
     served = server.will(Answer(body=body))
     fetch(Archive(served.url, len(body), published(wanted)))
     assert fetch.arrived() == wanted
+
+
+# A file that is published by itself. Fetching is as above.
+
+
+def alone(server: Server, *answers: Answer) -> Single:
+    """Say what the server answers; give the file it serves."""
+    archive = server.will(*answers)
+    digest = hashlib.sha256(ZIP).hexdigest()
+    return Single(url=f"{archive.url}?version=1", size=len(ZIP), sha256=digest)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_single_file_arrives(server: Server, fetch: Fetcher) -> None:
+    path = fetch.one(alone(server, Answer()))
+    assert path == fetch.folder / "set.zip"
+    assert path.read_bytes() == ZIP
+    assert names_in(fetch.folder) == ["set.zip"]
+    assert names_in(fetch.folder.parent) == [fetch.folder.name]
+
+
+def test_a_single_file_is_not_fetched_again(server: Server, fetch: Fetcher) -> None:
+    file = alone(server, Answer())
+    assert fetch.one(file) == fetch.one(file)
+    assert len(server.script.asked) == 1
+    assert "already" in fetch.output.getvalue()
+
+
+def test_a_single_file_goes_beside_others(server: Server, fetch: Fetcher) -> None:
+    fetch.folder.mkdir(parents=True)
+    (fetch.folder / "mine.txt").write_text("mine")
+    fetch.one(alone(server, Answer()))
+    assert names_in(fetch.folder) == ["mine.txt", "set.zip"]
+
+
+def test_a_broken_single_file_goes_on(server: Server, fetch: Fetcher) -> None:
+    fetch.one(alone(server, Answer(stop_after=200_000), Answer()))
+    assert server.ranges == [None, "bytes=200000-"]
+    assert names_in(fetch.folder) == ["set.zip"]
+
+
+def test_a_single_file_goes_on_after_giving_up(server: Server, fetch: Fetcher) -> None:
+    with pytest.raises(DownloadError, match=r"9,000 of .* kept: run the same command"):
+        fetch.one(alone(server, Answer(stop_after=9_000), Answer(status=503)))
+    assert names_in(fetch.folder) == [".set.zip.part", ".set.zip.part.json"]
+    fetch.one(alone(server, Answer()))
+    assert server.ranges[-1] == "bytes=9000-"
+    assert names_in(fetch.folder) == ["set.zip"]
+
+
+def test_a_single_file_of_other_bytes(server: Server, fetch: Fetcher) -> None:
+    with pytest.raises(DownloadError, match=r"set\.zip came out with sha256"):
+        fetch.one(alone(server, Answer(body=flipped(300_000))))
+    assert names_in(fetch.folder) == []
+    assert fetch.one(alone(server, Answer())).read_bytes() == ZIP
+
+
+def test_a_single_file_of_another_length(server: Server, fetch: Fetcher) -> None:
+    with pytest.raises(DownloadError, match="has 10 bytes, but the published"):
+        fetch.one(alone(server, Answer(length=10, stop_after=10)))
+    assert names_in(fetch.folder) == []
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "dangling link"])
+def test_a_single_file_overwrites_nothing(
+    server: Server, fetch: Fetcher, what: str
+) -> None:
+    path = fetch.folder / "set.zip"
+    fetch.folder.mkdir(parents=True)
+    if what == "file":
+        path.write_text("mine")
+    elif what == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(fetch.folder / "nothing")
+    with pytest.raises(DownloadError, match="would be overwritten"):
+        fetch.one(alone(server, Answer()))
+    assert names_in(fetch.folder) == ["set.zip"]
+    assert server.script.asked == []
+
+
+def test_a_single_file_needs_a_folder(server: Server, fetch: Fetcher) -> None:
+    fetch.folder.parent.mkdir()
+    fetch.folder.write_text("a file")
+    with pytest.raises(DownloadError, match=r"is a file\. Give the name of a"):
+        fetch.one(alone(server, Answer()))
+
+
+def test_a_single_file_needs_room(
+    server: Server, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
+    need = f"1,000 bytes free, but the download takes {len(ZIP):,} more"
+    with pytest.raises(DownloadError, match=need):
+        fetch.one(alone(server, Answer()))
+    assert server.script.asked == []
+
+
+def test_what_has_come_needs_no_more_room(
+    server: Server, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DownloadError, match="kept"):
+        fetch.one(alone(server, Answer(stop_after=9_000), Answer(status=503)))
+    usage = type("Usage", (), {"free": len(ZIP) - 9_000})
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
+    assert fetch.one(alone(server, Answer())).read_bytes() == ZIP
+
+
+def test_ctrl_c_ends_a_command_with_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, downloads.stoppable(Console()):
+        raise KeyboardInterrupt
+    assert caught.value.code == 130
+    assert "To go on, run the same command again" in capsys.readouterr().out
+
+
+def test_the_look_catalogue_is_complete() -> None:
+    names = [file.name for file in catalogue.FILES]
+    assert names == ["squeezenet1_1-b8a52dc0.pth", "imagenet_val_25.npz"]
+    for file in catalogue.FILES:
+        assert re.fullmatch(r"https?://[\w./-]+", file.url)
+        assert re.fullmatch("[0-9a-f]{64}", file.sha256)
+        assert file.size > 10**6

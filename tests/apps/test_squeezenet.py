@@ -9,7 +9,8 @@ import pytest
 
 import minigrad as mg
 import nn
-from apps.image_gradients.squeezenet import SqueezeNet, normalize
+from apps.image_gradients.pictures import normalize
+from apps.image_gradients.squeezenet import SqueezeNet
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data"
 WEIGHTS = SHARED / "squeezenet/squeezenet1_1.npz"

@@ -101,6 +101,18 @@ def test_every_other_opcode_is_refused_before_its_argument_is_read(opcode):
     assert file.tell() == 1
 
 
+def test_the_state_of_a_dictionary_is_left_out():
+    assert run(b"\x80\x02}}X\x01\x00\x00\x00aK\x01sb.") == {}
+
+
+def test_what_a_state_is_for_can_be_said():
+    class WithStates(Machine):
+        def build(self, state):
+            self.top(list).append(state)
+
+    assert WithStates({}).run(io.BytesIO(b"\x80\x02]K\x05b.")) == [5]
+
+
 BROKEN = {
     "nothing": (b"", "ends too early"),
     "no end": (b"\x80\x02K\x01", "ends too early"),
@@ -119,6 +131,7 @@ BROKEN = {
     "an item of a dictionary": (b"}(K\x01\x90.", "no set"),
     "a list in a set": (b"\x8f(]\x90.", "a list is the key"),
     "data of its own": (b"K\x01Q.", "where there is none"),
+    "a state of a list": (b"]K\x01b.", "no dict"),
     "a number as name": (b"K\x01K\x01\x93.", "what is no text"),
     "a call without arguments": (b"K\x01K\x01R.", "what is no function"),
 }

