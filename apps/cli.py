@@ -10,6 +10,7 @@ import click
 
 from apps.captioning.commands import caption
 from apps.cola.commands import cola
+from apps.image_gradients.commands import look
 
 HOUSE = Path(__file__).resolve().parents[1]
 
@@ -21,6 +22,7 @@ def minigrad() -> None:
 
 minigrad.add_command(caption)
 minigrad.add_command(cola)
+minigrad.add_command(look)
 
 
 def check_rooms() -> None:

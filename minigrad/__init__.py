@@ -76,6 +76,8 @@ from minigrad.ops.shape import (
 from minigrad.ops.windows import (
     at_largest,
     conv2d,
+    conv2d_relu,
+    conv2d_relu_to_input,
     conv2d_to_input,
     conv2d_to_weight,
     fold,
@@ -117,6 +119,8 @@ __all__ = [
     "clip",
     "concatenate",
     "conv2d",
+    "conv2d_relu",
+    "conv2d_relu_to_input",
     "conv2d_to_input",
     "conv2d_to_weight",
     "cos",

@@ -372,6 +372,15 @@ def register_arrays() -> None:
     )
 
 
+# What is worked on at once fits into a processor's cache; a GPU is to be kept busy.
+CPU_PIECE, GPU_PIECE = 2**22, 2**28  # bytes
+
+
+def piece_bytes(array: Array) -> int:
+    """How many bytes work on a large array should make at a time, where it can."""
+    return CPU_PIECE if isinstance(array, np.ndarray) else GPU_PIECE
+
+
 def add_at(total: Array, index: tuple, values: Array) -> None:
     """Add `values` to ``total[index]`` in place; repeated positions add up."""
     rows: Any = index[0] if len(index) == 1 else None

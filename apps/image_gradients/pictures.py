@@ -160,10 +160,11 @@ def samples(side: int = SIDE) -> list[Picture]:
 def normalize(pictures: np.ndarray) -> np.ndarray:
     """Turn 8-bit pictures into what the network reads.
 
+    In memory the channels stay last, as the network's convolutions have them.
     Shapes: (N, H, W, 3) uint8 -> (N, 3, H, W) float32.
     """
     scaled = (pictures / 255.0 - MEAN) / DEVIATION
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), dtype="float32")
+    return scaled.astype("float32").transpose(0, 3, 1, 2)
 
 
 def denormalize(pictures: np.ndarray) -> np.ndarray:

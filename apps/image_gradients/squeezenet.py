@@ -26,15 +26,15 @@ class Fire(nn.Module):
     """
 
     def __init__(self, channels: int, squeeze: int, expand: int, dtype: Any) -> None:
-        self.squeeze = nn.Conv2d(channels, squeeze, 1, dtype=dtype)
-        self.expand1x1 = nn.Conv2d(squeeze, expand, 1, dtype=dtype)
-        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1, dtype=dtype)
+        cut: dict[str, Any] = {"relu": True, "dtype": dtype}
+        self.squeeze = nn.Conv2d(channels, squeeze, 1, **cut)
+        self.expand1x1 = nn.Conv2d(squeeze, expand, 1, **cut)
+        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1, **cut)
 
     def forward(self, x: Any) -> Any:
         """Squeeze, then expand in both ways side by side."""
-        few = mg.relu(self.squeeze(x))
-        both = [self.expand1x1(few), self.expand3x3(few)]
-        return mg.relu(mg.concatenate(both, axis=1))
+        few = self.squeeze(x)
+        return mg.concatenate([self.expand1x1(few), self.expand3x3(few)], axis=1)
 
 
 class SqueezeNet(nn.Module):
@@ -45,8 +45,8 @@ class SqueezeNet(nn.Module):
 
     def __init__(self, dtype: Any = "float32") -> None:
         self.features = nn.Sequential(
-            nn.Conv2d(3, 64, 3, stride=2, dtype=dtype),
-            mg.relu,
+            nn.Conv2d(3, 64, 3, stride=2, relu=True, dtype=dtype),
+            _as_it_is,
             _pool(),
             Fire(64, 16, 64, dtype),
             Fire(128, 16, 64, dtype),
@@ -60,7 +60,7 @@ class SqueezeNet(nn.Module):
             Fire(512, 64, 256, dtype),
         )
         self.classifier = nn.Sequential(
-            nn.Dropout(0.5), nn.Conv2d(512, CLASSES, 1, dtype=dtype), mg.relu
+            nn.Dropout(0.5), nn.Conv2d(512, CLASSES, 1, relu=True, dtype=dtype)
         )
 
     def forward(self, x: Any) -> Any:
@@ -70,6 +70,11 @@ class SqueezeNet(nn.Module):
     def classified(self, features: Any) -> Any:
         """Score features (N, 512, P, Q): each class by the mean of its map."""
         return self.classifier(features).mean(axis=(2, 3))
+
+
+def _as_it_is(x: Any) -> Any:
+    """Stand where torchvision's ReLU does, which the convolution before has done."""
+    return x
 
 
 def _pool() -> nn.MaxPool2d:

@@ -8,6 +8,9 @@ its two gradients are linear as well, and the gradients of those are among the t
     conv2d_to_input(g, w)  w times g, folded           (the transposed convolution)
     conv2d_to_weight(x, g) windows of x, times g
 
+A batch is worked on in pieces whose windows fit into the processor's cache: memory is
+bounded, and what follows a product (a shift, a cut at 0) finds it there.
+
 In memory the results of convolutions have their channels last, whatever the shape says:
 windows are then rows of a matrix and short copies become long ones, and `x @ W` is the
 whole convolution. Element-wise primitives keep that order, so it lasts to the end.
@@ -22,20 +25,19 @@ Convolutional Neural Networks for Document Processing (2006), for unfolding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array
+from minigrad.backend import Array, piece_bytes
+from minigrad.ops.reduce import sum
 from minigrad.tape import primitive
 
 Pair = tuple[int, int]
 ONE: Pair = (1, 1)
 NONE: Pair = (0, 0)
-
-# A batch is unfolded in pieces of at most so many bytes (but of one image at least).
-PIECE = 2**25
 
 
 def places(size: int, window: int, stride: int, dilation: int) -> int:
@@ -70,10 +72,16 @@ def unfold(a: Array, *, size: Pair, stride: Pair = ONE, dilation: Pair = ONE) ->
 )
 def fold(a: Array, *, shape: Pair, stride: Pair = ONE, dilation: Pair = ONE) -> Array:
     """Add windows where they came from. Shapes: (..., K, L, P, Q) -> (..., H, W)."""
-    result = np.zeros_like(a, shape=(*a.shape[:-4], *shape))
-    for offset, part in _parts(a.shape[-4:-2], a.shape[-2:], stride, dilation):
-        result[part] += a[(..., *offset, slice(None), slice(None))]
+    result = np.empty_like(a, shape=(*a.shape[:-4], *shape))
+    _fold(a, result, stride, dilation)
     return result
+
+
+def _fold(a: Array, into: Array, stride: Pair, dilation: Pair) -> None:
+    """Write the sum of windows where they came from."""
+    into[...] = 0
+    for offset, part in _parts(a.shape[-4:-2], a.shape[-2:], stride, dilation):
+        into[part] += a[(..., *offset, slice(None), slice(None))]
 
 
 def _windows(a: Array, size: Pair, stride: Pair, dilation: Pair) -> Array:
@@ -81,8 +89,8 @@ def _windows(a: Array, size: Pair, stride: Pair, dilation: Pair) -> Array:
     _counts(a, size, stride, dilation)  # says what does not fit
     spans = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
     windows = np.lib.stride_tricks.sliding_window_view(a, spans, axis=(-2, -1))
-    moves = (*stride, *dilation)
-    return windows[(..., *(slice(None, None, step) for step in moves))]
+    (s, t), (d, e) = stride, dilation
+    return windows[..., ::s, ::t, ::d, ::e]
 
 
 def _counts(a: Array, size: Sequence[int], stride: Pair, dilation: Pair) -> Pair:
@@ -134,13 +142,69 @@ def conv2d(
     dilation: Pair = ONE,
 ) -> Array:
     """Windows times weights. Shapes: (N, C, H, W), (O, C, K, L) -> (N, O, P, Q)."""
+    return _convolved(x, w, stride, padding, dilation)
+
+
+def _convolved(
+    x: Array,
+    w: Array,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    finish: Callable[[Array], object] = lambda rows: None,
+) -> Array:
+    """Windows times weights; `finish` changes each piece of it (places, O) in place."""
     x = _padded(x, padding)
-    counts = _counts(x, w.shape[-2:], stride, dilation)
+    size = w.shape[-2:]
+    counts = _counts(x, size, stride, dilation)
     result = _channels_last(x, len(w), counts)
-    for piece in _pieces(x, w.shape, counts):
-        columns = _columns(x[piece], w.shape[-2:], stride, dilation, counts)
-        np.matmul(columns, _matrix(w), out=_rows(result[piece]))
+    weights = _matrix(w)
+    room = Room(x)
+    for piece in _pieces(x, len(weights) * counts[0] * counts[1]):
+        columns = _columns(x[piece], size, stride, dilation, counts, room)
+        rows = _rows(result[piece])
+        np.matmul(columns, weights, out=rows)
+        finish(rows)
     return result
+
+
+@primitive(
+    lambda g, w, passed, x_shape, stride, padding, dilation: conv2d_relu_to_input(
+        g,
+        w,
+        passed,
+        shape=x_shape[-2:],
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+    ),
+    lambda g, x, passed, w_shape, stride, padding, dilation: conv2d_to_weight(
+        x,
+        g * passed,
+        size=w_shape[-2:],
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+    ),
+    lambda g, passed: sum(g * passed, axis=(0, 2, 3)),
+    marks={"passed": lambda y: y > 0},
+)
+def conv2d_relu(
+    x: Array,
+    w: Array,
+    b: Array,
+    *,
+    stride: Pair = ONE,
+    padding: Pair = NONE,
+    dilation: Pair = ONE,
+) -> Array:
+    """relu(conv2d(x, w) + b) in one go, the output touched once. Shapes: b (O,)."""
+
+    def finish(rows: Array) -> None:
+        rows += b
+        np.maximum(rows, 0, out=rows)
+
+    return _convolved(x, w, stride, padding, dilation, finish)
 
 
 @primitive(
@@ -166,21 +230,76 @@ def conv2d_to_input(
     dilation: Pair = ONE,
 ) -> Array:
     """Weights folded. Shapes: (N, O, P, Q), (O, C, K, L) -> (N, C, H, W)."""
+    moves = (stride, padding, dilation)
+    return _folded(x, w, shape, *moves, lambda piece: _rows(x[piece]))
+
+
+def _folded(
+    x: Array,
+    w: Array,
+    shape: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    rows_of: Callable[[slice], Array],
+) -> Array:
+    """Weights folded; `rows_of` gives each piece of what they are multiplied by."""
     counts = x.shape[-2:]
     C, (K, L) = w.shape[1], w.shape[2:]
     result = _channels_last(x, C, shape)
-    if _copies_nothing((K, L), stride) and padding == NONE:
-        np.matmul(_rows(x), _matrix(w).T, out=_rows(result))
-        return result
+    weights = _matrix(w)
+    columns, image = Room(x), Room(x)
     (top, left), (H, W) = padding, shape
-    for piece in _pieces(x, w.shape, counts):
+    for piece in _pieces(x, len(weights) * counts[0] * counts[1]):
+        rows, into = rows_of(piece), result[piece]
+        if _copies_nothing((K, L), stride) and padding == NONE:
+            np.matmul(rows, weights.T, out=_rows(into))
+            continue
         # The places last: a row of the picture is then added at once.
-        columns = _matrix(w) @ _rows(x[piece]).T
-        windows = columns.reshape(K, L, C, -1, *counts).transpose(3, 2, 0, 1, 4, 5)
-        outer = (H + 2 * top, W + 2 * left)
-        whole = fold(windows, shape=outer, stride=stride, dilation=dilation)
-        result[piece] = whole[..., top : top + H, left : left + W]
+        found = columns.of(len(weights), len(rows))
+        np.matmul(weights, rows.T, out=found)
+        windows = found.reshape(K, L, C, -1, *counts).transpose(3, 2, 0, 1, 4, 5)
+        whole = image.of(len(into), C, H + 2 * top, W + 2 * left)
+        _fold(windows, whole, stride, dilation)
+        into[...] = whole[..., top : top + H, left : left + W]
     return result
+
+
+@primitive(
+    lambda g, w, passed, stride, padding, dilation: (
+        conv2d(g, w, stride=stride, padding=padding, dilation=dilation) * passed
+    ),
+    lambda g, v, passed, w_shape, stride, padding, dilation: conv2d_to_weight(
+        g,
+        v * passed,
+        size=w_shape[-2:],
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+    ),
+    None,
+)
+def conv2d_relu_to_input(
+    v: Array,
+    w: Array,
+    passed: Array,
+    *,
+    shape: Pair,
+    stride: Pair = ONE,
+    padding: Pair = NONE,
+    dilation: Pair = ONE,
+) -> Array:
+    """conv2d_to_input of v where it has passed, of 0 elsewhere, in one go.
+
+    Shapes: v and passed (N, O, P, Q), the latter booleans.
+    """
+    room = Room(v)
+
+    def rows_of(piece: slice) -> Array:
+        rows = _rows(v[piece])
+        return np.multiply(rows, _rows(passed[piece]), out=room.of(*rows.shape))
+
+    return _folded(v, w, shape, stride, padding, dilation, rows_of)
 
 
 @primitive(
@@ -210,8 +329,9 @@ def conv2d_to_weight(
     C, outputs = x.shape[1], v.shape[1]
     counts = v.shape[-2:]
     result = np.zeros_like(x, shape=(outputs, size[0] * size[1] * C))
-    for piece in _pieces(x, (outputs, C, *size), counts):
-        columns = _columns(x[piece], size, stride, dilation, counts)
+    room = Room(x)
+    for piece in _pieces(x, result.shape[1] * counts[0] * counts[1]):
+        columns = _columns(x[piece], size, stride, dilation, counts, room)
         result += _rows(v[piece]).T @ columns
     return result.reshape(outputs, *size, C).transpose(0, 3, 1, 2).copy()
 
@@ -249,23 +369,40 @@ def _copies_nothing(size: Sequence[int], stride: Pair) -> bool:
 
 
 def _columns(
-    x: Array, size: Pair, stride: Pair, dilation: Pair, counts: Pair
+    x: Array, size: Pair, stride: Pair, dilation: Pair, counts: Pair, room: Room
 ) -> Array:
     """Windows as rows. Shapes: (N, C, H, W) -> (N * P * Q, K * L * C)."""
     if _copies_nothing(size, stride):
         return _rows(x)
     windows = _windows(x, size, stride, dilation)[:, :, : counts[0], : counts[1]]
-    rows = windows.transpose(0, 2, 3, 4, 5, 1)
-    return rows.reshape(-1, size[0] * size[1] * x.shape[1])
+    columns = room.of(len(x), *counts, *size, x.shape[1])
+    columns[...] = windows.transpose(0, 2, 3, 4, 5, 1)
+    return columns.reshape(-1, size[0] * size[1] * x.shape[1])
 
 
-def _pieces(
-    x: Array, weights: tuple[int, ...], counts: Sequence[int]
-) -> Iterator[slice]:
-    """The batch in pieces whose windows take no more than `PIECE` bytes."""
-    _, C, K, L = weights
-    each = C * K * L * counts[0] * counts[1] * x.dtype.itemsize
-    size = max(1, PIECE // max(1, each))
+class Room:
+    """Memory for one piece after another: fresh memory costs more than the work in it.
+
+    What `of` gave is of use until it is asked again.
+    """
+
+    def __init__(self, like: Array) -> None:
+        self.flat = np.empty_like(like, shape=(0,))
+
+    def of(self, *shape: int) -> Array:
+        """Give an array of a shape, of any content."""
+        count = math.prod(shape)
+        if self.flat.size < count:
+            self.flat = np.empty_like(self.flat, shape=(count,))
+        return self.flat[:count].reshape(shape)
+
+
+def _pieces(x: Array, each: int) -> Iterator[slice]:
+    """The batch in pieces of a bounded size, if `each` image makes so many numbers.
+
+    A piece is of one image at least.
+    """
+    size = max(1, piece_bytes(x) // max(1, each * x.dtype.itemsize))
     for begin in range(0, len(x), size):
         yield slice(begin, begin + size)
 
@@ -274,68 +411,108 @@ def _pieces(
 
 
 @primitive(
-    lambda g, x, y, size, stride: to_largest(g, x, y, size=size, stride=stride),
+    lambda g, places, x_shape, size, stride: to_largest(
+        g, places, shape=x_shape[-2:], size=size, stride=stride
+    ),
+    marks={"places": lambda x, y, size, stride: _places(x, y, size, stride)},
     kinks={"x": ("x",)},
 )
 def max_pool2d(x: Array, *, size: Pair, stride: Pair) -> Array:
-    """The largest of every window. Shapes: (..., H, W) -> (..., P, Q).
+    """The largest of every window. Shapes: (N, ..., H, W) -> (N, ..., P, Q).
 
     The gradient is the first one's of those that tie, row by row.
     """
     parts = _parts(size, _counts(x, size, stride, ONE), stride, ONE)
-    largest = x[next(parts)[1]].copy("K")
-    for _, part in parts:
-        np.maximum(largest, x[part], out=largest)
+    first, *others = (part for _, part in parts)
+    largest = np.empty_like(x[first])
+    for piece in _pieces(x, x[:1].size):
+        seen, found = x[piece], largest[piece]
+        found[...] = seen[first]
+        for part in others:
+            np.maximum(found, seen[part], out=found)
     return largest
 
 
+def _places(x: Array, largest: Array, size: Pair, stride: Pair) -> Array:
+    """Where in each window its largest stands first, counted row by row.
+
+    Shapes: x (N, ..., H, W), largest and result (N, ..., P, Q). A window that holds a
+    NaN has none; the number is then larger than any.
+    """
+    kind = np.uint8 if math.prod(size) < 256 else np.uint32
+    result = np.full_like(largest, np.iinfo(kind).max, dtype=kind)
+    for piece in _pieces(x, x[:1].size):
+        seen, found, told = x[piece], largest[piece], result[piece]
+        for number, (_, part) in enumerate(
+            _parts(size, largest.shape[-2:], stride, ONE)
+        ):
+            place = (seen[part] == found).astype(kind)
+            place -= 1  # 0 where it stands, else the largest number there is
+            place |= number
+            np.minimum(told, place, out=told)
+    return result
+
+
 @primitive(
-    lambda g, x, largest, size, stride: at_largest(
-        g, x, largest, size=size, stride=stride
-    ),
-    None,
+    lambda g, places, size, stride: at_largest(g, places, size=size, stride=stride),
     None,
 )
 def to_largest(
-    v: Array, x: Array, largest: Array, *, size: Pair, stride: Pair
+    v: Array, places: Array, *, shape: Pair, size: Pair, stride: Pair
 ) -> Array:
-    """Each number to where its window's largest stands; those that meet are added.
+    """Each number to its window's place; those that meet are added.
 
-    Shapes: v and largest = max_pool2d(x) (..., P, Q), x and result (..., H, W).
+    Shapes: v and places (N, ..., P, Q), result (N, ..., *shape). `places` counts the
+    elements of a window row by row, as `max_pool2d` does for its gradient.
     """
-    result = np.zeros_like(x, dtype=v.dtype)
-    for part, first in _firsts(x, largest, size, stride):
-        result[part] += v * first
+    result = _of_shape(v, shape)
+    for image, windows in _bands(v, result, size, stride):
+        into, given, there = result[image], v[windows], places[windows]
+        share = np.empty_like(given)
+        here = np.empty_like(given, dtype=bool)
+        parts = _parts(size, given.shape[-2:], stride, ONE)
+        for number, (_, part) in enumerate(parts):
+            np.equal(there, number, out=here)
+            np.multiply(given, here, out=share)
+            into[part] += share
     return result
 
 
 @primitive(
-    lambda g, x, largest, size, stride: to_largest(
-        g, x, largest, size=size, stride=stride
+    lambda g, places, v_shape, size, stride: to_largest(
+        g, places, shape=v_shape[-2:], size=size, stride=stride
     ),
     None,
-    None,
 )
-def at_largest(
-    v: Array, x: Array, largest: Array, *, size: Pair, stride: Pair
-) -> Array:
-    """What stands where each window's largest does: the adjoint of `to_largest`.
+def at_largest(v: Array, places: Array, *, size: Pair, stride: Pair) -> Array:
+    """What stands at each window's place: the adjoint of `to_largest`.
 
-    Shapes: v and x (..., H, W), largest = max_pool2d(x) and result (..., P, Q).
+    Shapes: v (N, ..., H, W), places and result (N, ..., P, Q).
     """
-    result = np.zeros_like(largest, dtype=v.dtype)
-    for part, first in _firsts(x, largest, size, stride):
-        result += v[part] * first
+    result = np.zeros_like(places, dtype=v.dtype)
+    parts = _parts(size, places.shape[-2:], stride, ONE)
+    for number, (_, part) in enumerate(parts):
+        result += v[part] * (places == number)
     return result
 
 
-def _firsts(
-    x: Array, largest: Array, size: Pair, stride: Pair
-) -> Iterator[tuple[Any, Array]]:
-    """For each place inside a window, the windows whose largest stands there first."""
-    left = np.ones_like(largest, dtype=bool)
-    for _, part in _parts(size, largest.shape[-2:], stride, ONE):
-        first = x[part] == largest
-        first &= left
-        left ^= first
-        yield part, first
+def _of_shape(v: Array, shape: Pair) -> Array:
+    """Zeros whose last two axes are `shape`, in the order that v has in memory."""
+    return np.zeros_like(v, shape=(*v.shape[:-2], *shape))
+
+
+def _bands(
+    v: Array, into: Array, size: Pair, stride: Pair
+) -> Iterator[tuple[Any, Any]]:
+    """An image and its windows in bands of rows that fit into the cache.
+
+    Bands of windows do not overlap; those of the image do, where windows do.
+    """
+    row = into[:1, ..., :1, :].size * stride[0] * into.itemsize
+    height = max(1, piece_bytes(v) // 4 // max(1, row))
+    for image in range(len(v)):
+        for begin in range(0, v.shape[-2], height):
+            end = min(begin + height, v.shape[-2])
+            first, last = begin * stride[0], (end - 1) * stride[0] + size[0]
+            above = (image, ..., slice(first, last), slice(None))
+            yield above, (image, ..., slice(begin, end), slice(None))

@@ -50,6 +50,10 @@ class Primitive:
         into: (pending, which, g, entry) -> whether it added the gradient by operand
             `which` to what is pending for it (perhaps nothing yet), in a cheaper way
             than by making the whole gradient: T slices then cost O(T).
+        marks: for a name that rules may have, what is made of the output, operands and
+            settings when the entry is written (its parameters say of which), and kept
+            in their stead: `y > 0` takes a quarter of y. Rules see it as a constant, so
+            it must be piecewise constant.
         domain: for an operand's name the open interval (low, high) where the forward
             is defined and smooth; a name that is missing stands for all numbers.
         kinks: for an operand's name the values where the slope jumps or there is
@@ -67,6 +71,7 @@ class Primitive:
         part: Callable[..., Any] | None = None,
         fit: Callable[..., Any] | None = None,
         into: Callable[..., Any] | None = None,
+        marks: Mapping[str, Callable[..., Any]] | None = None,
         domain: Mapping[str, tuple[float, float]] | None = None,
         kinks: Mapping[str, tuple[float | str, ...]] | None = None,
     ) -> None:
@@ -79,6 +84,7 @@ class Primitive:
         self.part = part
         self.fit = fit
         self.into = into
+        self.marks = dict(marks or {})
         self.domain = dict(domain or {})
         self.kinks = dict(kinks or {})
         self._read_signature()
@@ -113,6 +119,11 @@ class Primitive:
 
     def _check_facts(self) -> None:
         """A misspelt name would be a fact silently lost."""
+        if self.marks and (self.sequence or self.rest_name or self.many):
+            raise TypeError(
+                f"primitive {self.name!r} has marks, which go with a fixed number of "
+                "operands and one output. Let its rules name the operands instead."
+            )
         known = {*self.operand_names, *self.setting_names}
         named = {*self.domain, *self.kinks}
         for values in self.kinks.values():
@@ -143,6 +154,8 @@ class Primitive:
             return "setting", name
         if name in self.operand_names:
             return "operand", self.operand_names.index(name)
+        if name in self.marks:
+            return "operand", len(self.operand_names) + list(self.marks).index(name)
         if own is not None and name == f"{self.operand_names[own]}_shape":
             return "shape", own
         if name == self.rest_name:
@@ -151,13 +164,16 @@ class Primitive:
             return "setting", name
         raise TypeError(
             f"the rule of {self.name!r} names {name!r}, which is neither an operand "
-            f"{self.operand_names}, nor a setting {self.setting_names}, nor 'y', nor "
-            "an "
-            "operand's shape such as 'a_shape'. Rename the rule's parameter."
+            f"{self.operand_names}, nor a setting {self.setting_names}, nor a mark, "
+            "nor 'y', nor an operand's shape such as 'a_shape'. Rename the rule's "
+            "parameter."
         )
 
     def keep(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
-        """Which operands and whether the output are kept when `needs` gradients."""
+        """Which operands (then marks), and whether the output, are kept.
+
+        `needs` says which operands need gradients.
+        """
         if needs not in self.keeps:
             pulls = [self.joint] if self.joint else self.pulls
             live = [
@@ -165,9 +181,21 @@ class Primitive:
                 for i, pull in enumerate(pulls)
                 if pull and (self.joint or (i < len(needs) and needs[i]))
             ]
-            flags = tuple(any(p.names(i) for p in live) for i in range(len(needs)))
+            places = range(len(needs) + len(self.marks))
+            flags = tuple(any(p.names(i) for p in live) for i in places)
             self.keeps[needs] = flags, any(pull.output for pull in live)
         return self.keeps[needs]
+
+    def marked(
+        self, arrays: Sequence[Any], y: Any, settings: Mapping[str, Any]
+    ) -> list[Any]:
+        """What the marks say of one call."""
+        known = {**settings, **dict(zip(self.operand_names, arrays, strict=True))}
+        known["y"] = y
+        return [
+            mark(**{name: known[name] for name in inspect.signature(mark).parameters})
+            for mark in self.marks.values()
+        ]
 
     def differentiable(self, index: int) -> bool:
         """Whether operand `index` has a gradient rule."""

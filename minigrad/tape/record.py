@@ -45,6 +45,7 @@ registry: dict[str, Callable[..., Any]] = {}
 
 def _caller(made: Primitive) -> Callable[..., Any]:
     plain = not (made.setting_names or made.joint or made.many or made.rest_name)
+    plain = plain and not made.marks
     smooth = None not in made.rules
     if plain and smooth and len(made.operand_names) == len(made.rules) == 1:
         return _unary(made)
@@ -261,7 +262,9 @@ def _new_entry(
     settings: dict[str, Any],
 ) -> Entry:
     flags, keep_output = made.keep(tuple(parent is not None for parent in parents))
-    kept = tuple(x if flag else None for x, flag in zip(arrays, flags, strict=True))
+    if made.marks and any(flags[len(arrays) :]):
+        arrays = [*arrays, *made.marked(arrays, result, settings)]
+    kept = tuple(x if flag else None for x, flag in zip(arrays, flags, strict=False))
     if made.sequence:
         settings = {**settings, "shapes": tuple(np.shape(x) for x in arrays)}
     if made.many:

@@ -22,9 +22,10 @@ class Recorded:
     def __init__(self, entry: Entry) -> None:
         operands = entry.operands
         parents = entry.parents
-        self.operands = tuple(
+        rewrapped = (
             _rewrap(x, parent) for x, parent in zip(operands, parents, strict=False)
         )
+        self.operands = (*rewrapped, *operands[len(parents) :])  # marks stay arrays
         self.output = _rewrap(entry.output, entry)
         self.parents = parents
         self.settings = entry.settings

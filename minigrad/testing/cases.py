@@ -8,6 +8,7 @@ margin from kinks, ties and the ends of domains. Needs Hypothesis.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -332,10 +333,11 @@ def placed(draw: Draw) -> Case:
 class Sliding:
     """Drawn sizes of an image and a window, and how the window moves."""
 
-    def __init__(self, draw: Draw, padding: bool) -> None:
+    def __init__(self, draw: Draw, padding: bool, dilated: bool = True) -> None:
         pair = st.tuples(st.integers(1, 2), st.integers(1, 2))
         self.size = draw(pair)
-        self.stride, self.dilation = draw(pair), draw(pair)
+        self.stride = draw(pair)
+        self.dilation = draw(pair) if dilated else (1, 1)
         none = st.just((0, 0))
         self.padding = draw(
             st.sampled_from([(0, 0), (1, 0), (1, 1)]) if padding else none
@@ -373,7 +375,7 @@ def folded(draw: Draw) -> Case:
 
 
 @st.composite
-def convolved(draw: Draw, which: str) -> Case:
+def convolved(draw: Draw, which: str) -> Any:
     """One of the three convolutions, with windows of a single element among them."""
     s = Sliding(draw, padding=True)
     N, C, outputs = (draw(st.integers(1, 2)) for _ in range(3))
@@ -387,26 +389,48 @@ def convolved(draw: Draw, which: str) -> Case:
         pair, moves["shape"] = (results, weights), s.image
     else:
         pair, moves["size"] = (images, results), s.size
-    call = getattr(windows, which)
-    return (lambda a, b: call(a, b, **moves)), [draw(arrays(shape)) for shape in pair]
+    call = partial(getattr(windows, which), **moves)
+    return call, [draw(arrays(shape)) for shape in pair]
+
+
+@st.composite
+def rectified(draw: Draw) -> Case:
+    """conv2d_relu with what is cut in the middle of a gap between its values."""
+    call, (x, w) = draw(convolved("conv2d"))
+    settings = call.keywords
+    y = np.sort(windows.conv2d(x, w, **settings).swapaxes(0, 1).reshape(len(w), -1))
+    beyond = y[:, :1] - 1, y[:, -1:] + 1
+    y = np.concatenate([beyond[0], y, beyond[1]], axis=1)
+    widest = np.diff(y).argmax(axis=1)
+    rows = np.arange(len(w))
+    b = -(y[rows, widest] + y[rows, widest + 1]) / 2
+    return partial(windows.conv2d_relu, **settings), [x, w, b]
+
+
+@st.composite
+def rectified_back(draw: Draw) -> Case:
+    """What conv2d_relu's gradient is, for any pattern of what has passed."""
+    call, (v, w) = draw(convolved("conv2d_to_input"))
+    passed = draw(hnp.arrays(bool, v.shape))
+    back = partial(windows.conv2d_relu_to_input, **call.keywords)
+    return back, [v, w, Constant(passed)]
 
 
 @st.composite
 def pooled(draw: Draw, which: str) -> Case:
     """The largest of windows that may overlap, or what stands there, or goes there."""
-    s = Sliding(draw, padding=False)
-    settings = {"size": s.size, "stride": s.stride}
+    s = Sliding(draw, padding=False, dilated=False)
+    settings: dict[str, Any] = {"size": s.size, "stride": s.stride}
     x = draw(arrays((draw(st.integers(1, 2)), *s.image), distinct=True))
     call = getattr(windows, which)
     if which == "max_pool2d":
         return (lambda x: call(x, **settings)), [x]
-    y = windows.max_pool2d(x, **settings)
-    given = draw(arrays((y if which == "to_largest" else x).shape))
-    return (lambda g, x, y: call(g, x, y, **settings)), [
-        given,
-        Constant(x),
-        Constant(y),
-    ]
+    places = st.integers(0, s.size[0] * s.size[1] - 1)
+    there = draw(hnp.arrays(np.uint8, (len(x), *s.counts), elements=places))
+    if which == "to_largest":
+        settings["shape"] = s.image
+        x = draw(arrays(there.shape))
+    return (lambda v, places: call(v, places, **settings)), [x, Constant(there)]
 
 
 def ids(n: int, size: Any = None) -> st.SearchStrategy[Any]:
@@ -630,6 +654,8 @@ PRIMITIVES: dict[str, Cases] = {
     "unfold": unfolded(),
     "fold": folded(),
     "conv2d": convolved("conv2d"),
+    "conv2d_relu": rectified(),
+    "conv2d_relu_to_input": rectified_back(),
     "conv2d_to_input": convolved("conv2d_to_input"),
     "conv2d_to_weight": convolved("conv2d_to_weight"),
     "max_pool2d": pooled("max_pool2d"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 import nn
+from minigrad import backend
 from minigrad.ops import windows
 from nn import functional as F
 from tests.devices import put
@@ -89,12 +90,23 @@ def test_unfold_and_fold_are_adjoint(case):
     assert np.sum(back * x) == pytest.approx(np.sum(g * found), abs=1e-9)
 
 
+@given(case=cases(), seed=seeds)
+def test_relu_is_the_same_in_one_go(case, seed):
+    x, w, moves = case
+    b = np.random.default_rng(seed).standard_normal(len(w))
+    (y,) = outputs_of(lambda *o: F.conv2d(*o, **moves, relu=True), [x, w, b])
+    apart = np.maximum(by_hand(x, w, **moves) + b[:, None, None], 0)
+    np.testing.assert_allclose(y, apart, atol=1e-10)
+    (y,) = outputs_of(lambda *o: F.conv2d(*o, **moves, relu=True), [x, w])
+    np.testing.assert_allclose(y, np.maximum(by_hand(x, w, **moves), 0), atol=1e-10)
+
+
 @pytest.mark.parametrize("bytes_", [1, 500, 2**25])
 def test_pieces_change_nothing(bytes_, monkeypatch):
     random = np.random.default_rng(0)
     x, w = random.standard_normal((5, 3, 6, 6)), random.standard_normal((4, 3, 3, 3))
     whole = by_hand(x, w, (1, 1), (1, 1), (1, 1))
-    monkeypatch.setattr(windows, "PIECE", bytes_)
+    monkeypatch.setattr(backend, "CPU_PIECE", bytes_)
     y = mg.conv2d(x, w, padding=(1, 1))
     np.testing.assert_allclose(y, whole, atol=1e-12)
     back = mg.conv2d_to_input(y, w, shape=(6, 6), padding=(1, 1))
@@ -105,15 +117,15 @@ def test_pieces_change_nothing(bytes_, monkeypatch):
 
 @pytest.mark.only_cpu("NumPy tells tracemalloc of its arrays")
 def test_a_large_batch_is_never_unfolded_at_once(monkeypatch):
-    monkeypatch.setattr(windows, "PIECE", 2**20)
+    monkeypatch.setattr(backend, "CPU_PIECE", 2**20)
     x, w = np.ones((160, 8, 16, 16), "float32"), np.ones((4, 8, 3, 3), "float32")
     unfolded = 160 * 8 * 9 * 14 * 14 * 4  # bytes
     y, memory = with_memory(lambda: mg.conv2d(x, w))
-    assert memory - y.nbytes < 3 * windows.PIECE < unfolded / 2
+    assert memory - y.nbytes < 3 * backend.CPU_PIECE < unfolded / 2
     back, memory = with_memory(lambda: mg.conv2d_to_input(y, w, shape=(16, 16)))
-    assert memory - back.nbytes < 3 * windows.PIECE
+    assert memory - back.nbytes < 3 * backend.CPU_PIECE
     _, memory = with_memory(lambda: mg.conv2d_to_weight(x, y, size=(3, 3)))
-    assert memory < 3 * windows.PIECE
+    assert memory < 3 * backend.CPU_PIECE
 
 
 @pytest.mark.only_cpu("NumPy tells tracemalloc of its arrays")
@@ -141,7 +153,8 @@ def test_results_have_their_channels_last_and_elementwise_primitives_keep_that()
     y = mg.relu(mg.conv2d(x, put(np.ones((4, 3, 3, 3)))) + put(np.ones((4, 1, 1))))
     settings = {"size": (2, 2), "stride": (2, 2)}
     pooled = mg.max_pool2d(y, **settings)
-    for array in (y, pooled, mg.to_largest(pooled, y, pooled, **settings)):
+    spread = mg.to_largest(pooled, pooled > 0, shape=(4, 4), **settings)
+    for array in (y, pooled, spread):
         assert array.strides[1] == array.itemsize
 
 
@@ -199,10 +212,12 @@ def test_taking_and_putting_at_the_largest_are_adjoint(case, seed):
     y = mg.max_pool2d(x, **settings)
     random = np.random.default_rng(seed)
     g, v = random.standard_normal(y.shape), random.standard_normal(x.shape)
-    there = mg.to_largest(g, x, y, **settings)
-    here = mg.at_largest(v, x, y, **settings)
+    places = random.integers(0, w[0, 0].size, y.shape)
+    there = mg.to_largest(g, places, shape=x.shape[2:], **settings)
+    here = mg.at_largest(v, places, **settings)
     assert np.sum(there * v) == pytest.approx(np.sum(g * here), abs=1e-9)
-    np.testing.assert_array_equal(mg.at_largest(x, x, y, **settings), y)
+    largest = windows.max_pool2d.primitive.marks["places"](x, y, **settings)
+    np.testing.assert_array_equal(mg.at_largest(x, largest, **settings), y)
 
 
 @pytest.mark.parametrize(

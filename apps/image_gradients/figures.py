@@ -1,0 +1,131 @@
+"""What do the results look like? Panels in rows, each with a caption, on white paper.
+
+Maps that have one sign are drawn in magma, maps of both signs from orange over white to
+purple: both keep their order in grey, and for those who do not tell red from green.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import shorten, wrap
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from apps.report import COLOURS, MARKERS
+
+SIDE = 1.75  # inches a panel
+MARGIN = 0.08  # inches around a panel
+LINE = 0.17  # inches a line of text
+LETTERS = 24  # in a line above a panel
+LABEL = 0.3  # inches for what names a row
+FONT = 8.5  # points
+
+# What is brighter than all but so many of 1,000 pixels is drawn as bright as can be.
+CLIPPED = 5
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture or map, and the lines of text above it.
+
+    Shapes: image (H, W, 3) uint8, a map (H, W) of floats, or None for an empty place.
+    """
+
+    image: np.ndarray | None
+    caption: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """The caption, so that it fits above the panel."""
+        parts = [shorten(text, 2 * LETTERS) for text in self.caption.split("\n")]
+        return [line for part in parts for line in wrap(part, LETTERS)]
+
+
+def draw(rows: Sequence[Sequence[Panel]], labels: Sequence[str] = ()) -> Figure:
+    """Draw rows of panels, each row with what names it on its left."""
+    heights = [max(len(panel.lines) for panel in row) * LINE for row in rows]
+    columns = max(map(len, rows))
+    left = LABEL if any(labels) else 0.0
+    width = left + columns * (SIDE + MARGIN) + MARGIN
+    height = sum(heights) + len(rows) * (SIDE + 2 * MARGIN) + MARGIN
+    figure = Figure(figsize=(width, height))
+    top = height
+    for number, row in enumerate(rows):
+        top -= heights[number] + MARGIN
+        bottom = top - SIDE
+        for column, panel in enumerate(row):
+            start = left + MARGIN + column * (SIDE + MARGIN)
+            box = (start / width, bottom / height, SIDE / width, SIDE / height)
+            _draw_panel(figure.add_axes(box), panel)
+        if labels:
+            middle = (bottom + SIDE / 2) / height
+            _write_label(figure, labels[number], left / 2 / width, middle)
+        top = bottom - MARGIN
+    return figure
+
+
+def _draw_panel(axis: Axes, panel: Panel) -> None:
+    axis.set_axis_off()
+    # A name may hold a dollar sign, which would begin a formula.
+    axis.set_title("\n".join(panel.lines), fontsize=FONT, pad=3, parse_math=False)
+    if panel.image is None:
+        return
+    if panel.image.ndim == 3:
+        axis.imshow(panel.image, interpolation="none")
+        return
+    top = float(np.quantile(np.abs(panel.image), 1 - CLIPPED / 1000)) or 1.0
+    signed = bool((panel.image < 0).any())
+    axis.imshow(
+        panel.image,
+        cmap="PuOr" if signed else "magma",
+        vmin=-top if signed else 0,
+        vmax=top,
+        interpolation="none",
+    )
+
+
+def _write_label(figure: Figure, text: str, x: float, y: float) -> None:
+    figure.text(
+        x, y, text, rotation=90, ha="center", va="center", fontsize=FONT + 1
+    )
+
+
+def difference(before: np.ndarray, after: np.ndarray, times: float = 1) -> np.ndarray:
+    """What was added to a picture: grey where nothing was, brighter where more is.
+
+    Shapes: (H, W, 3) uint8 each, as is the result.
+    """
+    change = (after.astype("float64") - before) * times
+    return np.rint(127.5 + change).clip(0, 255).astype("uint8")
+
+
+def overlaid(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A picture that is dark where a map is. Shapes: (H, W, 3), (H, W) -> (H, W, 3)."""
+    share = values / (values.max() or 1.0)
+    return np.rint(picture * (0.2 + 0.8 * share[..., None])).astype("uint8")
+
+
+def curves(
+    stages: Sequence[str], values: Mapping[str, Sequence[float]], label: str
+) -> Figure:
+    """Draw a curve for each name, over stages that have names too."""
+    figure = Figure(figsize=(6.0, 3.6))
+    axis = figure.add_axes((0.12, 0.28, 0.86, 0.68))
+    for number, (name, curve) in enumerate(values.items()):
+        axis.plot(
+            range(len(curve)),
+            curve,
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number % len(MARKERS)],
+            label=name,
+        )
+    axis.set_xticks(range(len(stages)), stages, rotation=40, ha="right", fontsize=9)
+    axis.set_ylabel(label, fontsize=10)
+    axis.set_ylim(min(-0.05, *(min(curve) for curve in values.values())), 1.05)
+    axis.grid(color="#dddddd")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=9)
+    return figure

@@ -1,0 +1,87 @@
+"""How do a network's scores change with the picture? The gradient that all here use.
+
+Glossary of shapes: N batch, (H, W) picture, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+import minigrad as mg
+import nn
+
+N = TypeVar("N", bound=nn.Module)
+Of = Callable[[Any], Any]  # of scores (N, K), one number for each picture (N,)
+
+
+def frozen(network: N) -> N:
+    """The network itself, with dropout off, and no gradients for its parameters."""
+    for parameter in network.parameters():
+        parameter.requires_grad = False
+    network.eval()
+    return network
+
+
+def device_of(network: nn.Module) -> str:
+    """The device that a network computes on."""
+    return next(iter(network.parameters())).device
+
+
+def scores_of(network: nn.Module, x: np.ndarray) -> np.ndarray:
+    """The network's scores. Shapes: (N, 3, H, W) -> (N, K)."""
+    with mg.no_grad():
+        return network(mg.Tensor(x, device=device_of(network))).numpy()
+
+
+def with_gradient(
+    network: nn.Module, x: np.ndarray, of: Of
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores, and the gradient of a number made of each picture's by its pixels.
+
+    Pictures are differentiated side by side: none has a part in another's number, so
+    the gradient of the numbers' sum holds that of each.
+    Shapes: (N, 3, H, W) -> (N, K), (N, 3, H, W).
+    """
+    picture = mg.Tensor(x, requires_grad=True, device=device_of(network))
+    scores = network(picture)
+    of(scores).sum().backward()
+    assert picture.grad is not None
+    return scores.numpy(), picture.grad.numpy()
+
+
+def score_of(classes: Sequence[int] | np.ndarray) -> Of:
+    """Choose of each picture's scores that of its class, before any softmax."""
+    chosen = np.asarray(classes)
+    return lambda scores: scores[np.arange(len(chosen)), chosen]
+
+
+def lead_over_others(classes: Sequence[int] | np.ndarray) -> Of:
+    """By how much each picture's class is ahead of all others: its log-odds."""
+    chosen = np.asarray(classes)
+
+    def lead(scores: Any) -> Any:
+        own = scores[np.arange(len(chosen)), chosen]
+        itself = np.zeros(scores.shape, scores.dtype)
+        itself[np.arange(len(chosen)), chosen] = -np.inf
+        hidden = mg.Tensor(itself, device=scores.device)
+        return own - mg.logsumexp(scores + hidden, axis=1)
+
+    return lead
+
+
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    """Scores as shares of certainty. Shapes: (N, K) -> (N, K)."""
+    return np.asarray(mg.softmax(scores, axis=1))
+
+
+def unit(g: np.ndarray) -> np.ndarray:
+    """Each picture's gradient as a direction, of length 1; none where it is 0.
+
+    Shapes: (N, ...) -> (N, ...).
+    """
+    length = np.linalg.norm(g.reshape(len(g), -1), axis=1)
+    scale = np.where(length > 0, length, 1).reshape(-1, *[1] * (g.ndim - 1))
+    return (g / scale).astype(g.dtype, copy=False)
