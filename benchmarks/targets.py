@@ -104,6 +104,10 @@ TARGETS: tuple[Target, ...] = (
     AgainstPyTorch("LSTM memory, N = 128", "lstm-128", 0.6, "memory"),
     AgainstPyTorch("Transformer for CoLA, as written", "judge", 0.9, label="PyTorch"),
     AgainstPyTorch("Transformer for CoLA, memory", "judge", 1.0, "memory"),
+    AgainstPyTorch("SqueezeNet, forward", "squeezenet", 1.05, label="PyTorch"),
+    AgainstPyTorch(
+        "SqueezeNet, forward + gradient", "squeezenet-gradient", 1.4, label="PyTorch"
+    ),
     Linear(
         f"LSTM layer linear in T: a time step of T = {max(LAYER_STEPS)}, "
         f"to one of T = {min(LAYER_STEPS)}",

@@ -53,6 +53,23 @@ JUDGE = JudgeSizes()
 TINY_JUDGE = JudgeSizes(2, 3, 5, 4, 2, 3, 4)
 
 
+# SqueezeNet 1.1: what a fire module takes in, squeezes to, and expands to twice; None
+# for a pooling.
+FIRES: tuple[tuple[int, int, int] | None, ...] = (
+    None,
+    (64, 16, 64),
+    (128, 16, 64),
+    None,
+    (128, 32, 128),
+    (256, 32, 128),
+    None,
+    (256, 48, 192),
+    (384, 48, 192),
+    (384, 64, 256),
+    (512, 64, 256),
+)
+
+
 @dataclass(frozen=True)
 class Problem:
     """Where every framework starts: the same values for all of them."""
@@ -164,6 +181,36 @@ def attention(steps: int, heads: int = 2, width: int = 64) -> Problem:
     return Problem({}, inputs)
 
 
+def squeezenet(pictures: int = 5, side: int = 224) -> Problem:
+    """Return SqueezeNet 1.1 in torchvision's names and layout, and pictures.
+
+    Pictures are (N, side, side, 3), as files have them, smooth and not normalised;
+    each has a class to ask for.
+    """
+    rng = np.random.default_rng(6)
+    parameters: Arrays = {}
+
+    def add(name: str, outputs: int, inputs: int, window: int) -> None:
+        shape = (outputs, inputs, window, window)
+        scale = np.float32(np.sqrt(2 / (inputs * window * window)))
+        parameters[f"{name}.weight"] = rng.standard_normal(shape, "float32") * scale
+        parameters[f"{name}.bias"] = rng.standard_normal(outputs, "float32") * 0.1
+
+    add("features.0", 64, 3, 3)
+    for place, fire in enumerate(FIRES, start=2):
+        if fire is not None:
+            inputs, few, many = fire
+            add(f"features.{place}.squeeze", few, inputs, 1)
+            add(f"features.{place}.expand1x1", many, few, 1)
+            add(f"features.{place}.expand3x3", many, few, 3)
+    add("classifier.1", 1000, 512, 1)
+    steps = np.cumsum(rng.standard_normal((pictures, side, side, 3), "float32"), axis=1)
+    images = np.cumsum(steps, axis=2)
+    images /= np.abs(images).max(axis=(1, 2, 3), keepdims=True) / 2
+    classes = rng.integers(0, 1000, pictures)
+    return Problem(parameters, {"images": images, "classes": classes})
+
+
 def _recurrent_weights(
     rng: np.random.Generator, inner: int, hidden: int, gates: int
 ) -> Arrays:
@@ -247,6 +294,19 @@ WORKS = (
         "attention",
         partial(attention, ATTENTION_STEPS),
         partial(attention, 3),
+    ),
+    *(
+        Work(
+            name,
+            f"SqueezeNet 1.1, 5 pictures, {what}",
+            name,
+            squeezenet,
+            partial(squeezenet, 1, 32),
+        )
+        for name, what in (
+            ("squeezenet", "forward"),
+            ("squeezenet-gradient", "forward + gradient of the pictures"),
+        )
     ),
 )
 BY_NAME = {work.name: work for work in WORKS}

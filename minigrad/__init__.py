@@ -5,7 +5,7 @@ Read the engine in this order: `backend`, `tape`, `ops`, `functions`, `tensor`,
 """
 
 from minigrad import inspect, io, testing
-from minigrad.backend import Device, device
+from minigrad.backend import Device, device, keep_memory
 from minigrad.functions import (
     asarray,
     dropout,
@@ -146,6 +146,7 @@ __all__ = [
     "inspect",
     "io",
     "jvp",
+    "keep_memory",
     "load_checkpoint",
     "log",
     "log1p",

@@ -299,10 +299,12 @@ def _open(
 
 
 def _network(weights: Path | None, device: Device, console: Console) -> SqueezeNet:
+    import minigrad as mg
     from apps.image_gradients.gradients import frozen
     from apps.image_gradients.squeezenet import SqueezeNet
     from apps.image_gradients.weights import load
 
+    mg.keep_memory()
     network = SqueezeNet()
     what = load(network, weights)
     say(f"weights: {what}", console)

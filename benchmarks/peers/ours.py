@@ -8,6 +8,8 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps.cola.model import ClassificationTransformer
+from apps.image_gradients.gradients import frozen, score_of, with_gradient
+from apps.image_gradients.squeezenet import SqueezeNet
 from benchmarks.peers import Step
 from benchmarks.works import LEARNING_RATE, NULL, PROJECTIONS, Arrays, Problem
 
@@ -182,6 +184,30 @@ def attention(problem: Problem, chunk: int | None = None) -> Step:
     return step
 
 
+def squeezenet(problem: Problem, gradient: bool = False, keep: bool = True) -> Step:
+    """Score pictures, or find which way a class's score grows.
+
+    Memory is kept from step to step, as `minigrad look` does, or given back.
+    """
+    if keep:
+        mg.keep_memory()
+    network = frozen(SqueezeNet())
+    nn.load_torch_state_dict(network, problem.parameters)
+    images = problem.inputs["images"].transpose(0, 3, 1, 2)
+    classes = problem.inputs["classes"]
+
+    def forward() -> tuple[np.floating, ...]:
+        with mg.no_grad():
+            scores = network(images).numpy()
+        return scores.sum(), np.abs(scores).max()
+
+    def with_slope() -> tuple[np.floating, ...]:
+        scores, slope = with_gradient(network, images, score_of(classes))
+        return scores.sum(), np.abs(slope).sum(), np.abs(slope).max()
+
+    return with_slope if gradient else forward
+
+
 def training(model: nn.Module, loss_of: Callable[[], mg.Tensor]) -> Step:
     """Return a step of Adam on the model's parameters."""
     optimizer = nn.Adam(model.parameters(), lr=LEARNING_RATE)
@@ -210,5 +236,10 @@ WORKS = {
     "attention": {
         "minigrad": partial(attention, chunk=256),
         "minigrad, all at once": attention,
+    },
+    "squeezenet": {"minigrad": squeezenet},
+    "squeezenet-gradient": {
+        "minigrad": partial(squeezenet, gradient=True),
+        "minigrad, memory given back": partial(squeezenet, gradient=True, keep=False),
     },
 }

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks.machine import THREADS
 from benchmarks.peers import Step
-from benchmarks.works import LEARNING_RATE, NULL, PROJECTIONS, Problem
+from benchmarks.works import FIRES, LEARNING_RATE, NULL, PROJECTIONS, Problem
 
 torch.set_num_threads(THREADS)
 VERSION = torch.__version__
@@ -245,6 +245,69 @@ def attention(problem: Problem, attend: Callable[..., Tensor]) -> Step:
     return step
 
 
+class Fire(nn.Module):
+    """As torchvision writes it."""
+
+    def __init__(self, inputs: int, few: int, many: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(inputs, few, 1)
+        self.expand1x1 = nn.Conv2d(few, many, 1)
+        self.expand3x3 = nn.Conv2d(few, many, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        few = F.relu(self.squeeze(x), inplace=True)
+        both = [F.relu(f(few), inplace=True) for f in (self.expand1x1, self.expand3x3)]
+        return torch.cat(both, 1)
+
+
+class SqueezeNet(nn.Module):
+    """SqueezeNet 1.1, as torchvision writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fires = [
+            Fire(*fire) if fire else nn.MaxPool2d(3, stride=2, ceil_mode=True)
+            for fire in FIRES
+        ]
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 64, 3, stride=2), nn.ReLU(inplace=True), *fires
+        )
+        self.classifier = nn.Sequential(
+            nn.Dropout(), nn.Conv2d(512, 1000, 1), nn.ReLU(inplace=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x)).mean((2, 3))
+
+
+def squeezenet(
+    problem: Problem,
+    gradient: bool = False,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Step:
+    """Score pictures, or find which way a class's score grows."""
+    network = SqueezeNet().eval().requires_grad_(False)
+    network.load_state_dict({k: torch.tensor(v) for k, v in problem.parameters.items()})
+    network.to(memory_format=layout)
+    images = torch.tensor(problem.inputs["images"]).permute(0, 3, 1, 2)
+    images = images.contiguous(memory_format=layout)
+    classes = torch.tensor(problem.inputs["classes"])
+
+    def forward() -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            scores = network(images)
+        return scores.sum(), scores.abs().max()
+
+    def with_slope() -> tuple[Tensor, ...]:
+        x = images.clone(memory_format=layout).requires_grad_()
+        scores = network(x)
+        scores[torch.arange(len(x)), classes].sum().backward()
+        assert x.grad is not None
+        return scores.detach().sum(), x.grad.abs().sum(), x.grad.abs().max()
+
+    return with_slope if gradient else forward
+
+
 def training(
     model: nn.Module, loss_of: Callable[[], Tensor], fused: bool = True
 ) -> Step:
@@ -309,5 +372,14 @@ WORKS = {
     "attention": {
         "PyTorch": partial(attention, attend=fused_attention),
         "PyTorch, all at once": partial(attention, attend=eager_attention),
+    },
+    **{
+        name: {
+            "PyTorch": partial(squeezenet, gradient=gradient),
+            "PyTorch channels-last": partial(
+                squeezenet, gradient=gradient, layout=torch.channels_last
+            ),
+        }
+        for name, gradient in (("squeezenet", False), ("squeezenet-gradient", True))
     },
 }

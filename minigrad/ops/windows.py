@@ -436,20 +436,20 @@ def max_pool2d(x: Array, *, size: Pair, stride: Pair) -> Array:
 def _places(x: Array, largest: Array, size: Pair, stride: Pair) -> Array:
     """Where in each window its largest stands first, counted row by row.
 
-    Shapes: x (N, ..., H, W), largest and result (N, ..., P, Q). A window that holds a
-    NaN has none; the number is then larger than any.
+    It is the number of elements before it. A window that holds a NaN has no such place:
+    its number is that of all elements.
+    Shapes: x (N, ..., H, W), largest and result (N, ..., P, Q).
     """
     kind = np.uint8 if math.prod(size) < 256 else np.uint32
-    result = np.full_like(largest, np.iinfo(kind).max, dtype=kind)
+    result = np.zeros_like(largest, dtype=kind)
     for piece in _pieces(x, x[:1].size):
-        seen, found, told = x[piece], largest[piece], result[piece]
-        for number, (_, part) in enumerate(
-            _parts(size, largest.shape[-2:], stride, ONE)
-        ):
-            place = (seen[part] == found).astype(kind)
-            place -= 1  # 0 where it stands, else the largest number there is
-            place |= number
-            np.minimum(told, place, out=told)
+        seen, found, before = x[piece], largest[piece], result[piece]
+        here = np.empty_like(found, dtype=bool)
+        missed = np.ones_like(here)
+        for _, part in _parts(size, largest.shape[-2:], stride, ONE):
+            np.not_equal(seen[part], found, out=here)
+            missed &= here
+            before += missed
     return result
 
 
@@ -465,14 +465,18 @@ def to_largest(
     Shapes: v and places (N, ..., P, Q), result (N, ..., *shape). `places` counts the
     elements of a window row by row, as `max_pool2d` does for its gradient.
     """
-    result = _of_shape(v, shape)
+    result = np.empty_like(v, shape=(*v.shape[:-2], *shape))
+    tiled = _clear_beyond_tiles(result, v.shape[-2:], size, stride)
     for image, windows in _bands(v, result, size, stride):
         into, given, there = result[image], v[windows], places[windows]
         share = np.empty_like(given)
         here = np.empty_like(given, dtype=bool)
         parts = _parts(size, given.shape[-2:], stride, ONE)
-        for number, (_, part) in enumerate(parts):
+        for number, (offset, part) in enumerate(parts):
             np.equal(there, number, out=here)
+            if tiled and offset[0] < stride[0] and offset[1] < stride[1]:
+                np.multiply(given, here, out=into[part])
+                continue
             np.multiply(given, here, out=share)
             into[part] += share
     return result
@@ -496,9 +500,22 @@ def at_largest(v: Array, places: Array, *, size: Pair, stride: Pair) -> Array:
     return result
 
 
-def _of_shape(v: Array, shape: Pair) -> Array:
-    """Zeros whose last two axes are `shape`, in the order that v has in memory."""
-    return np.zeros_like(v, shape=(*v.shape[:-2], *shape))
+def _clear_beyond_tiles(
+    result: Array, counts: Sequence[int], size: Pair, stride: Pair
+) -> bool:
+    """Write zeros where nothing else is going to be written first.
+
+    Windows at least as large as their steps begin with tiles, which hold each element
+    of the image but those at its end just once: they can be written, not added. Returns
+    whether it is so; otherwise zeros are everywhere.
+    """
+    tiled = size[0] >= stride[0] and size[1] >= stride[1]
+    if tiled:
+        result[..., counts[0] * stride[0] :, :] = 0
+        result[..., counts[1] * stride[1] :] = 0
+    else:
+        result[...] = 0
+    return tiled
 
 
 def _bands(
@@ -506,12 +523,13 @@ def _bands(
 ) -> Iterator[tuple[Any, Any]]:
     """An image and its windows in bands of rows that fit into the cache.
 
-    Bands of windows do not overlap; those of the image do, where windows do.
+    The last come first, so that rows are written as the beginning of windows before
+    windows that begin earlier are added to them.
     """
     row = into[:1, ..., :1, :].size * stride[0] * into.itemsize
     height = max(1, piece_bytes(v) // 4 // max(1, row))
     for image in range(len(v)):
-        for begin in range(0, v.shape[-2], height):
+        for begin in range(0, v.shape[-2], height)[::-1]:
             end = min(begin + height, v.shape[-2])
             first, last = begin * stride[0], (end - 1) * stride[0] + size[0]
             above = (image, ..., slice(first, last), slice(None))

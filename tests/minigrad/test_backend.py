@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -244,3 +245,44 @@ def test_ids_of_any_shape(shape):
     total = np.zeros((3, 2))
     backend.add_at(total, (ids,), np.ones((*shape, 2)))
     np.testing.assert_array_equal(total[0], [ids.size] * 2)
+
+
+FAULTS = """
+import resource
+import sys
+import numpy as np
+from minigrad import backend
+
+def step():
+    kept = [np.ones(2**20) for _ in range(12)]  # 8 MiB each
+
+if sys.argv[1] == "keep" and not backend.keep_memory():
+    sys.exit("no glibc")
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults_of_a_step(how: str) -> int:
+    """How many pages a step over large arrays gets from the system anew."""
+    run = [sys.executable, "-c", FAULTS, how]
+    environment = {"NUMPY_MADVISE_HUGEPAGE": "0", "PATH": ""}
+    done = subprocess.run(
+        run, capture_output=True, text=True, env=environment, check=False
+    )
+    if "no glibc" in done.stderr:
+        pytest.skip("the C library here is no glibc")
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="speaks of Linux's pages")
+def test_kept_memory_is_not_asked_for_again():
+    assert faults_of_a_step("keep") < 100
+    assert faults_of_a_step("give back") > 10_000
+
+
+def test_where_there_is_no_glibc_memory_is_not_kept(monkeypatch):
+    monkeypatch.setattr(backend.ctypes, "CDLL", lambda _: object())
+    assert not backend.keep_memory()
