@@ -1,11 +1,12 @@
 """Which command measures minigrad beside its peers? `python -m benchmarks`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from benchmarks import harness, report
-from benchmarks.peers import MODULES
+from benchmarks import harness, peers, report
+from benchmarks.peers import MODULES, ON_GPUS
 from benchmarks.works import BY_NAME, WORKS
 
 ROUNDS, SECONDS = 5, 1.0
@@ -23,6 +24,9 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument(
         "--repeats", type=positive, help=f"rounds, {ROUNDS} if not given"
+    )
+    result.add_argument(
+        "--device", default="cpu", help="cuda: minigrad and PyTorch on a GPU"
     )
     result.add_argument("--quick", action="store_true", help="one short round")
     result.add_argument(
@@ -42,6 +46,9 @@ def positive(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print the report; 1 if a framework failed or computed another thing."""
     options = parser().parse_args(arguments)
+    if options.device != "cpu":
+        options.peers = [peer for peer in options.peers if peer in ON_GPUS]
+        os.environ[peers.VARIABLE] = options.device
     rounds = options.repeats or (QUICK_ROUNDS if options.quick else ROUNDS)
     seconds = QUICK_SECONDS if options.quick else SECONDS
     works = [work for work in WORKS if work.name in options.works]

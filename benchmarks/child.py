@@ -11,6 +11,7 @@ import mmap
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks import machine, peers
@@ -37,7 +38,8 @@ def measure(peer_name: str, label: str, work_name: str, seconds: float) -> dict:
     is for a user. The steps that are checked also warm up.
     """
     work = BY_NAME[work_name]
-    make = peers.load(peer_name).WORKS[work.kind][label]
+    peer = peers.load(peer_name)
+    make = peer.WORKS[work.kind][label]
     numbers(make(work.tiny())())
     problem = work.problem()
     gc.collect()
@@ -47,7 +49,7 @@ def measure(peer_name: str, label: str, work_name: str, seconds: float) -> dict:
     checked = [numbers(step()) for _ in range(CHECKED_STEPS)]
     while time.perf_counter() < warm:
         step()
-    samples = time_samples(step, work, seconds)
+    samples = time_samples(step, work, seconds, peer.synchronize)
     return {
         "seconds": statistics.median(samples),
         "samples": len(samples),
@@ -62,8 +64,14 @@ def numbers(result: Any) -> list[float]:
     return [float(part.item()) for part in parts]
 
 
-def time_samples(step: Step, work: Work, seconds: float) -> list[float]:
-    """Return the seconds of one step (of one of its parts), measured several times."""
+def time_samples(
+    step: Step, work: Work, seconds: float, wait: Callable[[], None] = lambda: None
+) -> list[float]:
+    """Return the seconds of one step (of one of its parts), measured several times.
+
+    `wait` returns when all that was begun is done.
+    """
+    wait()
     samples: list[float] = []
     repeats = range(work.calls)
     end = time.perf_counter() + seconds
@@ -73,6 +81,7 @@ def time_samples(step: Step, work: Work, seconds: float) -> list[float]:
         start = time.perf_counter()
         for _ in repeats:
             step()
+        wait()
         samples.append((time.perf_counter() - start) / (work.calls * work.parts))
     return samples
 

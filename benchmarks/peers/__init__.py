@@ -1,10 +1,16 @@
 """What does a framework have to offer to be measured? One module a framework."""
 
+import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
 
 from benchmarks.works import Problem
+
+VARIABLE = "MINIGRAD_BENCHMARK_DEVICE"
+DEVICE = os.environ.get(VARIABLE, "cpu")
+"""Where the children work; the others know the CPU only."""
+ON_GPUS = ("minigrad", "pytorch")
 
 Step = Callable[[], Any]
 """Does one whole step; returns the number or numbers that must agree between peers.
@@ -27,6 +33,10 @@ class Peer(Protocol):
     @staticmethod
     def kernels() -> str:
         """Say which matrix kernels the framework uses, "" if NumPy's."""
+
+    @staticmethod
+    def synchronize() -> None:
+        """Wait until all that was begun is done; at once where nothing is put off."""
 
 
 MODULES = {

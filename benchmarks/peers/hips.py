@@ -24,6 +24,10 @@ def kernels() -> str:
     return ""
 
 
+def synchronize() -> None:
+    """Nothing is put off: numbers are read, or steps wait."""
+
+
 def chain(problem: Problem) -> Step:
     """Multiply x by w `length` times, value and both gradients."""
     x, w = (a.copy() for a in problem.parameters.values())

@@ -2,28 +2,47 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
 import nn
 from apps.cola.model import ClassificationTransformer
-from apps.image_gradients.gradients import frozen, score_of, with_gradient
+from apps.image_gradients.gradients import frozen, score_of
 from apps.image_gradients.squeezenet import SqueezeNet
-from benchmarks.peers import Step
+from benchmarks.peers import DEVICE, Step
 from benchmarks.works import LEARNING_RATE, NULL, PROJECTIONS, Arrays, Problem
 
 VERSION = "this tree"
 
 
 def kernels() -> str:
-    """Leave the answer to NumPy."""
-    return ""
+    """Leave the answer to NumPy, or name the GPU."""
+    return "" if DEVICE == "cpu" else mg.device(DEVICE).reason
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    if DEVICE != "cpu":
+        import cupy
+
+        cupy.cuda.get_current_stream().synchronize()
+
+
+def put(array: np.ndarray) -> Any:
+    """Return an array on the device."""
+    return mg.asarray(array).to(DEVICE).data
+
+
+def leaf(array: np.ndarray) -> mg.Tensor:
+    """Return a Tensor on the device, to be differentiated by."""
+    return mg.Tensor(array, requires_grad=True, device=DEVICE)
 
 
 def chain(problem: Problem) -> Step:
     """Multiply x by w `length` times, then call backward once."""
-    x, w = (mg.Tensor(a, requires_grad=True) for a in problem.parameters.values())
+    x, w = map(leaf, problem.parameters.values())
     repeats = range(problem.length)
 
     def step() -> tuple[mg.Tensor | None, ...]:
@@ -66,7 +85,8 @@ class Captioner(nn.Module):
     def forward(self, features: np.ndarray, captions: np.ndarray) -> mg.Tensor:
         words, targets = captions[:, :-1], captions[:, 1:]
         h0 = self.project(features)
-        state = (h0, mg.zeros(h0.shape)) if isinstance(self.recurrent, nn.LSTM) else h0
+        c0 = mg.zeros(h0.shape, device=DEVICE)
+        state = (h0, c0) if isinstance(self.recurrent, nn.LSTM) else h0
         h, _ = self.recurrent(self.embed(words), state)
         return nn.temporal_softmax_loss(self.scores(h), targets, targets != NULL)
 
@@ -82,7 +102,7 @@ def mlp(problem: Problem) -> Step:
             for kind in "Wb"
         }
     )
-    x, labels = problem.inputs["x"], problem.inputs["labels"]
+    x, labels = map(put, (problem.inputs["x"], problem.inputs["labels"]))
     return training(model, lambda: nn.cross_entropy(model(x), labels))
 
 
@@ -104,7 +124,8 @@ def captioning(
                 "scores.b": p["b_vocab"],
             }
         )
-        features, captions = problem.inputs["features"], problem.inputs["captions"]
+        features = put(problem.inputs["features"])
+        captions = put(problem.inputs["captions"])
         return training(model, lambda: model(features, captions))
 
     return make
@@ -115,7 +136,8 @@ def lstm_layer(problem: Problem) -> Step:
     p = problem.parameters
     layer = nn.LSTM(p["Wx"].shape[0], p["Wh"].shape[0])
     layer.load_state_dict(p)
-    x = mg.Tensor(problem.inputs["x"], requires_grad=True)
+    layer.to(DEVICE)
+    x = leaf(problem.inputs["x"])
 
     def step() -> mg.Tensor:
         layer.zero_grad()
@@ -163,13 +185,13 @@ def judge(
             **{f"{ours}.{k}": p[f"{n} {k}"] for n, ours in names.items() for k in "Wb"},
         }
     )
-    ids, labels = problem.inputs["ids"], problem.inputs["labels"]
+    ids, labels = map(put, (problem.inputs["ids"], problem.inputs["labels"]))
     return training(model, lambda: nn.bce_with_logits(model(ids), labels))
 
 
 def attention(problem: Problem, chunk: int | None = None) -> Step:
     """Attend to the past, forward and backward."""
-    inputs = [mg.Tensor(a, requires_grad=True) for a in problem.inputs.values()]
+    inputs = list(map(leaf, problem.inputs.values()))
 
     def step() -> mg.Tensor:
         for tensor in inputs:
@@ -191,25 +213,31 @@ def squeezenet(problem: Problem, gradient: bool = False, keep: bool = True) -> S
     """
     if keep:
         mg.keep_memory()
-    network = frozen(SqueezeNet())
+    network = SqueezeNet()
     nn.load_torch_state_dict(network, problem.parameters)
-    images = problem.inputs["images"].transpose(0, 3, 1, 2)
-    classes = problem.inputs["classes"]
+    frozen(network.to(DEVICE))
+    images = put(problem.inputs["images"].transpose(0, 3, 1, 2))
+    chosen = score_of(put(problem.inputs["classes"]))
 
-    def forward() -> tuple[np.floating, ...]:
+    def forward() -> tuple[mg.Tensor, ...]:
         with mg.no_grad():
-            scores = network(images).numpy()
-        return scores.sum(), np.abs(scores).max()
+            scores = network(mg.asarray(images))
+            return scores.sum(), mg.abs(scores).max()
 
-    def with_slope() -> tuple[np.floating, ...]:
-        scores, slope = with_gradient(network, images, score_of(classes))
-        return scores.sum(), np.abs(slope).sum(), np.abs(slope).max()
+    def with_slope() -> tuple[mg.Tensor, ...]:
+        x = mg.Tensor(images, requires_grad=True)
+        scores = network(x)
+        chosen(scores).sum().backward()
+        with mg.no_grad():
+            slope = mg.abs(x.grad)
+            return scores.detach().sum(), slope.sum(), slope.max()
 
     return with_slope if gradient else forward
 
 
 def training(model: nn.Module, loss_of: Callable[[], mg.Tensor]) -> Step:
     """Return a step of Adam on the model's parameters."""
+    model.to(DEVICE)
     optimizer = nn.Adam(model.parameters(), lr=LEARNING_RATE)
 
     def step() -> mg.Tensor:

@@ -15,15 +15,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.machine import THREADS
-from benchmarks.peers import Step
+from benchmarks.peers import DEVICE, Step
 from benchmarks.works import FIRES, LEARNING_RATE, NULL, PROJECTIONS, Problem
 
 torch.set_num_threads(THREADS)
+# All of the digits of float32, as the others.
+torch.backends.cudnn.allow_tf32 = False
 VERSION = torch.__version__
 
 
 def kernels() -> str:
     """Say which vector instructions and which matrix library PyTorch uses."""
+    if DEVICE != "cpu":
+        return torch.cuda.get_device_name(DEVICE)
     libraries = {
         "MKL": torch.backends.mkl.is_available(),
         "oneDNN": torch.backends.mkldnn.is_available(),
@@ -32,9 +36,20 @@ def kernels() -> str:
     return " ".join([torch.backends.cpu.get_cpu_capability(), *names])
 
 
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    if DEVICE != "cpu":
+        torch.cuda.synchronize()
+
+
+def put(array: np.ndarray) -> Tensor:
+    """Return a tensor on the device."""
+    return torch.tensor(array, device=DEVICE)
+
+
 def chain(problem: Problem) -> Step:
     """Multiply x by w `length` times, then call backward once."""
-    x, w = (torch.tensor(a).requires_grad_() for a in problem.parameters.values())
+    x, w = (put(a).requires_grad_() for a in problem.parameters.values())
     repeats = range(problem.length)
 
     def step() -> tuple[Tensor | None, ...]:
@@ -54,8 +69,8 @@ def mlp(problem: Problem, fused: bool = True) -> Step:
     linears = [linear(p[f"W{i}"], p[f"b{i}"]) for i in range(3)]
     first, second, third = linears
     model = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
-    x = torch.tensor(problem.inputs["x"])
-    labels = torch.tensor(problem.inputs["labels"])
+    x = put(problem.inputs["x"])
+    labels = put(problem.inputs["labels"])
     return training(model, lambda: F.cross_entropy(model(x), labels), fused)
 
 
@@ -130,8 +145,8 @@ def captioning(layer: Callable[[Problem], nn.Module]) -> Callable[[Problem], Ste
 
     def make(problem: Problem) -> Step:
         model = Captioner(problem, layer(problem))
-        features = torch.tensor(problem.inputs["features"])
-        captions = torch.tensor(problem.inputs["captions"])
+        features = put(problem.inputs["features"])
+        captions = put(problem.inputs["captions"])
         return training(model, lambda: model(features, captions))
 
     return make
@@ -139,9 +154,9 @@ def captioning(layer: Callable[[Problem], nn.Module]) -> Callable[[Problem], Ste
 
 def lstm_layer(problem: Problem) -> Step:
     """Run nn.LSTM alone, forward and backward, from h0 = 0."""
-    layer = LibraryLSTM(problem)
-    x = torch.tensor(problem.inputs["x"], requires_grad=True)
-    h0 = torch.zeros(len(x), layer.layer.hidden_size)
+    layer = LibraryLSTM(problem).to(DEVICE)
+    x = put(problem.inputs["x"]).requires_grad_()
+    h0 = torch.zeros(len(x), layer.layer.hidden_size, device=DEVICE)
 
     def step() -> Tensor:
         layer.zero_grad()
@@ -211,8 +226,8 @@ class Judge(nn.Module):
 def judge(problem: Problem, apart: bool = False, first: bool = False) -> Step:
     """Train the course's Transformer for CoLA."""
     model = Judge(problem, apart, first)
-    ids = torch.tensor(problem.inputs["ids"])
-    labels = torch.tensor(problem.inputs["labels"])
+    ids = put(problem.inputs["ids"])
+    labels = put(problem.inputs["labels"])
     return training(
         model, lambda: F.binary_cross_entropy_with_logits(model(ids), labels)
     )
@@ -226,13 +241,13 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def eager_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The equation, all scores at once."""
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-    future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+    future = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1)
     return torch.softmax(scores.masked_fill(future, -torch.inf), dim=-1) @ v
 
 
 def attention(problem: Problem, attend: Callable[..., Tensor]) -> Step:
     """Attend to the past, forward and backward."""
-    inputs = [torch.tensor(a).requires_grad_() for a in problem.inputs.values()]
+    inputs = [put(a).requires_grad_() for a in problem.inputs.values()]
 
     def step() -> Tensor:
         for tensor in inputs:
@@ -288,10 +303,10 @@ def squeezenet(
     """Score pictures, or find which way a class's score grows."""
     network = SqueezeNet().eval().requires_grad_(False)
     network.load_state_dict({k: torch.tensor(v) for k, v in problem.parameters.items()})
-    network.to(memory_format=layout)
-    images = torch.tensor(problem.inputs["images"]).permute(0, 3, 1, 2)
+    network.to(DEVICE, memory_format=layout)
+    images = put(problem.inputs["images"]).permute(0, 3, 1, 2)
     images = images.contiguous(memory_format=layout)
-    classes = torch.tensor(problem.inputs["classes"])
+    classes = put(problem.inputs["classes"])
 
     def forward() -> tuple[Tensor, ...]:
         with torch.no_grad():
@@ -301,7 +316,7 @@ def squeezenet(
     def with_slope() -> tuple[Tensor, ...]:
         x = images.clone(memory_format=layout).requires_grad_()
         scores = network(x)
-        scores[torch.arange(len(x)), classes].sum().backward()
+        scores[torch.arange(len(x), device=DEVICE), classes].sum().backward()
         assert x.grad is not None
         return scores.detach().sum(), x.grad.abs().sum(), x.grad.abs().max()
 
@@ -312,6 +327,7 @@ def training(
     model: nn.Module, loss_of: Callable[[], Tensor], fused: bool = True
 ) -> Step:
     """Return a step of Adam on the model's parameters."""
+    model.to(DEVICE)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=LEARNING_RATE, fused=fused)
 
