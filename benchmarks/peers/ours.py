@@ -217,7 +217,7 @@ def squeezenet(problem: Problem, gradient: bool = False, keep: bool = True) -> S
     nn.load_torch_state_dict(network, problem.parameters)
     frozen(network.to(DEVICE))
     images = put(problem.inputs["images"].transpose(0, 3, 1, 2))
-    chosen = score_of(put(problem.inputs["classes"]))
+    chosen = score_of(problem.inputs["classes"])
 
     def forward() -> tuple[mg.Tensor, ...]:
         with mg.no_grad():

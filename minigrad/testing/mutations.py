@@ -51,6 +51,7 @@ def changed(made: Primitive, **changes: Any) -> Iterator[None]:
         "part": made.part,
         "fit": made.fit,
         "into": made.into,
+        "marks": made.marks,
         "domain": made.domain,
         "kinks": made.kinks,
     }
@@ -105,7 +106,7 @@ def one_rule_at_a_time(
 
 def stale(made: Primitive) -> list[Variant]:
     """Each value that was kept for a rule comes from another call."""
-    kept = {"y", made.rest_name, *made.operand_names}
+    kept = {"y", made.rest_name, *made.operand_names, *made.marks}
 
     def broken(rule: Rule) -> list[Rule]:
         names = list(inspect.signature(rule).parameters)[1:]

@@ -91,7 +91,7 @@ def test_gradients_can_be_recorded_inside_no_grad():
     y = x**3
     with mg.no_grad():
         slope = mg.grad(y, x, create_graph=True)
-    assert_equal(mg.grad(slope, x), 18)
+    assert mg.grad(slope, x).item() == pytest.approx(18)  # a GPU's powers round
 
 
 # -- value_and_grad ----------------------------------------------------------------
@@ -329,6 +329,7 @@ def peak_of_training(wrap):
         tracemalloc.stop()
 
 
+@pytest.mark.only_cpu("NumPy tells tracemalloc of its arrays")
 def test_checkpoints_lower_the_peak():
     whole, dropped = peak_of_training(lambda f: f), peak_of_training(mg.checkpoint)
     assert whole > 64 * 160_000

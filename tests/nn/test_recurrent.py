@@ -149,6 +149,7 @@ def peak_of_a_step(layer, T):
     return peak
 
 
+@pytest.mark.only_cpu("NumPy tells tracemalloc of its arrays")
 @pytest.mark.parametrize("kind", LAYERS)
 def test_memory_grows_with_the_number_of_steps_and_not_faster(kind):
     layer = build(kind, 16, 16)
