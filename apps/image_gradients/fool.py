@@ -27,6 +27,8 @@ from apps.image_gradients.pictures import (
 )
 
 MOST = 100  # steps
+TRIES = 40  # steps of a search with one bound
+LEVELS = 16  # the last bound that is searched with, of 255
 LEVEL = (1 / 255 / DEVIATION).astype("float32").reshape(3, 1, 1)  # of 255, normalised
 
 AIMS: dict[str, Callable[[np.ndarray], Of]] = {
@@ -83,8 +85,8 @@ def fool(
 
     Each step goes `rate` along the gradient's direction and stays a picture; a picture
     is done when the network is fooled by what can be saved of it. The score itself
-    ("score", as in the course) may have no slope, where nothing in the picture speaks
-    for the target yet; by how much it is behind the others ("lead") has one.
+    ("score", as in the course) lifts classes that look like the target with it, and
+    sometimes they stay ahead; its lead over all others ("lead") does not.
 
     Source: Szegedy et al., Intriguing properties of neural networks (2014), section 4.
     """
@@ -109,8 +111,8 @@ def smallest_change(
     pixels: np.ndarray,
     targets: np.ndarray,
     *,
-    tries: int = 40,
-    most: int = 16,
+    tries: int = TRIES,
+    most: int = LEVELS,
     progress: Progress = no_progress,
 ) -> Fooled:
     """Fool the network while no pixel changes by more levels than it must.

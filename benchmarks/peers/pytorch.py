@@ -6,7 +6,7 @@ Every model is given the common initial values; PyTorch's own layout is (out, in
 the gates of its LSTM come in the order i, f, g, o.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -321,6 +321,22 @@ def squeezenet(
         return scores.detach().sum(), x.grad.abs().sum(), x.grad.abs().max()
 
     return with_slope if gradient else forward
+
+
+def picture_gradients(
+    weights: Mapping[str, np.ndarray], pictures: np.ndarray, classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return SqueezeNet's scores, and the gradients of those asked for by the pixels.
+
+    Shapes: pictures (N, 3, H, W), classes (N,); (N, 1000) and (N, 3, H, W).
+    """
+    network = SqueezeNet().eval().requires_grad_(False)
+    network.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})
+    x = torch.tensor(pictures).requires_grad_()
+    scores = network(x)
+    scores[torch.arange(len(x)), torch.tensor(classes)].sum().backward()
+    assert x.grad is not None
+    return scores.detach().numpy(), x.grad.numpy()
 
 
 def training(

@@ -61,9 +61,10 @@ def test_train_leaves_a_run(trained: Path) -> None:
 
 def test_sample_and_evaluate_read_the_run(trained: Path) -> None:
     before = (trained / "metrics.jsonl").read_bytes()
-    sampled = run("caption", "sample", trained, "--count", 3, "--split", "train")
+    arguments = [trained, "--count", 3, "--split", "train", *EXACT]
+    sampled = run("caption", "sample", *arguments)
     assert sampled.output.count(".png") == 3 + 1
-    again = run("caption", "sample", trained, "--count", 3, "--split", "train")
+    again = run("caption", "sample", *arguments)
     assert again.output == sampled.output
     scored = run("caption", "evaluate", trained)
     assert "val: unigram BLEU 0." in scored.output

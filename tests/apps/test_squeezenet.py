@@ -9,11 +9,14 @@ import pytest
 
 import minigrad as mg
 import nn
+from apps.image_gradients.gradients import frozen, score_of, with_gradient
 from apps.image_gradients.pictures import normalize
 from apps.image_gradients.squeezenet import SqueezeNet
+from apps.image_gradients.weights import WeightsError, load
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data"
 WEIGHTS = SHARED / "squeezenet/squeezenet1_1.npz"
+FIXTURE = Path(__file__).resolve().parents[1] / "fixtures/look/gradients.npz"
 EXPECTED = SHARED / "squeezenet/expected_scores_imagenet_val_25.npz"
 PICTURES = SHARED / "imagenet/imagenet_val_25.npz"
 
@@ -61,6 +64,43 @@ def test_a_pictures_gradient_is_the_slope_of_its_score() -> None:
     slope = (up.item() - down.item()) / (2 * step)
     assert slope == pytest.approx(np.linalg.norm(gradient), rel=0.02)
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def assert_same_gradients(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Each picture's, to 1e-4 of its length, and each pixel to that of the greatest."""
+    off = (ours - theirs).reshape(len(ours), -1)
+    flat = theirs.reshape(len(theirs), -1)
+    lengths = np.linalg.norm(flat, axis=1)
+    np.testing.assert_array_less(np.linalg.norm(off, axis=1), 1e-4 * lengths)
+    greatest = np.abs(flat).max(axis=1)
+    np.testing.assert_array_less(np.abs(off).max(axis=1), 1e-4 * greatest)
+
+
+def test_gradients_of_photos_are_those_that_pytorch_gave(device: str) -> None:
+    """Written by `python -m scripts.make_torch_fixtures`."""
+    network = SqueezeNet()
+    try:
+        load(network, WEIGHTS if WEIGHTS.exists() else None)
+    except WeightsError:
+        pytest.skip("there are no weights: the extra 'look' has them")
+    with np.load(FIXTURE) as fixture:
+        x, classes = normalize(fixture["pixels"]), fixture["classes"]
+        their_scores, theirs = fixture["scores"], fixture["gradients"]
+    scores, ours = with_gradient(frozen(network.to(device)), x, score_of(classes))
+    np.testing.assert_allclose(scores, their_scores, rtol=1e-4, atol=1e-3)
+    assert_same_gradients(ours, theirs)
+
+
+@needs_data
+def test_gradients_of_imagenets_pictures_are_pytorchs() -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    from benchmarks.peers import pytorch
+
+    with np.load(PICTURES) as pictures, np.load(WEIGHTS) as weights:
+        x, classes = normalize(pictures["X"]), pictures["y"]
+        _, theirs = pytorch.picture_gradients(weights, x, classes)
+    _, ours = with_gradient(frozen(pretrained()), x, score_of(classes))
+    assert_same_gradients(ours, theirs)
 
 
 def test_names_and_shapes_are_torchvisions() -> None:
