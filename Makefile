@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test seeds deep interop lint types docs bench clean
+.PHONY: help demo look test seeds deep interop lint types docs bench clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -28,6 +28,9 @@ help:  ## list these targets
 demo: .venv/ready-apps  ## train a captioner on the built-in pictures and show it
 	$(STEP) "Training the captioning demo ..."
 	@$(ONE_THREAD) $(BIN)/minigrad caption demo $(ARGS)
+
+look: .venv/ready-look  ## show what a network looks at in a few photos
+	@$(ONE_THREAD) $(BIN)/minigrad look saliency $(ARGS)
 
 test: .venv/ready-test  ## run the tests (ARGS="-k lstm" chooses some)
 	@$(PYTEST) $(ARGS)

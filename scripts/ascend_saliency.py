@@ -23,6 +23,7 @@ from apps.image_gradients.squeezenet import CLASSES, SqueezeNet
 from apps.image_gradients.weights import load
 
 SEED = 0
+MOST = 50  # steps
 Direction = Callable[[np.ndarray], np.ndarray]
 
 
@@ -69,14 +70,16 @@ def main(paths: list[str]) -> None:
     table = Table("step along", "fooled", "steps", "cosine", "score gained a step")
     for name, direction in directions().items():
         watched = Watched(direction)
-        done = fool(network, pixels, targets, aim="score", direction=watched)
-        steps = np.where(done.steps < 0, 100, done.steps)
+        done = fool(
+            network, pixels, targets, aim="score", most=MOST, direction=watched
+        )
+        steps = np.where(done.steps < 0, MOST, done.steps)
         pick = np.arange(len(targets)), targets
         gained = scores_of(network, normalize(done.after))[pick] - start[pick]
         table.add_row(
             name,
             f"{(done.steps >= 0).sum()} of {len(targets)}",
-            f"{np.median(done.steps[done.steps >= 0]):g}" if steps.min() < 100 else "",
+            f"{np.median(done.steps[done.steps >= 0]):g}" if steps.min() < MOST else "",
             f"{np.mean(watched.cosines):.3f}",
             f"{np.mean(gained / steps):.3f}",
         )

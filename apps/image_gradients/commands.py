@@ -5,6 +5,7 @@ The commands import what they need when they run, so that `--help` answers at on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -26,6 +27,22 @@ if TYPE_CHECKING:
     from apps.image_gradients.squeezenet import SqueezeNet
     from minigrad import Device
 
+
+class Number(click.FloatRange):
+    """A number in a range; "nan", which Python reads as one, is in none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Read a number, and refuse what is none."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail("'nan' is not a number. Give one, as in 0.5.", param, ctx)
+        return number
+
+
+# A step over the whole of a picture, from black to white, is 1,700 long.
+RATE = Number(0, 10_000, min_open=True)
 METHODS = ("gradient", "smoothgrad", "integrated", "grad-cam")
 IMAGE = click.option(
     "--image",
@@ -47,15 +64,15 @@ OUT = click.option(
 # Of a recipe: name, kind, help.
 SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("iterations", POSITIVE, "Steps to take."),
-    ("l2", click.FloatRange(0), "How strongly pixels are drawn to the mean colour."),
-    ("rate", click.FloatRange(0, min_open=True), "Length of a step."),
+    ("l2", Number(0, 1000), "How strongly pixels are drawn to the mean colour."),
+    ("rate", RATE, "Length of a step."),
     ("jitter", click.IntRange(0), "Pixels that a picture is moved by at most."),
-    ("blur", click.FloatRange(0, 20), "Deviation of the filter, in pixels."),
+    ("blur", Number(0, 20), "Deviation of the filter, in pixels."),
     ("every", POSITIVE, "Steps from one filtering to the next."),
     ("ending", click.IntRange(0), "Last steps, which lead away from other classes."),
-    ("start", click.FloatRange(0, 20), "Blur of the noise to begin with, in pixels."),
-    ("smooth", click.FloatRange(0, 20), "Blur of the gradient that joins it, pixels."),
-    ("shrink", click.FloatRange(0, 1), "Share of step and blur left at the end."),
+    ("start", Number(0, 20), "Blur of the noise to begin with, in pixels."),
+    ("smooth", Number(0, 20), "Blur of the gradient that joins it, pixels."),
+    ("shrink", Number(0, 1), "Share of step and blur left at the end."),
 )
 
 
@@ -153,7 +170,7 @@ def saliency(
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, min_open=True),
+    type=RATE,
     default=1.0,
     show_default=True,
     help="Length of a step.",
@@ -189,7 +206,8 @@ def fool(
         shares = _shares(network, pictures)
         targets = _targets(pictures, shares, number, seed)
         pixels = _pixels(pictures)
-        with _steps(console, "fooling", steps) as tell:
+        count = fooling.TRIES * fooling.LEVELS if smallest else steps
+        with _steps(console, "fooling", count) as tell:
             if smallest:
                 fooled = fooling.smallest_change(
                     network, pixels, targets, progress=tell

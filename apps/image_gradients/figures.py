@@ -19,9 +19,9 @@ from apps.report import COLOURS, MARKERS
 SIDE = 1.75  # inches a panel
 MARGIN = 0.08  # inches around a panel
 LINE = 0.17  # inches a line of text
-LETTERS = 24  # in a line above a panel
+LETTERS = 20  # in a line above a panel
 LABEL = 0.3  # inches for what names a row
-FONT = 8.5  # points
+FONT = 9.5  # points
 
 # What is brighter than all but so many of 1,000 pixels is drawn as bright as can be.
 CLIPPED = 5
@@ -112,8 +112,8 @@ def curves(
     stages: Sequence[str], values: Mapping[str, Sequence[float]], label: str
 ) -> Figure:
     """Draw a curve for each name, over stages that have names too."""
-    figure = Figure(figsize=(6.0, 3.6))
-    axis = figure.add_axes((0.12, 0.28, 0.86, 0.68))
+    figure = Figure(figsize=(7.0, 3.8))
+    axis = figure.add_axes((0.1, 0.24, 0.62, 0.73))
     for number, (name, curve) in enumerate(values.items()):
         axis.plot(
             range(len(curve)),
@@ -124,8 +124,9 @@ def curves(
         )
     axis.set_xticks(range(len(stages)), stages, rotation=40, ha="right", fontsize=9)
     axis.set_ylabel(label, fontsize=10)
-    axis.set_ylim(min(-0.05, *(min(curve) for curve in values.values())), 1.05)
+    axis.set_ylim(min(0, *(min(curve) for curve in values.values())) - 0.05, 1.05)
     axis.grid(color="#dddddd")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=9)
+    # Beside the curves, as no place among them is free for sure.
+    axis.legend(frameon=False, fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

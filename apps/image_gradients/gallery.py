@@ -28,8 +28,7 @@ TIMES = 10  # how much the fourth panel enlarges what was changed
 MEANINGS = {
     "gradient": "how much the class's score changes with each pixel",
     "smoothgrad": "the same, averaged over noisy copies of the picture",
-    "integrated": "what each pixel adds to the score (purple) or takes from it "
-    "(orange), beside a black picture",
+    "integrated": "what each pixel adds to the score (purple) or takes off it (orange)",
     "grad-cam": "where the features are that speak for the class",
 }
 
@@ -86,9 +85,9 @@ def _maps(
         figure = draw(rows, ["picture", *maps])
         alt = f"Pictures over maps, for {'; '.join(captions)}"
         plots.append(Plot(f"saliency-{number}", figure, alt))
-    text = " ".join(f"{name}: {MEANINGS[name]}." for name in maps)
-    text = f"Above each picture stands the class asked for. {text}"
-    return Section("Maps", text, plots)
+    meanings = Table(("map", "shows"), [(name, MEANINGS[name]) for name in maps])
+    text = "Above each picture stands the class asked for, and how sure the network is."
+    return Section("Maps", text, [*plots, meanings])
 
 
 def _shown(method: str, picture: Picture, values: np.ndarray) -> np.ndarray:
@@ -119,13 +118,14 @@ def _check(check: Sequence[tuple[str, Mapping[str, float]]]) -> Section:
     stages = ["trained", *(layer for layer, _ in check)]
     names = list(check[0][1])
     values = {name: [1.0, *(alike[name] for _, alike in check)] for name in names}
-    figure = curves(stages, values, "rank correlation with the trained network's map")
+    figure = curves(stages, values, "rank correlation")
     last = {name: curve[-1] for name, curve in values.items()}
     alt = "; ".join(f"{name}: {value:.2f} at the end" for name, value in last.items())
     text = (
-        "Layer by layer, from the scores down, weights are shuffled. A map that does "
-        "not change with them explains the picture, not the network: as the edges of "
-        "the picture do, which ask no network."
+        "Layer by layer, from the scores down, weights are shuffled, and maps compared "
+        "with those of the trained network: 1 is the same order of pixels, 0 chance. A "
+        "map that does not change explains the picture, not the network: as the edges "
+        "of the picture do, which ask no network."
     )
     plots = [Plot("sanity", figure, alt)]
     return Section("Do maps depend on what was learned?", text, plots)
@@ -133,11 +133,11 @@ def _check(check: Sequence[tuple[str, Mapping[str, float]]]) -> Section:
 
 def _answers(pictures: Sequence[Picture], shares: np.ndarray) -> Section:
     rows = [
-        (picture.name, *(f"{name} {share:.0%}" for name, share in best(of)))
+        (picture.name, "; ".join(f"{name} {share:.0%}" for name, share in best(of, 3)))
         for picture, of in zip(pictures, shares, strict=True)
     ]
     notes = ["; ".join(picture.notes) for picture in pictures]
-    heading = ("picture", "best", "second", "third", "fourth", "fifth")
+    heading = ("picture", "likeliest classes")
     return Section("What the network says", "", [Table(heading, rows, notes)])
 
 
@@ -235,7 +235,7 @@ def save_all(
     paths = []
     for number, (name, image) in enumerate(zip(names, pixels, strict=True), start=1):
         safe = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")
-        paths.append(folder / f"{number:02}-{safe}.png")
+        paths.append(folder / (f"{number:02}-{safe}".rstrip("-") + ".png"))
         save(image, paths[-1])
     return paths
 

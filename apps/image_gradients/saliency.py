@@ -84,9 +84,13 @@ class Attribution:
 
     @property
     def gap(self) -> np.ndarray:
-        """How much the sum misses what was gained, as a share of it. Shapes: (N,)."""
+        """How much the sum misses what was gained, as a share of it. Shapes: (N,).
+
+        Less than a point of score gained counts as one: next to nothing, any miss
+        would be large.
+        """
         total = self.attributed.sum(axis=(1, 2, 3), dtype=np.float64)
-        return np.abs(total - self.gained) / np.maximum(np.abs(self.gained), 1e-12)
+        return np.abs(total - self.gained) / np.maximum(np.abs(self.gained), 1)
 
 
 def integrated_gradients(
@@ -192,11 +196,16 @@ def randomized(
     copy = frozen(SqueezeNet().to(device_of(network)))
     copy.load_state_dict(network.state_dict())
     for name, layer in _layers(copy):
-        for parameter in layer.parameters():
-            values = parameter.numpy()
-            order = generator.permutation(values.size)
-            parameter.data = values.ravel()[order].reshape(values.shape)
+        state = {
+            key: _shuffled(parameter.numpy(), generator)
+            for key, parameter in layer.named_parameters()
+        }
+        layer.load_state_dict(state)
         yield name, copy
+
+
+def _shuffled(values: np.ndarray, generator: mg.Generator) -> np.ndarray:
+    return values.ravel()[generator.permutation(values.size)].reshape(values.shape)
 
 
 def _layers(network: SqueezeNet) -> list[tuple[str, nn.Module]]:

@@ -31,11 +31,11 @@ class Settings:
 
     `l2` draws pixels towards the mean colour, `rate` is the length of a step, `jitter`
     by how many pixels the picture is moved at most before a step, `blur` the deviation
-    in pixels of the filter after every `every` steps. In the last `ending` steps the
-    class is led away from those that look like it, not climbed alone. Beyond the
-    course: the noise to begin with may be blurred (`start`, pixels), the gradient may
-    be joined by a blurred one (`smooth`, pixels), and steps and blur may shrink to a
-    share of theirs (`shrink`).
+    in pixels of the filter after the first of every `every` steps. In the last `ending`
+    steps the class is led away from those that look like it, not climbed alone. Beyond
+    the course: the noise to begin with may be blurred (`start`, pixels), the gradient
+    may be joined by a blurred one (`smooth`, pixels), and steps and blur may shrink to
+    a share of theirs (`shrink`).
     """
 
     iterations: int = 100
