@@ -34,9 +34,10 @@ def conv2d(
 ) -> Any:
     """Give every window's product with the weights, plus b; with `relu`, cut at 0.
 
-    A large batch is worked on in pieces, whose windows take at most 4 MB (256 MB on a
-    GPU), or one picture's; a window of one element is a matrix product, for which
-    nothing is copied. Cutting a piece at once is faster than a `relu` of the whole.
+    A large batch is worked on in pieces, whose windows and outputs take at most 4 MB
+    each (256 MB on a GPU), or one picture's; a window of one element is a matrix
+    product, for which nothing is copied. Cutting pieces at 0 is faster than a `relu` of
+    the whole.
 
     Shapes: x (N, C, H, W), W (O, C, K, L), b (O,) or None, output (N, O, P, Q) with
     P = (H + 2 padding - dilation (K - 1) - 1) // stride + 1.

@@ -160,7 +160,7 @@ def _convolved(
     result = _channels_last(x, len(w), counts)
     weights = _matrix(w)
     room = Room(x)
-    for piece in _pieces(x, len(weights) * counts[0] * counts[1]):
+    for piece in _pieces(x, max(weights.shape) * counts[0] * counts[1]):
         columns = _columns(x[piece], size, stride, dilation, counts, room)
         rows = _rows(result[piece])
         np.matmul(columns, weights, out=rows)
@@ -250,7 +250,7 @@ def _folded(
     weights = _matrix(w)
     columns, image = Room(x), Room(x)
     (top, left), (H, W) = padding, shape
-    for piece in _pieces(x, len(weights) * counts[0] * counts[1]):
+    for piece in _pieces(x, max(weights.shape) * counts[0] * counts[1]):
         rows, into = rows_of(piece), result[piece]
         if _copies_nothing((K, L), stride) and padding == NONE:
             np.matmul(rows, weights.T, out=_rows(into))
@@ -448,8 +448,8 @@ def _places(x: Array, largest: Array, size: Pair, stride: Pair) -> Array:
         missed = np.ones_like(here)
         for _, part in _parts(size, largest.shape[-2:], stride, ONE):
             np.not_equal(seen[part], found, out=here)
-            missed &= here
-            before += missed
+            np.logical_and(missed, here, out=missed)
+            np.add(before, missed.view(np.uint8), out=before)
     return result
 
 
