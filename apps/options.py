@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,18 @@ def new_run_option(app: str) -> Any:
         type=FOLDER,
         help=f"Folder for the results.  [default: runs/{app}-TIME]",
     )
+
+
+def setting_options(settings: Sequence[tuple[str, Any, str]]) -> Any:
+    """Options (name, kind, help) whose defaults are those of a recipe."""
+
+    def decorate(command: Any) -> Any:
+        for name, kind, text in reversed(settings):
+            help_ = f"{text}  [default: the recipe's]"
+            command = click.option(f"--{name}", type=kind, help=help_)(command)
+        return command
+
+    return decorate
 
 
 def refuse_settings(context: click.Context) -> None:

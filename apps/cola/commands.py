@@ -24,6 +24,7 @@ from apps.options import (
     device_option,
     new_run_option,
     refuse_settings,
+    setting_options,
 )
 
 if TYPE_CHECKING:
@@ -66,14 +67,6 @@ SETTINGS: tuple[tuple[str, Any, str], ...] = (
 )
 
 
-def setting_options(command: Any) -> Any:
-    """Add an option for each setting; what is not given is the recipe's."""
-    for name, kind, text in reversed(SETTINGS):
-        help_ = f"{text}  [default: the recipe's]"
-        command = click.option(f"--{name}", type=kind, help=help_)(command)
-    return command
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cola() -> None:
     """Teach a Transformer to judge whether a sentence is acceptable English."""
@@ -97,7 +90,7 @@ cola.add_command(data_group)
     "found, or a Transformer; the course's model and preparation.  "
     "[default: cola with --data, else grammar]",
 )
-@setting_options
+@setting_options(SETTINGS)
 @SEED
 @new_run_option("cola")
 @RESUME

@@ -17,6 +17,8 @@ from apps.errors import UserError
 from apps.image_gradients.squeezenet import CLASSES
 
 FILE = Path(__file__).with_name("imagenet_classes.txt")
+# WordNet has no second word for these.
+MEANT = {134: "bird", 474: "sweater", 517: "machine", 638: "swimsuit"}
 LONGEST = 80  # characters of a text that are looked at, and shown in messages
 
 
@@ -32,14 +34,14 @@ def names() -> tuple[str, ...]:
     """One name for each class, no two alike.
 
     It is the first word. Where others have the same, it is the first one that no other
-    class has, or else the first with the class's id behind it, as in "crane (134)".
+    class has, or else the first with what is meant behind it, as in "crane (bird)".
     """
     firsts = Counter(_key(words[0]) for words in synonyms())
     owners = Counter(key for words in synonyms() for key in set(map(_key, words)))
     found = []
     for i, words in enumerate(synonyms()):
         own = [word for word in words if owners[_key(word)] == 1]
-        shared = own[0] if own else f"{words[0]} ({i})"
+        shared = own[0] if own else f"{words[0]} ({MEANT.get(i, i)})"
         found.append(words[0] if firsts[_key(words[0])] == 1 else shared)
     return tuple(found)
 
@@ -60,7 +62,7 @@ def find(text: str) -> int:
         return found[0]
     shown = repr(text[:LONGEST])
     if found:
-        listed = "; ".join(f"{i} is {', '.join(synonyms()[i])}" for i in found)
+        listed = "; ".join(f"{i} is {_told(i)}" for i in found)
         raise UserError(
             f"{shown} stands for several classes: {listed}. Give the id of the one "
             "that you mean."
@@ -71,6 +73,11 @@ def find(text: str) -> int:
         f"ImageNet has no class called {shown}.{guess} Give one of its names, or an id "
         f"from 0 to {CLASSES - 1}."
     )
+
+
+def _told(number: int) -> str:
+    """All words of a class; where they do not say what is meant, its name."""
+    return names()[number] if number in MEANT else ", ".join(synonyms()[number])
 
 
 def _of_id(text: str) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from apps.console import clear_errors, new_console, say
-from apps.options import FOLDER, POSITIVE, SEED, device_option
+from apps.options import FOLDER, POSITIVE, SEED, device_option, setting_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,14 +74,6 @@ SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("smooth", Number(0, 20), "Blur of the gradient that joins it, pixels."),
     ("shrink", Number(0, 1), "Share of step and blur left at the end."),
 )
-
-
-def setting_options(command: Any) -> Any:
-    """Add an option for each setting; what is not given is the recipe's."""
-    for name, kind, text in reversed(SETTINGS):
-        help_ = f"{text}  [default: the recipe's]"
-        command = click.option(f"--{name}", type=kind, help=help_)(command)
-    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -198,30 +190,14 @@ def fool(
     if smallest:
         _refuse("--smallest", "aim", "rate", "steps")
     with clear_errors():
-        from apps.image_gradients import fool as fooling
-
         console = new_console()
         number = _find(target)
         pictures, network = _open(images, weights, device, console)
         shares = _shares(network, pictures)
         targets = _targets(pictures, shares, number, seed)
+        how: dict[str, Any] = {"aim": aim, "rate": rate, "most": steps}
         pixels = _pixels(pictures)
-        count = fooling.TRIES * fooling.LEVELS if smallest else steps
-        with _steps(console, "fooling", count) as tell:
-            if smallest:
-                fooled = fooling.smallest_change(
-                    network, pixels, targets, progress=tell
-                )
-            else:
-                fooled = fooling.fool(
-                    network,
-                    pixels,
-                    targets,
-                    aim=aim,
-                    rate=rate,
-                    most=steps,
-                    progress=tell,
-                )
+        fooled = _fooled(network, pixels, targets, {} if smallest else how, console)
         _tell_fooled(network, pictures, fooled, shares, _folder(out, "fool"), console)
 
 
@@ -239,7 +215,7 @@ def fool(
     show_default=True,
     help="Settings to begin with.",
 )
-@setting_options
+@setting_options(SETTINGS)
 @SEED
 @WEIGHTS
 @OUT
@@ -422,6 +398,23 @@ def _checked(
         mg.Generator(seed),
         lambda layer: say(f"check: weights are random from {layer} on", console),
     )
+
+
+def _fooled(
+    network: SqueezeNet,
+    pixels: np.ndarray,
+    targets: np.ndarray,
+    how: dict[str, Any],
+    console: Console,
+) -> Fooled:
+    """Fool the network in a given way, or, if none is given, by the smallest change."""
+    from apps.image_gradients import fool as ways
+
+    count = how["most"] if how else ways.TRIES * ways.LEVELS
+    with _steps(console, "fooling", count) as tell:
+        if how:
+            return ways.fool(network, pixels, targets, progress=tell, **how)
+        return ways.smallest_change(network, pixels, targets, progress=tell)
 
 
 def _tell_fooled(

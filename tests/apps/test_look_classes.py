@@ -92,10 +92,10 @@ def test_no_two_names_are_alike() -> None:
 @pytest.mark.parametrize(
     ("class_", "name"),
     [
-        (134, "crane (134)"),
-        (517, "crane (517)"),
+        (134, "crane (bird)"),
+        (517, "crane (machine)"),
         (264, "Cardigan Welsh corgi"),
-        (474, "cardigan (474)"),
+        (474, "cardigan (sweater)"),
         (639, "tank suit"),
         (594, "harp"),
     ],
