@@ -77,7 +77,8 @@ def _kept(entry: Entry) -> list[tuple[str, int]]:
 
 
 def _name(entry: Entry, i: int) -> str:
-    names = entry.primitive.operand_names if entry.primitive else []
+    made = entry.primitive
+    names = [*made.operand_names, *made.marks] if made else []
     return (
         names[i] if i < len(names) and not entry.primitive.sequence else f"operand {i}"
     )

@@ -81,6 +81,47 @@ def test_a_rule_of_the_wrong_shape_is_caught_when_it_is_used():
     assert_parts(raised.value, "()", "(2,)", "must be equal", "Correct the rule")
 
 
+def test_a_mark_is_kept_instead_of_what_it_is_made_of():
+    @mg.primitive(
+        lambda g, steep, factor: g * steep * factor,
+        marks={"steep": lambda a, y, factor: (y > 0) & (a < 9)},
+    )
+    def bent(a, *, factor):
+        """Twice a (say), but 0 below 0 and flat from 9 on."""
+        return mg.where(a < 0, 0, mg.where(a < 9, a, 9)) * factor
+
+    x = leaf([-1.0, 2.0, 4.0, 12.0])
+    y = bent(x, factor=2.0)
+    assert kept_bytes(y) == 4, "a byte for each element"
+    slope = mg.grad(y.sum(), x, create_graph=True)
+    assert_equal(slope, [0, 2, 2, 0])
+    assert_equal(mg.grad((slope * slope).sum(), x), [0, 0, 0, 0])
+
+
+def test_a_mark_that_no_rule_needs_is_not_made():
+    @mg.primitive(
+        lambda g, b: g * b,
+        lambda g, sign: g * sign,
+        marks={"sign": lambda a: 1 / 0},
+    )
+    def product(a, b):
+        return a * b
+
+    assert_equal(mg.grad(product(leaf([2.0]), 3.0).sum(), leaf([1.0])), [0])
+    with pytest.raises(ZeroDivisionError):
+        product(2.0, leaf([3.0]))
+
+
+def test_marks_of_a_list_are_refused():
+    with pytest.raises(TypeError) as raised:
+
+        @mg.primitive(joint=lambda g, first: [g], sequence=True, marks={"first": len})
+        def joined(parts):
+            return parts[0]
+
+    assert_parts(raised.value, "joined", "marks", "name the operands")
+
+
 def test_more_rules_than_operands_are_refused():
     with pytest.raises((TypeError, ValueError)) as raised:
 
