@@ -57,6 +57,7 @@ from minigrad.ops.elementwise import (
     where,
 )
 from minigrad.ops.linalg import matmul
+from minigrad.ops.pooling import at_largest, max_pool2d, to_largest
 from minigrad.ops.reduce import argmax, argmin, cumsum, logsumexp, max, min, prod, sum
 from minigrad.ops.shape import (
     astype,
@@ -74,15 +75,12 @@ from minigrad.ops.shape import (
     unstack,
 )
 from minigrad.ops.windows import (
-    at_largest,
     conv2d,
     conv2d_relu,
     conv2d_relu_to_input,
     conv2d_to_input,
     conv2d_to_weight,
     fold,
-    max_pool2d,
-    to_largest,
     unfold,
 )
 from minigrad.random import Generator, default_generator, manual_seed

@@ -1,4 +1,4 @@
-"""Which primitives slide windows over an image?  unfold / fold, convolutions, pooling.
+"""Which primitives slide windows over an image?  unfold / fold, and convolutions.
 
 unfold copies every window, fold adds windows back where they came from: each is the
 other's adjoint. A convolution multiplies windows by weights. It is linear in both, so
@@ -80,27 +80,27 @@ def fold(a: Array, *, shape: Pair, stride: Pair = ONE, dilation: Pair = ONE) -> 
 def _fold(a: Array, into: Array, stride: Pair, dilation: Pair) -> None:
     """Write the sum of windows where they came from."""
     into[...] = 0
-    for offset, part in _parts(a.shape[-4:-2], a.shape[-2:], stride, dilation):
+    for offset, part in parts(a.shape[-4:-2], a.shape[-2:], stride, dilation):
         into[part] += a[(..., *offset, slice(None), slice(None))]
 
 
 def _windows(a: Array, size: Pair, stride: Pair, dilation: Pair) -> Array:
     """Every window, without a copy. Shapes: (..., H, W) -> (..., P, Q, K, L)."""
-    _counts(a, size, stride, dilation)  # says what does not fit
+    counts_of(a, size, stride, dilation)  # says what does not fit
     spans = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
     windows = np.lib.stride_tricks.sliding_window_view(a, spans, axis=(-2, -1))
     (s, t), (d, e) = stride, dilation
     return windows[..., ::s, ::t, ::d, ::e]
 
 
-def _counts(a: Array, size: Sequence[int], stride: Pair, dilation: Pair) -> Pair:
+def counts_of(a: Array, size: Sequence[int], stride: Pair, dilation: Pair) -> Pair:
     """At how many places a window fits along each of the last two axes."""
     steps = zip(a.shape[-2:], size, stride, dilation, strict=True)
     P, Q = (places(*step) for step in steps)
     return P, Q
 
 
-def _parts(
+def parts(
     size: Sequence[int], counts: Sequence[int], stride: Pair, dilation: Pair
 ) -> Iterator[tuple[Any, Any]]:
     """For each place inside a window, the elements that come to stand there."""
@@ -156,11 +156,11 @@ def _convolved(
     """Windows times weights; `finish` changes each piece of it (places, O) in place."""
     x = _padded(x, padding)
     size = w.shape[-2:]
-    counts = _counts(x, size, stride, dilation)
+    counts = counts_of(x, size, stride, dilation)
     result = _channels_last(x, len(w), counts)
     weights = _matrix(w)
     room = Room(x)
-    for piece in _pieces(x, max(weights.shape) * counts[0] * counts[1]):
+    for piece in pieces(x, max(weights.shape) * counts[0] * counts[1]):
         columns = _columns(x[piece], size, stride, dilation, counts, room)
         rows = _rows(result[piece])
         np.matmul(columns, weights, out=rows)
@@ -250,7 +250,7 @@ def _folded(
     weights = _matrix(w)
     columns, image = Room(x), Room(x)
     (top, left), (H, W) = padding, shape
-    for piece in _pieces(x, max(weights.shape) * counts[0] * counts[1]):
+    for piece in pieces(x, max(weights.shape) * counts[0] * counts[1]):
         rows, into = rows_of(piece), result[piece]
         if _copies_nothing((K, L), stride) and padding == NONE:
             np.matmul(rows, weights.T, out=_rows(into))
@@ -330,7 +330,7 @@ def conv2d_to_weight(
     counts = v.shape[-2:]
     result = np.zeros_like(x, shape=(outputs, size[0] * size[1] * C))
     room = Room(x)
-    for piece in _pieces(x, result.shape[1] * counts[0] * counts[1]):
+    for piece in pieces(x, result.shape[1] * counts[0] * counts[1]):
         columns = _columns(x[piece], size, stride, dilation, counts, room)
         result += _rows(v[piece]).T @ columns
     return result.reshape(outputs, *size, C).transpose(0, 3, 1, 2).copy()
@@ -397,7 +397,7 @@ class Room:
         return self.flat[:count].reshape(shape)
 
 
-def _pieces(x: Array, each: int) -> Iterator[slice]:
+def pieces(x: Array, each: int) -> Iterator[slice]:
     """The batch in pieces of a bounded size, if `each` image makes so many numbers.
 
     A piece is of one image at least.
@@ -405,132 +405,3 @@ def _pieces(x: Array, each: int) -> Iterator[slice]:
     size = max(1, piece_bytes(x) // max(1, each * x.dtype.itemsize))
     for begin in range(0, len(x), size):
         yield slice(begin, begin + size)
-
-
-# -- pooling -----------------------------------------------------------------------
-
-
-@primitive(
-    lambda g, places, x_shape, size, stride: to_largest(
-        g, places, shape=x_shape[-2:], size=size, stride=stride
-    ),
-    marks={"places": lambda x, y, size, stride: _places(x, y, size, stride)},
-    kinks={"x": ("x",)},
-)
-def max_pool2d(x: Array, *, size: Pair, stride: Pair) -> Array:
-    """The largest of every window. Shapes: (N, ..., H, W) -> (N, ..., P, Q).
-
-    The gradient is the first one's of those that tie, row by row.
-    """
-    parts = _parts(size, _counts(x, size, stride, ONE), stride, ONE)
-    first, *others = (part for _, part in parts)
-    largest = np.empty_like(x[first])
-    for piece in _pieces(x, x[:1].size):
-        seen, found = x[piece], largest[piece]
-        found[...] = seen[first]
-        for part in others:
-            np.maximum(found, seen[part], out=found)
-    return largest
-
-
-def _places(x: Array, largest: Array, size: Pair, stride: Pair) -> Array:
-    """Where in each window its largest stands first, counted row by row.
-
-    It is the number of elements before it. A window that holds a NaN has no such place:
-    its number is that of all elements.
-    Shapes: x (N, ..., H, W), largest and result (N, ..., P, Q).
-    """
-    kind = np.uint8 if math.prod(size) < 256 else np.uint32
-    result = np.zeros_like(largest, dtype=kind)
-    for piece in _pieces(x, x[:1].size):
-        seen, found, before = x[piece], largest[piece], result[piece]
-        here = np.empty_like(found, dtype=bool)
-        missed = np.ones_like(here)
-        for _, part in _parts(size, largest.shape[-2:], stride, ONE):
-            np.not_equal(seen[part], found, out=here)
-            np.logical_and(missed, here, out=missed)
-            np.add(before, missed.view(np.uint8), out=before)
-    return result
-
-
-@primitive(
-    lambda g, places, size, stride: at_largest(g, places, size=size, stride=stride),
-    None,
-)
-def to_largest(
-    v: Array, places: Array, *, shape: Pair, size: Pair, stride: Pair
-) -> Array:
-    """Each number to its window's place; those that meet are added.
-
-    Shapes: v and places (N, ..., P, Q), result (N, ..., *shape). `places` counts the
-    elements of a window row by row, as `max_pool2d` does for its gradient.
-    """
-    result = np.empty_like(v, shape=(*v.shape[:-2], *shape))
-    tiled = _clear_beyond_tiles(result, v.shape[-2:], size, stride)
-    for image, windows in _bands(v, result, size, stride):
-        into, given, there = result[image], v[windows], places[windows]
-        share = np.empty_like(given)
-        here = np.empty_like(given, dtype=bool)
-        parts = _parts(size, given.shape[-2:], stride, ONE)
-        for number, (offset, part) in enumerate(parts):
-            np.equal(there, number, out=here)
-            if tiled and offset[0] < stride[0] and offset[1] < stride[1]:
-                np.multiply(given, here, out=into[part])
-                continue
-            np.multiply(given, here, out=share)
-            into[part] += share
-    return result
-
-
-@primitive(
-    lambda g, places, v_shape, size, stride: to_largest(
-        g, places, shape=v_shape[-2:], size=size, stride=stride
-    ),
-    None,
-)
-def at_largest(v: Array, places: Array, *, size: Pair, stride: Pair) -> Array:
-    """What stands at each window's place: the adjoint of `to_largest`.
-
-    Shapes: v (N, ..., H, W), places and result (N, ..., P, Q).
-    """
-    result = np.zeros_like(places, dtype=v.dtype)
-    parts = _parts(size, places.shape[-2:], stride, ONE)
-    for number, (_, part) in enumerate(parts):
-        result += v[part] * (places == number)
-    return result
-
-
-def _clear_beyond_tiles(
-    result: Array, counts: Sequence[int], size: Pair, stride: Pair
-) -> bool:
-    """Write zeros where nothing else is going to be written first.
-
-    Windows at least as large as their steps begin with tiles, which hold each element
-    of the image but those at its end just once: they can be written, not added. Returns
-    whether it is so; otherwise zeros are everywhere.
-    """
-    tiled = size[0] >= stride[0] and size[1] >= stride[1]
-    if tiled:
-        result[..., counts[0] * stride[0] :, :] = 0
-        result[..., counts[1] * stride[1] :] = 0
-    else:
-        result[...] = 0
-    return tiled
-
-
-def _bands(
-    v: Array, into: Array, size: Pair, stride: Pair
-) -> Iterator[tuple[Any, Any]]:
-    """An image and its windows in bands of rows that fit into the cache.
-
-    The last come first, so that rows are written as the beginning of windows before
-    windows that begin earlier are added to them.
-    """
-    row = into[:1, ..., :1, :].size * stride[0] * into.itemsize
-    height = max(1, piece_bytes(v) // 4 // max(1, row))
-    for image in range(len(v)):
-        for begin in range(0, v.shape[-2], height)[::-1]:
-            end = min(begin + height, v.shape[-2])
-            first, last = begin * stride[0], (end - 1) * stride[0] + size[0]
-            above = (image, ..., slice(first, last), slice(None))
-            yield above, (image, ..., slice(begin, end), slice(None))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minigrad import functions
-from minigrad.ops import elementwise, index, linalg, reduce, shape, windows
+from minigrad.ops import elementwise, index, linalg, pooling, reduce, shape, windows
 from minigrad.ops.index import IDS
 from minigrad.ops.shape import Slice
 from minigrad.random import Generator
@@ -422,7 +422,7 @@ def pooled(draw: Draw, which: str) -> Case:
     s = Sliding(draw, padding=False, dilated=False)
     settings: dict[str, Any] = {"size": s.size, "stride": s.stride}
     x = draw(arrays((draw(st.integers(1, 2)), *s.image), distinct=True))
-    call = getattr(windows, which)
+    call = getattr(pooling, which)
     if which == "max_pool2d":
         return (lambda x: call(x, **settings)), [x]
     places = st.integers(0, s.size[0] * s.size[1] - 1)

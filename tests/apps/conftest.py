@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
+import minigrad as mg
 from apps.captioning import shapes
+
+
+@pytest.fixture(autouse=True)
+def memory_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands must not keep memory here: it would be kept for all later tests."""
+    monkeypatch.setattr(mg, "keep_memory", lambda: False)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 import minigrad as mg
 import nn
 from minigrad import backend
-from minigrad.ops import windows
 from nn import functional as F
 from tests.devices import put
 from tests.nn.reference import outputs_of, says
@@ -217,7 +216,7 @@ def test_taking_and_putting_at_the_largest_are_adjoint(case, seed):
     there = mg.to_largest(g, places, shape=x.shape[2:], **settings)
     here = mg.at_largest(v, places, **settings)
     assert np.sum(there * v) == pytest.approx(np.sum(g * here), abs=1e-9)
-    largest = windows.max_pool2d.primitive.marks["places"](x, y, **settings)
+    largest = mg.max_pool2d.primitive.marks["places"](x, y, **settings)
     np.testing.assert_array_equal(mg.at_largest(x, largest, **settings), y)
 
 
