@@ -1,5 +1,13 @@
 """What can be recorded?  Every primitive, forward and gradient rule side by side."""
 
-from minigrad.ops import elementwise, index, linalg, reduce, shape
+from minigrad.ops import elementwise, index, linalg, pooling, reduce, shape, windows
 
-__all__ = ["elementwise", "index", "linalg", "reduce", "shape"]
+__all__ = [
+    "elementwise",
+    "index",
+    "linalg",
+    "pooling",
+    "reduce",
+    "shape",
+    "windows",
+]
