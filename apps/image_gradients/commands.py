@@ -435,15 +435,11 @@ def _tell_fooled(
     paths = gallery.save_all(folder, names, fooled.after)
     after = _shares(network, [read(path) for path in paths])
     page = gallery.fooling_page(folder, pictures, fooled, before, after)
-    answers = after.argmax(axis=1)
     for i, name in enumerate(names):
-        was, now = int(before[i].argmax()), int(answers[i])
-        say(
-            f"{name}: {gallery.named(was, before[i, was])} -> "
-            f"{gallery.named(now, after[i, now])}, {fooled.steps[i]} steps, at most "
-            f"{fooled.levels[i]}/255",
-            console,
-        )
+        line = f"{name}: {_likeliest(before[i])} -> {_likeliest(after[i])}, "
+        taken = f"{fooled.steps[i]} steps, at most {fooled.levels[i]}/255"
+        say(line + taken, console)
+    answers = after.argmax(axis=1)
     right = int((answers == fooled.targets).sum())
     say(
         f"{right} of {len(names)} fool the network when they are read back; median "
@@ -451,6 +447,14 @@ def _tell_fooled(
         console,
     )
     say(f"Pictures are in {folder}; the page: {page}", console)
+
+
+def _likeliest(shares: np.ndarray) -> str:
+    """What the network sees in one picture, and how sure it is."""
+    from apps.image_gradients.gallery import named
+
+    number = int(shares.argmax())
+    return named(number, shares[number])
 
 
 def _print_answers(

@@ -191,15 +191,6 @@ def valid_range() -> tuple[np.ndarray, np.ndarray]:
     return black, white
 
 
-def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Return by how many of the 255 levels two normalised pictures differ at most.
-
-    Shapes: (..., 3, H, W) each.
-    """
-    levels = (np.asarray(a, "float64") - b) * DEVIATION[:, None, None] * 255
-    return float(np.abs(levels).max())
-
-
 def save(pixels: np.ndarray, path: Path) -> None:
     """Write a picture as PNG, which changes no pixel; whole, or not at all.
 

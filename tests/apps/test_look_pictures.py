@@ -23,7 +23,6 @@ from apps.image_gradients import pictures
 from apps.image_gradients.pictures import (
     Picture,
     denormalize,
-    distance,
     normalize,
     read,
     read_many,
@@ -767,12 +766,6 @@ def test_normalised_pictures_lie_in_the_valid_range(pixels: np.ndarray):
     assert (low <= normal).all()
     assert (normal <= high).all()
     np.testing.assert_array_equal(np.clip(normal, low, high), normal)
-
-
-@given(a=arrays(np.uint8, (1, 3, 4, 3)), b=arrays(np.uint8, (1, 3, 4, 3)))
-def test_the_distance_is_counted_in_levels(a: np.ndarray, b: np.ndarray):
-    levels = np.abs(a.astype(int) - b).max()
-    assert distance(normalize(a), normalize(b)) == pytest.approx(levels, abs=1e-4)
 
 
 # Files
