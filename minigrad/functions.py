@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +15,11 @@ from minigrad.ops.elementwise import multiply, sqrt, where
 from minigrad.ops.index import IDS, checks_ids, gather, getitem
 from minigrad.ops.index import scatter_add as place_at
 from minigrad.ops.linalg import matmul
-from minigrad.ops.reduce import Axis, axes_of, sum
+from minigrad.ops.reduce import sum
 from minigrad.ops.reduce import log_softmax as log_softmax_along
 from minigrad.ops.reduce import softmax as softmax_along
-from minigrad.ops.shape import Shape, Slice, expand_dims, reshape, transpose
+from minigrad.ops.shape import Shape, Slice, astype, expand_dims, reshape, transpose
+from minigrad.ops.sums import Axis, axes_of
 from minigrad.random import Generator, default_generator
 from minigrad.tape import new_leaf, wrap
 
@@ -109,11 +112,24 @@ def _reader_of_gpu(number: int) -> Any:
 # -- statistics --------------------------------------------------------------------
 
 
+def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compute on float16 in float32: its sums and squares overflow at 65,504."""
+
+    @functools.wraps(function)
+    def wrapped(x: Any, *args: Any, **settings: Any) -> Any:
+        x = _with_shape(x)
+        if x.dtype != np.float16:
+            return function(x, *args, **settings)
+        wide = function(astype(x, dtype=np.float32), *args, **settings)
+        return astype(wide, dtype=np.float16)
+
+    return wrapped
+
+
+@_in_float32
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Mean over axes (all, if none is named)."""
-    x = _with_shape(x)
-    total = sum(x, axis=axis, keepdims=keepdims)
-    return total / _count(x, axis)
+    return sum(x, axis=axis, keepdims=keepdims) / _count(x, axis)
 
 
 def _with_shape(x: Any) -> Any:
@@ -128,22 +144,30 @@ def _count(x: Any, axis: Axis) -> int:
     return count
 
 
+@_in_float32
 def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
     """Variance over axes; the sum of squares is divided by n - ddof."""
-    x = _with_shape(x)
     centred = x - mean(x, axis=axis, keepdims=True)
-    total = sum(multiply(centred, centred), axis=axis, keepdims=keepdims)
-    return total / (_count(x, axis) - ddof)
+    squares = sum(multiply(centred, centred), axis=axis, keepdims=keepdims)
+    return squares / (_count(x, axis) - ddof)
 
 
+@_in_float32
 def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    """Standard deviation over axes: the square root of `var`."""
-    return sqrt(var(x, axis, keepdims, ddof))
+    """Standard deviation over axes; where it is 0, its gradient is 0 as well."""
+    return _root(var(x, axis, keepdims, ddof))
 
 
+@_in_float32
 def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Euclidean norm over axes; where it is 0, its gradient is 0 as well."""
-    squares = sum(multiply(x, x), axis=axis, keepdims=keepdims)
+    if x.dtype.kind in "iub":
+        x = astype(x, dtype=np.float64)  # squares of small integers overflow
+    return _root(sum(multiply(x, x), axis=axis, keepdims=keepdims))
+
+
+def _root(squares: Any) -> Any:
+    """The square root; at 0, where all deviations are 0, a gradient of 0."""
     zero = squares == 0
     return where(zero, 0, sqrt(where(zero, 1, squares)))
 

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.backend import Array, piece_bytes
+from minigrad.ops.elementwise import keep_where, masked
 from minigrad.ops.reduce import sum
 from minigrad.tape import primitive
 
@@ -180,13 +181,13 @@ def _convolved(
     ),
     lambda g, x, passed, w_shape, stride, padding, dilation: conv2d_to_weight(
         x,
-        g * passed,
+        masked(g, passed),
         size=w_shape[-2:],
         stride=stride,
         padding=padding,
         dilation=dilation,
     ),
-    lambda g, passed: sum(g * passed, axis=(0, 2, 3)),
+    lambda g, passed: sum(masked(g, passed), axis=(0, 2, 3)),
     marks={"passed": lambda y: y > 0},
 )
 def conv2d_relu(
@@ -266,12 +267,12 @@ def _folded(
 
 
 @primitive(
-    lambda g, w, passed, stride, padding, dilation: (
-        conv2d(g, w, stride=stride, padding=padding, dilation=dilation) * passed
+    lambda g, w, passed, stride, padding, dilation: masked(
+        conv2d(g, w, stride=stride, padding=padding, dilation=dilation), passed
     ),
     lambda g, v, passed, w_shape, stride, padding, dilation: conv2d_to_weight(
         g,
-        v * passed,
+        masked(v, passed),
         size=w_shape[-2:],
         stride=stride,
         padding=padding,
@@ -297,7 +298,7 @@ def conv2d_relu_to_input(
 
     def rows_of(piece: slice) -> Array:
         rows = _rows(v[piece])
-        return np.multiply(rows, _rows(passed[piece]), out=room.of(*rows.shape))
+        return keep_where(_rows(passed[piece]), rows, out=room.of(*rows.shape))
 
     return _folded(v, w, shape, stride, padding, dilation, rows_of)
 

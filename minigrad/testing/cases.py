@@ -139,6 +139,14 @@ def chosen(draw: Draw) -> Case:
 
 
 @st.composite
+def kept(draw: Draw) -> Case:
+    """masked(): the mask broadcasts as well."""
+    a, mask = draw(PAIRS)
+    operands = [draw(arrays(a)), draw(hnp.arrays(bool, mask))]
+    return elementwise.masked, operands
+
+
+@st.composite
 def reduction(
     draw: Draw, call: Call, of: Any = ANY, zeros: bool = False, **values: Any
 ) -> Case:
@@ -616,6 +624,8 @@ PRIMITIVES: dict[str, Cases] = {
     "expm1": unary(elementwise.expm1),
     "tanh": unary(elementwise.tanh),
     "sigmoid": unary(elementwise.sigmoid),
+    "sigmoid_slope": unary(elementwise.sigmoid_slope),
+    "gate": unary(elementwise.gate),
     "relu": unary(elementwise.relu),
     "softplus": unary(elementwise.softplus),
     "sin": unary(elementwise.sin),
@@ -624,6 +634,7 @@ PRIMITIVES: dict[str, Cases] = {
     "minimum": binary(elementwise.minimum, number=0, same=False),
     "clip": clipped(),
     "where": chosen(),
+    "masked": kept(),
     "sum": reduction(reduce.sum),
     "prod": reduction(reduce.prod, zeros=True),
     "max": reduction(reduce.max, **DISTINCT),
@@ -696,6 +707,7 @@ CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
     "logical_not": ([A], {}, [False, False, True]),
     "logical_and": ([A, B], {}, [True, True, False]),
     "logical_or": ([A, B], {}, [True, True, True]),
+    "finite_max": ([np.array([-np.inf, 2.0])], {"axis": 0}, [2]),
     "argmax": ([A], {"axis": 0}, 0),
     "argmin": ([A], {}, 1),
 }
