@@ -15,9 +15,9 @@ from minigrad.ops.elementwise import multiply, sqrt, where
 from minigrad.ops.index import IDS, checks_ids, gather, getitem
 from minigrad.ops.index import scatter_add as place_at
 from minigrad.ops.linalg import matmul
-from minigrad.ops.reduce import sum
 from minigrad.ops.reduce import log_softmax as log_softmax_along
 from minigrad.ops.reduce import softmax as softmax_along
+from minigrad.ops.reduce import sum
 from minigrad.ops.shape import Shape, Slice, astype, expand_dims, reshape, transpose
 from minigrad.ops.sums import Axis, axes_of
 from minigrad.random import Generator, default_generator

@@ -30,6 +30,7 @@ from minigrad.ops.shape import (
 from minigrad.ops.sums import LONG, WIDER, Axis, axes_of, total
 from minigrad.tape import primitive
 
+
 def kept_shape(shape: Shape, axis: Axis) -> Shape:
     """`shape` with the reduced axes kept as axes of size 1."""
     reduced = axes_of(len(shape), axis)

@@ -341,3 +341,131 @@ def test_a_checkpoint_of_any_shape(shape):
     x = leaf(np.ones(shape))
     mg.checkpoint(lambda x: x * 2)(x).sum().backward()
     assert_equal(x.grad, np.full(shape, 2.0))
+
+
+# -- gradients that come in by other ways than the arguments -----------------------
+
+POINT = np.array([0.5, -1.25])
+
+
+def point():
+    return put(POINT)
+
+
+def penalised(w, x):
+    """A loss and the square of its slope by x, as a gradient penalty is used."""
+
+    def loss(z):
+        return mg.tanh(z * w).sum()
+
+    _, slope = mg.value_and_grad(loss)(x)
+    return loss(mg.asarray(x)) + 10 * (slope * slope).sum()
+
+
+def test_a_gradient_penalty_reaches_the_weights_in_the_closure():
+    w = leaf([2.0, 3.0])
+    penalised(w, point()).backward()
+    s = 1 - np.tanh(POINT * [2.0, 3.0]) ** 2
+    through_slope = 20 * s * [2.0, 3.0]
+    inner = s - 2 * np.tanh(POINT * [2.0, 3.0]) * s * POINT * [2.0, 3.0]
+    assert_close(w.grad, POINT * s + through_slope * inner, 1e-10)
+
+
+@pytest.mark.only_cpu("the checker computes on the CPU")
+@given(w=arrays((2,)), x=arrays((2,)))
+def test_a_gradient_penalty_is_what_finite_differences_say(w, x):
+    check_gradients(lambda w: penalised(w, put(x)), put(w))
+
+
+WAYS = {
+    "closure": lambda c: mg.value_and_grad(lambda x: (c * x * x).sum())(point())[1],
+    "argument": lambda c: mg.value_and_grad(lambda x: (x * x).sum())(c)[1],
+    "cotangent": lambda c: mg.vjp(lambda x: x * x * x, point())[1](c)[0],
+    "tangent": lambda c: mg.jvp(lambda x: x * x * x, [point()], [c])[1],
+    "direction": lambda c: mg.hvp(lambda x: (x * x * x).sum(), point(), c),
+    "hessian": lambda c: mg.hessian(lambda x: (c * x * x * x).sum(), point()),
+    "point of a hessian": lambda c: mg.hessian(lambda x: (x * x * x).sum(), c),
+    "behind a checkpoint": lambda c: mg.value_and_grad(
+        mg.checkpoint(lambda x: (c * x * x).sum())
+    )(point())[1],
+}
+
+
+@pytest.mark.only_cpu("the checker computes on the CPU")
+@pytest.mark.parametrize("way", WAYS)
+def test_what_comes_in_every_way_is_right(way):
+    check_gradients(lambda c: (WAYS[way](c) ** 2).sum(), np.array([1.5, 2.5]))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_in_carries_gradients(way):
+    at = np.array([1.5, 2.5])
+    by_leaf = leaf(at)
+    (WAYS[way](by_leaf) ** 2).sum().backward()
+    _, by_transform = mg.value_and_grad(lambda c: (WAYS[way](c) ** 2).sum())(put(at))
+    assert_close(by_leaf.grad, by_transform.numpy(), 1e-12)
+    assert np.any(by_leaf.grad.numpy())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_recorded_where_nothing_can_come_in(way):
+    assert not WAYS[way](plain([1.5, 2.5])).requires_grad
+    with mg.no_grad():
+        assert not WAYS[way](leaf([1.5, 2.5])).requires_grad
+
+
+def test_gradients_that_are_recorded_later_are_those_of_that_time():
+    """A closure's name may stand for another tensor by then."""
+    total, weights = 0, [leaf([2.0, 3.0]), leaf([5.0, 7.0])]
+    for w in weights:
+        _, slope = mg.value_and_grad(lambda x: (w * x * x).sum())(point())  # noqa: B023
+        total = total + (slope * slope).sum()
+    total.backward()
+    for w in weights:
+        assert_close(w.grad, 8 * w.numpy() * POINT**2, 1e-12)
+
+
+def test_a_deferred_gradient_notices_that_its_weights_were_written():
+    w = leaf([2.0, 3.0])
+    _, slope = mg.value_and_grad(lambda x: (w * x * x).sum())(point())
+    with mg.no_grad():
+        w[0] = 9
+    with pytest.raises(RuntimeError, match="changed that array in place"):
+        (slope * slope).sum().backward()
+
+
+def test_a_deferred_gradient_is_freed_by_backward_like_any_result():
+    w = leaf([2.0, 3.0])
+    _, slope = mg.value_and_grad(lambda x: (w * x * x).sum())(point())
+    slope.sum().backward(retain_graph=True)
+    slope.sum().backward()
+    assert_close(w.grad, 4 * POINT)
+    with pytest.raises(RuntimeError, match="already walked"):
+        slope.sum().backward()
+
+
+def test_values_and_gradients_share_no_memory_with_what_was_given():
+    x, seed = put(np.array([1.0, 2.0])), plain([1.0, 1.0])
+    for same in (lambda x: x, lambda x: x[::-1], lambda _: seed, mg.Tensor.detach):
+        value, _ = mg.vjp(same, x)
+        value += 10
+    assert_equal(mg.asarray(x), [1, 2])
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    on_a, on_b = mg.grad(a + b, [a, b], seed, create_graph=True)
+    on_a += 10
+    assert_equal(on_b, [1, 1])
+    assert_equal(seed, [1, 1])
+
+
+def test_wrong_use_of_transforms_is_explained():
+    x = put(np.ones(2))
+    with pytest.raises(TypeError, match=r"Write vjp\(f, x, y\)"):
+        mg.vjp(lambda x: x, (x, x))
+    with pytest.raises(TypeError, match=r"Write jvp\(f, \[x\], \[v\]\)"):
+        mg.jvp(lambda x: x, x, x)
+    with pytest.raises(ValueError, match="2 inputs and 1 tangents"):
+        mg.jvp(lambda x, y: x, [x, x], [x])
+    with pytest.raises(TypeError, match="got a tuple from <lambda>"):
+        mg.vjp(lambda x: (x, x), x)
+    with pytest.raises(TypeError, match="got a float from <lambda>"):
+        mg.value_and_grad(lambda x: x.sum().item())(x)
