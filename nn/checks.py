@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,14 +75,111 @@ def _outside(ids: Any, below: int) -> bool:
     return bool(ids.min() < 0 or ids.max() >= below)
 
 
+# -- settings ----------------------------------------------------------------------
+
+
+class Numbers(NamedTuple):
+    """Which numbers a setting may be, in words about its name and as a test."""
+
+    expected: str
+    fit: Callable[[Any], bool]
+
+    def hold(self, value: Any) -> bool:
+        """Whether a value is such a number; True and False are none."""
+        return isinstance(value, Real) and not is_bool(value) and self.fit(value)
+
+
+POSITIVE = Numbers("{} > 0", lambda x: 0 < x < math.inf)
+NOT_NEGATIVE = Numbers("{} >= 0", lambda x: 0 <= x < math.inf)
+LIMIT = Numbers("{} > 0", lambda x: x > 0)  # infinity is one, too
+SHARE = Numbers("0 <= {} < 1", lambda x: 0 <= x < 1)
+FACTOR = Numbers("0 < {} <= 1", lambda x: 0 < x <= 1)
+
+
+def check_number(
+    layer: str, name: str, value: Any, numbers: Numbers, why: str = "out of range"
+) -> None:
+    """Raise unless a setting is a number, and one of those that it may be.
+
+    Raises: TypeError, ValueError.
+    """
+    if numbers.hold(value):
+        return
+    way_out = f"Give a number with {numbers.expected.format(name)}."
+    if not isinstance(value, Real) or is_bool(value):
+        kind = type(value).__name__
+        raise TypeError(
+            f"{layer}: {name} is {value!r}, a {kind}, but must be a number. {way_out}"
+        )
+    raise ValueError(f"{layer}: {name} is {value!r}, {why}. {way_out}")
+
+
 def check_size(layer: str, **sizes: Any) -> None:
     """Raise unless every named size of a layer is a positive integer.
 
-    Raises: ValueError.
+    Raises: TypeError for what is no integer, ValueError for those below 1.
     """
     for name, size in sizes.items():
-        if not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(
-                f"{layer}: {name} is {size!r}, but a layer needs at least one of "
-                f"them. Give a positive integer as {name}."
-            )
+        problem = (
+            f"{layer}: {name} is {size!r}, but a layer needs at least one of them. "
+            f"Give a positive integer as {name}."
+        )
+        if not is_integer(size):
+            raise TypeError(problem)
+        if size < 1:
+            raise ValueError(problem)
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a value is a Python or NumPy integer; True and False are none."""
+    return isinstance(value, Integral) and not is_bool(value)
+
+
+def is_bool(value: Any) -> bool:
+    """Whether a value is True or False, Python's or NumPy's."""
+    return isinstance(value, bool | np.bool_)
+
+
+# -- states ------------------------------------------------------------------------
+
+
+def check_fit(owner: str, whole: str, problems: Sequence[str], way_out: str) -> None:
+    """Raise where a saved state does not fit, naming all problems at once.
+
+    Raises: ValueError.
+    """
+    if problems:
+        raise ValueError(
+            f"{owner}.load_state_dict: the state does not fit the {whole}, so nothing "
+            f"was loaded: {'; '.join(problems)}. {way_out}"
+        )
+
+
+def check_mapping(owner: str, state: Any) -> None:
+    """Raise unless a state is a dictionary.
+
+    Raises: TypeError.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"{owner}.load_state_dict: the state is a {type(state).__name__}, but must "
+            "be a dictionary, as state_dict() gives it."
+        )
+
+
+def listed(kinds: Mapping[str, Sequence[Any]]) -> list[str]:
+    """One phrase for each kind of problem that has any names."""
+    return [
+        f"{kind}: {', '.join(map(str, names))}"
+        for kind, names in kinds.items()
+        if names
+    ]
+
+
+def real_array(value: Any) -> np.ndarray | None:
+    """Give the NumPy array of real numbers behind a value, None where there is none."""
+    try:
+        array = value.numpy() if isinstance(value, mg.Tensor) else np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None  # ragged, or another library's that keeps its values to itself
+    return array if array.dtype.kind in "biuf" else None
