@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minigrad as mg
+from minigrad.backend import is_array
 from minigrad.ops.index import checks_ids
 
 Expected = tuple[int | str, ...]
@@ -42,18 +43,29 @@ def _fits(given: tuple[int, ...], expected: Expected) -> bool:
     )
 
 
-def integer_array(layer: str, name: str, value: Any, below: int) -> Any:
-    """Give the array of ids behind a Tensor, array or list, once it is known to be fit.
+def integer_array(layer: str, name: str, value: Any) -> Any:
+    """Give the array of integers behind a Tensor, array or list.
 
-    Raises: TypeError unless integer; ValueError unless 0 <= ids < below (on a GPU only
-    inside `mg.detect_anomaly()`: looking at every id would make it wait).
+    Raises: TypeError unless they are integers.
     """
     ids = array_of(value)
+    if ids.size == 0 and not hasattr(value, "dtype"):
+        return ids.astype("int64")  # an empty list is one of integers, too
     if ids.dtype.kind not in "iu":
         raise TypeError(
             f"{layer}: {name} has dtype {ids.dtype}, but it says which row or class "
             f"and so must be of integers. Convert it with {name}.astype('int64')."
         )
+    return ids
+
+
+def check_ids(layer: str, name: str, ids: Any, below: int) -> None:
+    """Raise unless 0 <= ids < below.
+
+    On a GPU only inside `mg.detect_anomaly()`: looking at every id would make it wait.
+
+    Raises: ValueError.
+    """
     looked_at = isinstance(ids, np.ndarray) or checks_ids()
     if looked_at and ids.size and _outside(ids, below):
         raise ValueError(
@@ -61,14 +73,21 @@ def integer_array(layer: str, name: str, value: Any, below: int) -> Any:
             f"{below - 1} exist. Check the vocabulary the ids come from, or make the "
             "layer larger."
         )
-    return ids
 
 
 def array_of(value: Any) -> Any:
-    """Give the NumPy or GPU array behind a Tensor, array or list."""
+    """Give the NumPy or GPU array behind a Tensor, array or list.
+
+    A list that is no rectangle becomes an array of objects, which no dtype fits.
+    """
     if isinstance(value, mg.Tensor):
         return value.data
-    return value if hasattr(value, "dtype") else np.asarray(value)
+    if is_array(value):
+        return value
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError):
+        return np.array(None)
 
 
 def _outside(ids: Any, below: int) -> bool:

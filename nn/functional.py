@@ -17,7 +17,7 @@ from typing import Any
 
 import minigrad as mg
 from nn.attention import scaled_dot_product_attention
-from nn.checks import check_shape, integer_array
+from nn.checks import check_ids, check_shape, integer_array
 from nn.conv import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from nn.losses import bce_with_logits, cross_entropy, mse_loss, temporal_softmax_loss
 from nn.norm import layer_norm
@@ -76,7 +76,8 @@ def word_embedding(ids: Any, table: Any) -> Any:
     Shapes: ids (...), usually (N, T), table (V, D), output (..., D).
     Raises: TypeError for ids that are no integers, ValueError for ids out of range.
     """
-    ids = integer_array("word_embedding", "ids", ids, below=table.shape[0])
+    ids = integer_array("word_embedding", "ids", ids)
+    check_ids("word_embedding", "ids", ids, below=table.shape[0])
     return mg.take(table, ids, axis=0)
 
 

@@ -141,6 +141,19 @@ def sigmoid(a: Array) -> Array:
     return result
 
 
+@elementwise(lambda g, y: g * (y - y * y))
+def gate(a: Array) -> Array:
+    """Elementwise sigmoid as (1 + tanh(a / 2)) / 2: twice as fast, for gates.
+
+    Its error is absolute, about one unit of round-off: what a product with numbers of
+    size 1 does not feel, but a logarithm of its small tail would.
+    """
+    result = np.tanh(a * 0.5)
+    result *= 0.5  # in place: no array more than the result
+    result += 0.5
+    return result
+
+
 @elementwise(lambda g, y: g * (y > 0), kinks={"a": (0,)})
 def relu(a: Array) -> Array:
     """Elementwise max(a, 0); the slope at 0 is 0."""
