@@ -149,6 +149,20 @@ def check_size(layer: str, **sizes: Any) -> None:
             raise ValueError(problem)
 
 
+def check_generator(owner: str, generator: Any) -> None:
+    """Raise unless a generator is minigrad's, or None for the default one.
+
+    Raises: TypeError.
+    """
+    if generator is not None and not isinstance(generator, mg.Generator):
+        given = type(generator)
+        raise TypeError(
+            f"{owner}: generator is a {given.__module__}.{given.__qualname__}, not a "
+            "minigrad Generator, whose state is saved with a model. Give "
+            "mg.Generator(seed)."
+        )
+
+
 def is_integer(value: Any) -> bool:
     """Whether a value is a Python or NumPy integer; True and False are none."""
     return isinstance(value, Integral) and not is_bool(value)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from nn.checks import check_generator
 
 Shape = tuple[int, ...]
 
@@ -157,6 +158,7 @@ def orthogonal(
 
 
 def _source(generator: mg.Generator | None) -> mg.Generator:
+    check_generator("nn.init", generator)
     return mg.default_generator if generator is None else generator
 
 
