@@ -108,6 +108,7 @@ class Numbers(NamedTuple):
         return isinstance(value, Real) and not is_bool(value) and self.fit(value)
 
 
+FINITE = Numbers("-inf < {} < inf", math.isfinite)
 POSITIVE = Numbers("{} > 0", lambda x: 0 < x < math.inf)
 NOT_NEGATIVE = Numbers("{} >= 0", lambda x: 0 <= x < math.inf)
 LIMIT = Numbers("{} > 0", lambda x: x > 0)  # infinity is one, too

@@ -47,7 +47,7 @@ def conv2d(
     (1998), section II.A.
     """
     moves = _moves("conv2d", stride, padding, dilation)
-    x, W, b = floats("conv2d", x=x, W=W, b=b)
+    x, W, b = floats("conv2d", x=x, W=W, b=b, optional=("b",))
     check_shape("conv2d", "W", W, ("O", "C", "K", "L"), "Weights have four axes.")
     way_out = "Pictures are (N, C, H, W), the channels first, as many as W has."
     check_shape("conv2d", "x", x, ("N", W.shape[1], "H", "W"), way_out)
@@ -74,7 +74,7 @@ def conv_transpose2d(
     Raises: ValueError where the shapes disagree.
     """
     moves = _moves("conv_transpose2d", stride, padding, dilation)
-    x, W, b = floats("conv_transpose2d", x=x, W=W, b=b)
+    x, W, b = floats("conv_transpose2d", x=x, W=W, b=b, optional=("b",))
     check_shape("conv_transpose2d", "W", W, ("O", "C", "K", "L"), "It has four axes.")
     way_out = "Pictures are (N, C, H, W), as many channels as W has first."
     check_shape("conv_transpose2d", "x", x, ("N", W.shape[0], "P", "Q"), way_out)

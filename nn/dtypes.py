@@ -15,8 +15,10 @@ from minigrad.backend import as_array, beside, is_array
 from nn.checks import array_of
 
 
-def floats(layer: str, **operands: Any) -> list[Any]:
-    """Give every operand as a Tensor or array of floats, None as None.
+def floats(
+    layer: str, /, *, optional: tuple[str, ...] = (), **operands: Any
+) -> list[Any]:
+    """Give every operand as a Tensor or array of floats; optional ones may be None.
 
     Lists and whole numbers take the dtype of the operands that are floats, and lists
     their device; where none is, lists become float32 and arrays of integers floats that
@@ -24,13 +26,14 @@ def floats(layer: str, **operands: Any) -> list[Any]:
 
     Raises: TypeError for what is no array of real numbers.
     """
-    if all(x is None or _is_float(x) for x in operands.values()):
+    present = {n: x for n, x in operands.items() if x is not None or n not in optional}
+    if all(map(_is_float, present.values())):
         return list(operands.values())
-    given = {name: _read(layer, name, x) for name, x in operands.items()}
+    given = {n: numbers(layer, n, x) for n, x in present.items()}
     ready = [x for x in operands.values() if _is_float(x)]
     return [
-        None if x is None else _as_float(x, operands[name], ready)
-        for name, x in given.items()
+        _as_float(given[name], x, ready) if name in given else None
+        for name, x in operands.items()
     ]
 
 
@@ -39,9 +42,12 @@ def numbers(layer: str, name: str, value: Any) -> Any:
 
     Raises: TypeError for what is none.
     """
-    array = _read(layer, name, value)
-    if array is None:
-        raise _no_numbers(layer, name, value)
+    try:
+        array = value if isinstance(value, mg.Tensor) else as_array(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _no_numbers(layer, name, value) from error
+    if array.dtype.kind not in "biuf":
+        raise _no_numbers(layer, name, array)
     return array
 
 
@@ -59,19 +65,6 @@ def narrow(x: Any, *like: Any) -> Any:
 def _is_float(x: Any) -> bool:
     array = x.array if isinstance(x, mg.Tensor) else x
     return is_array(array) and array.dtype.kind == "f"
-
-
-def _read(layer: str, name: str, value: Any) -> Any:
-    """The value as a Tensor or array of real numbers."""
-    if value is None:
-        return None
-    try:
-        array = value if isinstance(value, mg.Tensor) else as_array(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise _no_numbers(layer, name, value) from error
-    if array.dtype.kind not in "biuf":
-        raise _no_numbers(layer, name, array)
-    return array
 
 
 def _as_float(array: Any, value: Any, ready: list[Any]) -> Any:

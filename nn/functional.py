@@ -57,7 +57,7 @@ def linear(x: Any, W: Any, b: Any = None) -> Any:
     Shapes: x (..., D), W (D, M), b (M,) or None, output (..., M).
     Raises: ValueError where the shapes disagree.
     """
-    x, W, b = floats("linear", x=x, W=W, b=b)
+    x, W, b = floats("linear", x=x, W=W, b=b, optional=("b",))
     _check_affine("linear", ("...",), x, W, b)
     y = x @ W
     return y if b is None else y + b
@@ -268,9 +268,12 @@ def _operands(
     They come as they are given: x, h, Wx, Wh, biases and, where there is one, c.
     """
     names = {"h": "h0", "c": "c0"} if sequence else {"h": "h", "c": "c"}
-    for name, state in (("h", h), ("c", others.get("c"))):
-        _check_one_state(layer, names[name], state)
-    x, h, Wx, Wh, *rest = floats(layer, x=x, h=h, Wx=Wx, Wh=Wh, **others)
+    given = {names["h"]: h, "x": x, "Wx": Wx, "Wh": Wh}
+    given |= {names.get(name, name): value for name, value in others.items()}
+    for name in names.values():
+        _check_one_state(layer, name, given.get(name))
+    optional = tuple(names.values()) if sequence else ()
+    h, x, Wx, Wh, *rest = floats(layer, optional=optional, **given)
     others = dict(zip(others, rest, strict=True))
     N, H = _check_weights(layer, gates, x, Wx, Wh, sequence)
     way_out = _sizes(gates, Wx)

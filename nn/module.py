@@ -214,6 +214,11 @@ class ModuleList(Module):
 
     def __init__(self, layers: Iterable[Callable[..., Any]] = ()) -> None:
         self._length = 0
+        if not isinstance(layers, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}: layers is a {type(layers).__name__}, which "
+                "holds none. Give a list of modules or functions."
+            )
         for layer in layers:
             self.append(layer)
 

@@ -41,6 +41,8 @@ class MultiHeadAttention(Module):
         check_size("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
         head_dim = _head_dim(embed_dim, num_heads) if head_dim is None else head_dim
         check_size("MultiHeadAttention", head_dim=head_dim)
+        if chunk is not None:
+            check_size("MultiHeadAttention", chunk=chunk)
         _check_dropout(chunk, dropout)
         self.num_heads = num_heads
         self.chunk = chunk
@@ -89,8 +91,9 @@ class MultiHeadAttention(Module):
         """Project, and put the heads beside the batch: (N, H, T, head_dim) each."""
         key = query if key is None else key
         value = key if value is None else value
-        names = {"query": query, "key": key, "value": value}
-        for name, x in zip(names, floats("MultiHeadAttention", **names), strict=True):
+        given = {"query": query, "key": key, "value": value}
+        query, key, value = floats("MultiHeadAttention", **given)
+        for name, x in (("query", query), ("key", key), ("value", value)):
             check_shape("MultiHeadAttention", name, x, ("N", "T", "D"), "Batch first.")
         projected = (self.query(query), self.key(key), self.value(value))
         q, k, v = (_split_heads(x, self.num_heads) for x in projected)

@@ -167,10 +167,14 @@ class Optimizer:
         state = self._advance(index, p, parameter.device)
         moments = [state[name] for name in self.moments]
         factors = self._factors(state["step"])
+        dtype = _wide(p.dtype)
         for tile in _tiles(p, TILE):
-            arrays = [array[tile] for array in (p, g, *moments)]
+            arrays = [array[tile].astype(dtype, copy=False) for array in (p, g)]
+            kept = [moment[tile] for moment in moments]
             scratch = self._scratch_like(arrays[0], parameter.device)
-            self._update_tile(arrays[0], arrays[1], scratch, *arrays[2:], **factors)
+            self._update_tile(*arrays, scratch, *kept, **factors)
+            if dtype != p.dtype:
+                p[tile] = arrays[0]
         if not data.flags.c_contiguous:
             # Then p is a copy, in another order than the parameter's memory.
             data[...] = p.reshape(data.shape)
@@ -185,7 +189,13 @@ class Optimizer:
         state["device"] = device
         for name in self.moments:
             if name not in state:
-                state[name] = np.zeros_like(p)
+                state[name] = np.zeros_like(p, dtype=_wide(p.dtype))
+            elif state[name].size != p.size:
+                raise ValueError(
+                    f"{type(self).__name__}.step: parameter {index} has {p.size} "
+                    f"elements, but had {state[name].size} at its last step. Make a "
+                    "new optimiser for a parameter of another size."
+                )
         return state
 
     def _move(self, state: State, device: str) -> None:
@@ -273,7 +283,7 @@ class Optimizer:
         own: State = {"step": int(state[f"{index}.step"]), "device": p.device}
         for name in self.moments:
             flat = np.reshape(state[f"{index}.{name}"], -1)
-            own[name] = mg.Tensor(flat, dtype=p.dtype, device=p.device).data
+            own[name] = mg.Tensor(flat, dtype=_wide(p.dtype), device=p.device).data
         return own
 
 
@@ -465,6 +475,11 @@ def _tiles(flat: Any, length: int) -> Iterator[slice]:
     step = length if isinstance(flat, np.ndarray) else max(flat.size, 1)
     for start in range(0, flat.size, step):
         yield slice(start, start + step)
+
+
+def _wide(dtype: Any) -> Any:
+    """The dtype of an update and its moments: squares of float16 would overflow."""
+    return np.promote_types(dtype, np.float32)
 
 
 def _array(value: Any) -> Any:

@@ -165,6 +165,37 @@ def test_dtypes_stay(build, dtype):
 
 
 @pytest.mark.parametrize("build", OPTIMISERS)
+def test_float16_is_updated_in_float32(build):
+    """Squares of 300 and an eps of 1e-8 are beyond float16."""
+    start, grads = np.full(3, 2.0), [[300, -300, 0]] * 3
+    half = put(nn.Parameter(start, "float16"))
+    optimiser = build([half])
+    first = train(optimiser, [np.array(g, "float16") for g in grads[:1]])
+    full = put(nn.Parameter(start, "float32"))
+    expected = train(build([full]), [np.array(g, "float32") for g in grads[:1]])
+    np.testing.assert_array_equal(first, expected.astype("float16"))
+    again = build([half])
+    again.load_state_dict(optimiser.state_dict())
+    after = [train(o, [np.array(grads[0], "float16")]) for o in (optimiser, again)]
+    assert half.dtype == np.float16
+    assert np.isfinite(after).all()
+    moments = [v for k, v in again.state_dict().items() if k.startswith("0.")]
+    assert all(np.isfinite(moment).all() for moment in moments)
+
+
+def test_a_frozen_parameter_that_came_back_larger_is_refused():
+    parameter = put(nn.Parameter(np.ones(2)))
+    optimiser = nn.Adam([parameter])
+    optimiser.update(put([np.ones(2)]))
+    freeze(parameter)
+    parameter.data = put(np.ones(3))
+    freeze(parameter, False)
+    with pytest.raises(ValueError, match=r"Adam\.step: parameter 0 has 3") as error:
+        optimiser.update(put([np.ones(3)]))
+    says(error, "but had 2", "Make a new optimiser")
+
+
+@pytest.mark.parametrize("build", OPTIMISERS)
 def test_step_takes_the_gradients_of_backward(build):
     first, second = put(nn.Parameter(np.ones(3))), put(nn.Parameter(np.ones(3)))
     optimiser, other = build([first]), build([second])
