@@ -92,9 +92,8 @@ def judge(trained: Trained, text: str) -> Verdict:
 
 def print_verdict(verdict: Verdict, console: Console) -> None:
     """Print the verdict, and for each word its pull and what looks at it."""
-    say(f"{verdict.text}\n{verdict.told}", console)
-    for warning in verdict.warnings:
-        say(warning, console)
+    for line in (verdict.text, verdict.told, *verdict.warnings):
+        say(line, console)
     tokens = verdict.reading.tokens
     table = Table("word", "pull on the verdict")
     for token, share in zip(tokens, verdict.pull, strict=True):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apps.console import clear_errors, new_console, say
+from apps.console import Group, clear_errors, new_console, say
 from apps.options import FOLDER, POSITIVE, SEED, device_option, setting_options
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ SETTINGS: tuple[tuple[str, Any, str], ...] = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def look() -> None:
     """See what a network looks at, fool it, and draw what classes look like to it."""
 
