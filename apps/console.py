@@ -73,11 +73,6 @@ def say(line: str, console: Console) -> None:
     console.print(one_line(line), highlight=False, markup=False, soft_wrap=True)
 
 
-def plain(text: str) -> str:
-    """A text as it is."""
-    return text
-
-
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """Show the user's mistakes as one message, not as a traceback."""

@@ -19,7 +19,7 @@ from rich.table import Table
 
 import minigrad as mg
 from apps.cola.reading import Reading
-from apps.console import plain, say
+from apps.console import say
 
 if TYPE_CHECKING:
     from apps.cola.train import Trained
@@ -97,7 +97,7 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
     tokens = verdict.reading.tokens
     table = Table("word", "pull on the verdict")
     for token, share in zip(tokens, verdict.pull, strict=True):
-        table.add_row(plain(token), f"{_bar(share, verdict.pull.max())} {share:.0%}")
+        table.add_row(token, f"{_bar(share, verdict.pull.max())} {share:.0%}")
     console.print(table)
     for number, layer in enumerate(verdict.attention, start=1):
         say(f"What each word looks at most, in layer {number}:", console)
@@ -111,7 +111,7 @@ def _looks(layer: np.ndarray, tokens: Sequence[str]) -> Table:
         table.add_column(f"head {head}")
     for place, token in enumerate(tokens):
         found = (_most(head[place], tokens) for head in layer)
-        table.add_row(*map(plain, (token, *found)))
+        table.add_row(token, *found)
     return table
 
 

@@ -462,7 +462,6 @@ def _print_answers(
 ) -> None:
     from rich.table import Table
 
-    from apps.console import plain
     from apps.image_gradients.gallery import best
 
     table = Table("picture", "the network sees")
@@ -470,7 +469,7 @@ def _print_answers(
     for picture, of in zip(pictures, shares, strict=True):
         table.add_section()
         for place, (name, share) in enumerate(best(of)):
-            first = plain(picture.name if place == 0 else "")
+            first = picture.name if place == 0 else ""
             table.add_row(first, name, f"{share:.1%}")
     console.print(table)
 
