@@ -20,6 +20,7 @@ from rich.table import Table
 import minigrad as mg
 from apps.cola.reading import Reading
 from apps.console import say
+from apps.printable import printable
 
 if TYPE_CHECKING:
     from apps.cola.train import Trained
@@ -128,7 +129,8 @@ def _bar(share: float, largest: float) -> str:
 
 def draw(verdict: Verdict) -> Figure:
     """Draw what each head looks at, and how far each word pulls the verdict."""
-    tokens = verdict.reading.tokens
+    # Axes make up their labels while they are drawn.
+    tokens = [printable(token) for token in verdict.reading.tokens]
     heads = [
         (f"layer {number}, head {h}", head)
         for number, layer in enumerate(verdict.attention, start=1)
