@@ -7,10 +7,13 @@ import hashlib
 import io
 import os
 import re
+import ssl
 import stat
 import struct
 import threading
 import time
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -381,6 +384,18 @@ def test_a_server_that_gives_up_for_good(server: Server, fetch: Fetcher) -> None
     with pytest.raises(DownloadError, match=r"9,000 of .* kept: run the same command"):
         fetch(server.will(Answer(stop_after=9_000), Answer(status=503)))
     assert fetch.part.stat().st_size == 9_000
+
+
+def test_a_server_that_is_somebody_else(
+    fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = ssl.SSLCertVerificationError(1, "self-signed certificate")
+    error = urllib.error.URLError(unknown)
+    opener = urllib.request.OpenerDirector
+    monkeypatch.setattr(opener, "open", lambda *_, **__: fail(error))
+    with pytest.raises(DownloadError, match=r"self-signed .*this machine's clock"):
+        fetch(Archive("https://host/set.zip", len(ZIP), FILES))
+    assert fetch.pauses == []
 
 
 def test_a_busy_server(server: Server, fetch: Fetcher) -> None:
