@@ -11,6 +11,7 @@ import click
 from apps.captioning.commands import caption
 from apps.cola.commands import cola
 from apps.image_gradients.commands import look
+from apps.signals import ending_by_signals
 
 HOUSE = Path(__file__).resolve().parents[1]
 
@@ -43,10 +44,11 @@ def check_rooms() -> None:
             )
 
 
-def main() -> None:
-    """Run the command line."""
+def main(command: click.Command = minigrad, name: str | None = None) -> None:
+    """Run the command line, or the part of it that is one application's."""
     check_rooms()
-    minigrad()
+    with ending_by_signals():
+        command(prog_name=name)
 
 
 if __name__ == "__main__":

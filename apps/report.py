@@ -50,7 +50,9 @@ MARKERS = "os^Dv"
 NUMBER = re.compile(r"[-+−]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?( ?%)?|nan|[-+−]?inf|–?")
 
 # What a line of a run's metrics holds besides what is worth a curve.
-NO_SCORES = ("epoch", "step", "per_second")
+NO_SCORES = ("epoch", "step", "per_second", "start_loss")
+# A loss that ends above this share of what it began with has ended where it began.
+NOTHING_LEARNED = 0.99
 CURVE_NAMES = {"loss": "training loss", "val_loss": "validation loss"}
 
 
@@ -277,6 +279,18 @@ def training_facts(metrics: Metrics, unit: str) -> list[tuple[str, str]]:
     return facts
 
 
+def learned_nothing(metrics: Metrics) -> str:
+    """Say so if the loss ended where it began, going by what a run logged; else ""."""
+    starts = [record["start_loss"] for record in metrics if "start_loss" in record]
+    losses = [record["loss"] for record in metrics if "loss" in record]
+    if not starts or not losses or losses[-1] < NOTHING_LEARNED * starts[0]:
+        return ""
+    return (
+        f"The loss ended at {losses[-1]:.3g}, where it began ({starts[0]:.3g}): "
+        "nothing was learned. Try a smaller --lr in a new run, or more --epochs."
+    )
+
+
 def learning(metrics: Metrics, epochs: int, targets: str) -> Section:
     """The curves of what was logged."""
     text = (
@@ -286,6 +300,7 @@ def learning(metrics: Metrics, epochs: int, targets: str) -> Section:
     plots = plot_run(metrics, epochs)
     if not plots:
         text = "The first epoch is not over yet; the loss curve begins with it."
+    text = f"{text} {learned_nothing(metrics)}".strip()
     return Section("How it learned", text, plots)
 
 

@@ -476,9 +476,9 @@ def _print_answers(
 
 
 def _folder(out: Path | None, verb: str) -> Path:
-    from apps.run import new_path
+    from apps.run_folder import new_folder
 
-    return out or new_path(f"look-{verb}")
+    return out or new_folder(f"look-{verb}")
 
 
 def _refuse(option: str, *others: str) -> None:

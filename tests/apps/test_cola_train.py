@@ -201,7 +201,7 @@ def test_a_malformed_row_is_named_before_any_work(
         (["--dropout", 1], "'--dropout': 1.0 is not in the range"),
         (["--recipe", "course", "--layers", 2], "--layers has no effect with --recipe"),
         (["--recipe", "cola", "--dropout", 0.1], "--dropout has no effect with"),
-        (["--lr", "nan"], "lr is nan, but must be"),
+        (["--lr", "nan"], "'nan' is not a number"),
         (["--data", "/nowhere"], "/nowhere is no folder and no zip"),
         (["--resume", "/nowhere", "--lr", 1], "--lr has no effect with --resume"),
         (["--resume", "/nowhere"], "is not the folder of a run"),

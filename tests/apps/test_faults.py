@@ -131,7 +131,7 @@ def test_a_checkpoint_survives_every_failure_of_a_save(
     tmp_path: Path, disk: Disk, number: int
 ) -> None:
     job, run = make_job(), runs.RunFolder.create(tmp_path / "run", CONFIG)
-    assert runs.train(job, run, quiet())
+    runs.train(job, run, quiet())
     before, expected = contents(run.path), outcome(job, run)
     next(job.model.parameters()).data += 1
     disk.done, disk.refuse_at = [], number
@@ -168,9 +168,9 @@ def test_training_that_a_disk_stops_anywhere_goes_on(
         with may_fail(operations[number - 1], run):
             runs.train(make_job(), run, quiet())
         disk.refuse_at = 0
-        assert not list(run.path.glob(".*"))
+        assert not list(run.path.glob(".*.part"))
         again = make_job()
-        assert runs.resume(again, run, quiet())
+        runs.train(again, run, quiet(), resume=True)
         assert outcome(again, run) == expected
 
 
@@ -239,7 +239,9 @@ def test_a_system_that_refuses_large_files(drawn: Path, tmp_path: Path) -> None:
     assert result.stderr.startswith(f"Error: {run / 'checkpoint.h5'} could not be")
     assert "File too large" in result.stderr
     assert result.stderr.count("\n") == 1
-    assert sorted(contents(run)) == ["config.json", "metrics.jsonl", "report.html"]
+    assert sorted(contents(run)) == [
+        *(".lock", "config.json", "metrics.jsonl", "preparation.json", "report.html")
+    ]
 
 
 # Runs that are not what they were
@@ -343,13 +345,22 @@ RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         change(epochs=True),
         "'epochs' is True, but must be a whole number",
     ),
-    "no width": (change(hidden_dim=0), "hidden_dim is 0, but must be at least 1"),
-    "no batch": (change(batch=0), "batch is 0, but must be at least 1"),
+    "no width": (
+        change(hidden_dim=0),
+        "hidden_dim is 0, but must be a whole number from 1 to 1,000,000,000",
+    ),
+    "no batch": (change(batch=0), "batch is 0, but must be a whole number from 1"),
     "unknown cell": (change(cell="mlp"), "cell is 'mlp', but must be in"),
-    "too much dropout": (change(dropout=1), "dropout is 1, not at least 0, below 1"),
-    "no learning": (change(lr=0), "lr is 0, but must be more than 0"),
-    "negative seed": (change(seed=-1), "seed is -1, but must be at least 0"),
-    "data gone": (change(data="/nowhere"), "/nowhere is not a folder"),
+    "too much dropout": (
+        change(dropout=1),
+        "dropout is 1, but must be a number from 0 to below 1",
+    ),
+    "no learning": (change(lr=0), "lr is 0, but must be a number above 0"),
+    "negative seed": (change(seed=-1), "seed is -1, but must be a whole number from 0"),
+    "data gone": (
+        change(data="/nowhere"),
+        "is not there any more. If it was moved, say where it is now by --data",
+    ),
     "other width": (change(hidden_dim=24), f"{OTHER}: hidden_dim is 24, but was 16"),
     "other cell": (change(cell="gru"), f"{OTHER}: cell is 'gru', but was 'lstm'"),
     "other rate": (change(lr=0.5), f"{OTHER}: lr is 0.5, but was 0.002"),

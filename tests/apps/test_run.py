@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from rich.console import Console
 
 from apps import run as runs
+from apps.run_folder import RunError, RunFolder, new_folder
+from apps.signals import Interrupt, StopError
 from tests.apps.jobs import CONFIG, STEPS, make_job, outcome, quiet
 
 
@@ -24,8 +27,9 @@ def test_stopped_and_resumed_is_not_stopped(
     tmp_path: Path, expected: Any, stop_at: int
 ) -> None:
     assert len(expected[1]) == 3
-    stopped, run = make_job(stop_at), runs.RunFolder.create(tmp_path / "half", CONFIG)
-    assert not runs.train(stopped, run, quiet())
+    stopped, run = make_job(stop_at), RunFolder.create(tmp_path / "half", CONFIG)
+    with pytest.raises(StopError):
+        runs.train(stopped, run, quiet())
     assert stopped.step == stop_at
 
     again = make_job()
@@ -56,15 +60,15 @@ def every_step() -> Callable[[], float]:
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """How training ends that nothing stops."""
     job = make_job()
-    run = runs.RunFolder.create(tmp_path_factory.mktemp("runs") / "whole", CONFIG)
-    assert runs.train(job, run, quiet())
+    run = RunFolder.create(tmp_path_factory.mktemp("runs") / "whole", CONFIG)
+    runs.train(job, run, quiet())
     return outcome(job, run)
 
 
 def resumed(path: Path, **options: Any) -> Any:
     """How training ends that goes on in a folder."""
-    job, run = make_job(), runs.RunFolder.open(path)
-    assert runs.resume(job, run, quiet(), **options)
+    job, run = make_job(), RunFolder.open(path)
+    runs.train(job, run, quiet(), resume=True, **options)
     return outcome(job, run)
 
 
@@ -73,14 +77,14 @@ def test_saves_amid_epochs_change_nothing(
 ) -> None:
     saved, save = [], runs.save
 
-    def watched(job: runs.Job, run: runs.RunFolder) -> None:
+    def watched(job: runs.Job, run: RunFolder) -> None:
         saved.append(job.step)
         save(job, run)
 
     monkeypatch.setattr(runs, "save", watched)
-    job, run = make_job(), runs.RunFolder.create(tmp_path / "run", CONFIG)
+    job, run = make_job(), RunFolder.create(tmp_path / "run", CONFIG)
     minutes = iter([0, 59, 60, 61, 119, 120, *[120] * 99])
-    assert runs.train(job, run, quiet(), clock=minutes.__next__)
+    runs.train(job, run, quiet(), clock=minutes.__next__)
     # The clock is looked at when an epoch begins, after its steps, after a save.
     assert saved == [2, 5, 10, 15]
     assert outcome(job, run) == expected
@@ -88,7 +92,7 @@ def test_saves_amid_epochs_change_nothing(
 
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
 def test_killed_at_any_step(tmp_path: Path, expected: Any, step: int) -> None:
-    job, run = make_job(step, kill), runs.RunFolder.create(tmp_path / "run", CONFIG)
+    job, run = make_job(step, kill), RunFolder.create(tmp_path / "run", CONFIG)
     with pytest.raises(Killed):
         runs.train(job, run, quiet(), clock=every_second_step())
     assert run.checkpoint_path.exists() == (step > 1 + 1)
@@ -114,7 +118,7 @@ def test_killed_at_any_renaming(
 
     monkeypatch.setattr(os, "replace", deadly)
     for count in itertools.count(1):
-        run = runs.RunFolder.create(tmp_path / str(count), CONFIG)
+        run = RunFolder.create(tmp_path / str(count), CONFIG)
         left = count
         try:
             runs.train(make_job(), run, quiet(), clock=every_step())
@@ -126,22 +130,22 @@ def test_killed_at_any_renaming(
 
 
 def test_killed_before_the_first_save(tmp_path: Path, expected: Any) -> None:
-    run = runs.RunFolder.create(tmp_path / "run", CONFIG)
+    run = RunFolder.create(tmp_path / "run", CONFIG)
     run.log(epoch=1, step=5, loss=1.0, per_second=3)
     assert resumed(run.path) == expected
 
 
 def test_a_lost_checkpoint_is_not_trained_over(tmp_path: Path) -> None:
-    run = runs.RunFolder.create(tmp_path, CONFIG)
+    run = RunFolder.create(tmp_path, CONFIG)
     run.log(epoch=1, step=5)
     run.log(epoch=2, step=10)
-    with pytest.raises(runs.RunError, match="the file is lost"):
-        runs.resume(make_job(), run, quiet())
+    with pytest.raises(RunError, match="the file is lost"):
+        runs.train(make_job(), run, quiet(), resume=True)
     assert len(run.metrics()) == 2
 
 
 def test_a_cut_last_line_does_not_count(tmp_path: Path) -> None:
-    run = runs.RunFolder(tmp_path)
+    run = RunFolder(tmp_path)
     run.log(epoch=1, step=5, loss=1.0)
     whole = run.metrics_path.read_bytes()
     run.log(epoch=2, step=10, loss=0.5)
@@ -157,49 +161,51 @@ def test_a_cut_last_line_does_not_count(tmp_path: Path) -> None:
     assert run.metrics_path.read_bytes() == both
 
 
-DAMAGED = ["{", "", "[]", "{}", '{"step": "5"}', "\0\0", "[" * 9999]
+GOOD = '{"epoch": 1, "step": 5}'
+DAMAGED = ["{", "", "[]", "{}", "\0\0", "[" * 9999]
 
 
 @pytest.mark.parametrize("line", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
-    run = runs.RunFolder(tmp_path)
-    run.metrics_path.write_text(f'{{"step": 5}}\n{line}\n{{"step": 10}}\n')
+    run = RunFolder(tmp_path)
+    run.metrics_path.write_text(f'{GOOD}\n{line}\n{GOOD}\n')
     before = run.metrics_path.read_bytes()
-    for use in (run.metrics, lambda: run.forget_after(5), lambda: run.log(step=11)):
-        with pytest.raises(runs.RunError, match=r"metrics\.jsonl: line 2 is damaged"):
+    log = partial(run.log, epoch=3, step=11)
+    for use in (run.metrics, lambda: run.forget_after(5), log):
+        with pytest.raises(RunError, match=r"metrics\.jsonl: line 2 is damaged"):
             use()
     assert run.metrics_path.read_bytes() == before
 
 
 def test_the_same_line_is_not_logged_twice(tmp_path: Path) -> None:
-    run = runs.RunFolder(tmp_path)
+    run = RunFolder(tmp_path)
     for score in (0.5, 0.5, 0.25):
         run.log(epoch=2, step=10, val_bleu=score)
     assert [m["val_bleu"] for m in run.metrics()] == [0.5, 0.25]
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
-    run = runs.RunFolder.create(tmp_path, CONFIG)
+    run = RunFolder.create(tmp_path, CONFIG)
     for name in ("metrics.jsonl", "checkpoint.h5", "samples.png"):
         (tmp_path / f".{name}.0123abcd.part").write_text("half")
     (tmp_path / "mine.part").write_text("mine")
     with run.held():
         left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["config.json", "mine.part"]
+    assert left == [".lock", "config.json", "mine.part"]
 
 
 def test_one_process_at_a_time_trains_in_a_folder(tmp_path: Path) -> None:
-    run = runs.RunFolder.create(tmp_path, CONFIG)
+    run = RunFolder.create(tmp_path, CONFIG)
     with run.held():
-        for go in (runs.train, runs.resume):
-            with pytest.raises(runs.RunError, match="another process is training in"):
-                go(make_job(), run, quiet())
+        for resume in (False, True):
+            with pytest.raises(RunError, match="another process is training in"):
+                runs.train(make_job(), run, quiet(), resume=resume)
     assert not run.checkpoint_path.exists()
-    assert runs.train(make_job(), run, quiet())
+    runs.train(make_job(), run, quiet())
 
 
 def test_after_each_epoch_it_is_logged_saved_and_told(tmp_path: Path) -> None:
-    run, seen = runs.RunFolder.create(tmp_path, CONFIG), []
+    run, seen = RunFolder.create(tmp_path, CONFIG), []
 
     def look() -> None:
         job = make_job()
@@ -210,13 +216,14 @@ def test_after_each_epoch_it_is_logged_saved_and_told(tmp_path: Path) -> None:
     runs.train(make_job(), run, quiet(), on_epoch=look)
     assert seen == [(0, 0), (1, 5), (2, 10), (3, 15)]
     path = tmp_path / "half"
-    runs.train(make_job(7), half := runs.RunFolder.create(path, CONFIG), quiet())
+    with pytest.raises(StopError):
+        runs.train(make_job(7), half := RunFolder.create(path, CONFIG), quiet())
     resumed(half.path, on_epoch=lambda: seen.append(len(half.metrics())))
     assert seen[4:] == [1, 2, 3]
 
 
 def test_killed_after_logging_before_saving(tmp_path: Path) -> None:
-    run = runs.RunFolder.create(tmp_path / "run", CONFIG)
+    run = RunFolder.create(tmp_path / "run", CONFIG)
     run.log(epoch=1, step=5, loss=1.0)
     run.log(epoch=2, step=10, loss=0.5)
     run.forget_after(5)
@@ -233,7 +240,7 @@ def _interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_interruptible")
 def test_second_interrupt_stops_at_once() -> None:
-    with runs.Interrupt() as interrupt:
+    with Interrupt() as interrupt:
         signal.raise_signal(signal.SIGINT)
         assert interrupt.requested
         with pytest.raises(KeyboardInterrupt):
@@ -242,23 +249,23 @@ def test_second_interrupt_stops_at_once() -> None:
 
 
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
-    run = runs.RunFolder.create(tmp_path, CONFIG)
-    with pytest.raises(runs.RunError, match="go on with that run by --resume"):
-        runs.RunFolder.create(tmp_path, CONFIG)
-    run.log(step=1)
+    run = RunFolder.create(tmp_path, CONFIG)
+    with pytest.raises(RunError, match="go on with that run by --resume"):
+        RunFolder.create(tmp_path, CONFIG)
+    run.log(epoch=1, step=1)
     run.config_path.unlink()
-    with pytest.raises(runs.RunError, match="holds a run already"):
-        runs.RunFolder.create(tmp_path, CONFIG)
+    with pytest.raises(RunError, match="holds a run already"):
+        RunFolder.create(tmp_path, CONFIG)
 
 
 def test_a_folder_without_settings_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(runs.RunError, match=r"config\.json is missing"):
-        runs.RunFolder.open(tmp_path)
+    with pytest.raises(RunError, match=r"config\.json is missing"):
+        RunFolder.open(tmp_path)
 
 
 def test_what_was_never_saved_cannot_be_restored(tmp_path: Path) -> None:
-    run = runs.RunFolder.create(tmp_path, CONFIG)
-    with pytest.raises(runs.RunError, match=r"checkpoint\.h5 is missing: the run was"):
+    run = RunFolder.create(tmp_path, CONFIG)
+    with pytest.raises(RunError, match=r"checkpoint\.h5 is missing: the run was"):
         runs.restore(make_job(), run)
 
 
@@ -274,17 +281,12 @@ def test_new_paths_do_not_collide(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    paths = set()
-    for _ in range(3):
-        path = runs.new_path("caption")
-        path.mkdir(parents=True)
-        paths.add(path)
-    assert len(paths) == 3
+    assert len({new_folder("caption") for _ in range(3)}) == 3
 
 
 def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     console = quiet()
-    run = runs.RunFolder.create(tmp_path, CONFIG)
+    run = RunFolder.create(tmp_path, CONFIG)
     runs.train(make_job(), run, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     lines = text.splitlines()
@@ -300,7 +302,7 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
 
 def test_live_bar_on_a_terminal(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=200, force_terminal=True)
-    run = runs.RunFolder.create(tmp_path, CONFIG)
+    run = RunFolder.create(tmp_path, CONFIG)
     runs.train(replace(make_job(), unit="letters"), run, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b" in text
