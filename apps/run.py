@@ -341,8 +341,8 @@ def _check_same_preparation(run: RunFolder, saved: Checkpoint) -> None:
     if saved.extra.get("preparation", own) != own:
         raise RunError(
             f"{run.preparation_path} is missing, or not what "
-            f"{run.checkpoint_path.name} was trained with. Put back the one that training wrote, or train anew in "
-            "another folder."
+            f"{run.checkpoint_path.name} was trained with. Put back the one that "
+            "training wrote, or train anew in another folder."
         )
 
 
