@@ -6,11 +6,12 @@ refuses the others refuse too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apps.errors import UserError
+from minigrad.io.errors import TooLargeError
+from minigrad.io.limits import check_size, in_words
 
 # What training keeps for each weight: itself, its gradient, and two moments of Adam's.
 KEPT = 4
@@ -18,11 +19,10 @@ KEPT = 4
 MOST_WEIGHTS = 2**28
 # What one minibatch may leave for the backward pass, 4 GiB in float32.
 MOST_NUMBERS = 2**30
-GIB = 2**30  # bytes
 
 
-class TooLargeError(UserError, ValueError):
-    """What is asked for would take more memory than the stated limit."""
+class NetworkError(UserError, ValueError):
+    """What is asked for would take more memory than the stated limit, or than is."""
 
 
 @dataclass(frozen=True)
@@ -86,33 +86,35 @@ def check(values: object, ranges: Mapping[str, Range]) -> None:
 def check_weights(weights: int, options: str) -> None:
     """Make sure that a network is not too large to be made, before it is.
 
-    Raises: TooLargeError that names the options which make it smaller.
+    Raises: NetworkError that names the options which make it smaller.
     """
-    if weights > MOST_WEIGHTS:
-        raise TooLargeError(
-            f"this network would have {weights:,} weights and take "
-            f"{_gib(KEPT * weights)} to train (weights, gradients and Adam's moments); "
-            f"at most {MOST_WEIGHTS:,} weights are allowed. Make it smaller: {options}."
-        )
+    what = f"a network of {weights:,} weights, with what training keeps of each,"
+    _check(what, KEPT * weights, KEPT * MOST_WEIGHTS, options)
 
 
 def check_minibatch(numbers: int, options: str) -> None:
     """Make sure that a minibatch is not too large to be learned from, before it is.
 
-    Raises: TooLargeError that names the options which make it smaller.
+    Raises: NetworkError that names the options which make it smaller.
     """
-    if numbers > MOST_NUMBERS:
-        raise TooLargeError(
-            f"one minibatch would leave about {numbers:,} numbers for the backward "
-            f"pass and take {_gib(numbers)}; at most {_gib(MOST_NUMBERS)} are allowed. "
-            f"Make it smaller: {options}."
+    what = "what one minibatch leaves for the backward pass"
+    _check(what, numbers, MOST_NUMBERS, options)
+
+
+def _check(what: str, numbers: int, most: int, options: str) -> None:
+    """Hold so many float32 numbers against the stated limit, and the free memory."""
+    needed = 4 * numbers
+    if numbers > most:
+        raise NetworkError(
+            f"{what} would take {in_words(needed)}, and at most {in_words(4 * most)} "
+            f"are allowed. Give less of {options}."
         )
+    try:
+        check_size(needed, what)
+    except TooLargeError as error:
+        raise NetworkError(f"{error}: give less of {options}.") from error
 
 
 def _number(number: float) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:g}"
 
-
-def _gib(numbers: int) -> str:
-    """What so many float32 take."""
-    return f"{math.ceil(4 * numbers / GIB):,} GiB"

@@ -12,6 +12,7 @@ import base64
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,10 +25,12 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from apps.files import whole_file
+from apps.printable import printable
 
 State = Literal["training", "stopped", "finished"]
 Metrics = Sequence[Mapping[str, Any]]
@@ -104,10 +107,8 @@ class Plot:
 
     @cached_property
     def png(self) -> bytes:
-        """The figure as a file, on white paper."""
-        file = io.BytesIO()
-        self.figure.savefig(file, format="png", dpi=PLOT_DPI, facecolor="white")
-        return file.getvalue()
+        """The figure as a file."""
+        return png(self.figure, PLOT_DPI)
 
     @property
     def uri(self) -> str:
@@ -251,6 +252,22 @@ def write(report: Report, path: Path) -> None:
             unfinished.write_bytes(plot.png)
     with whole_file(path) as unfinished:
         unfinished.write_bytes(page)
+
+
+def png(figure: Figure, dpi: int) -> bytes:
+    """Draw a figure on white paper, every text in it as it is.
+
+    A dollar sign begins no formula, control characters are escapes, and a letter that
+    the font lacks is a box; a page has them all.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(printable(text.get_text()))
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(file, format="png", dpi=dpi, facecolor="white")
+    return file.getvalue()
 
 
 # -- what the reports of all runs have in common -----------------------------------

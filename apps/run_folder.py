@@ -24,7 +24,10 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from apps.errors import UserError
 from apps.files import write_text
+from minigrad.io.damaged import open_regular, reading, reason
+from minigrad.io.errors import TooLargeError
 from minigrad.io.files import remove_unfinished
+from minigrad.io.limits import in_words
 
 S = TypeVar("S")
 
@@ -36,6 +39,7 @@ CALLED = {
     bool: "true or false",
     NoneType: "null",
 }
+WAY_OUT = "Undo what was changed in it, or train anew in another folder"
 MOST_BYTES = {"config.json": 2**20, "preparation.json": 2**24}
 # JSON has no words for them, so these texts stand for them.
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -124,7 +128,7 @@ class RunFolder:
 
         Raises: RunError if they are damaged.
         """
-        return _read_json(self.config_path, "settings")
+        return _read_json(self.config_path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the settings down, whole or not at all."""
@@ -137,7 +141,7 @@ class RunFolder:
         """
         if not self.preparation_path.exists():
             return {}
-        return _read_json(self.preparation_path, "preparation")
+        return _read_json(self.preparation_path)
 
     def settings(self, kind: type[S]) -> S:
         """Read the settings into their dataclass, each one checked.
@@ -164,7 +168,8 @@ class RunFolder:
         """
         if not self.metrics_path.exists():
             return []
-        *lines, rest = _read_bytes(self.metrics_path).split(b"\n")
+        with reading(self.metrics_path, "lines", RunError, WAY_OUT):
+            *lines, rest = _read_bytes(self.metrics_path).split(b"\n")
         records = [self._record(line, i) for i, line in enumerate(lines, 1)]
         # The last line ends with a line break too, unless its writer was stopped.
         with contextlib.suppress(RunError):
@@ -174,9 +179,9 @@ class RunFolder:
     def _record(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             return _checked_record(json.loads(line.decode("utf-8")))
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, MemoryError) as error:
             raise RunError(
-                f"{self.metrics_path}: line {number} is damaged ({error}): "
+                f"{self.metrics_path}: line {number} is damaged ({reason(error)}): "
                 f"{line[:40]!r}. Mend or remove that line; it only tells how an epoch "
                 "went, and training does not need it."
             ) from error
@@ -303,36 +308,21 @@ def _reason(error: OSError) -> str:
 
 
 def _read_bytes(path: Path, most: int | None = None) -> bytes:
-    """Read a file of a run. Raises: RunError if that fails, or it is too large."""
-    try:
-        if not path.is_file():  # a pipe would never come to its end
-            raise OSError(errno.EINVAL, "it is no file")
-        if most is not None and path.stat().st_size > most:
-            raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise RunError(
-            f"{path} cannot be read: {_reason(error)}. Put back the one that training "
-            "wrote, or train anew in another folder."
-        ) from error
+    """Read a file of a run. Raises: ValueError or OSError if it cannot be, whole."""
+    with open_regular(path) as file:
+        content = file.read(-1 if most is None else most + 1)
+    if most is not None and len(content) > most:
+        raise TooLargeError(f"it is larger than {in_words(most)}")
+    return content
 
 
-def _read_json(path: Path, what: str) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     """Read an object from a file of a run. Raises: RunError if it holds none."""
-    content = _read_bytes(path, MOST_BYTES[path.name])
-    try:
-        found = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise RunError(
-            f"{path} cannot be read as JSON ({error}). Undo what was changed in it, or "
-            "train anew in another folder."
-        ) from error
-    if not isinstance(found, dict):
-        raise RunError(
-            f"{path} holds no {what}, but {_shown(found)}. Undo what was changed in "
-            "it, or train anew in another folder."
-        )
-    return found
+    with reading(path, "JSON", RunError, WAY_OUT):
+        found = json.loads(_read_bytes(path, MOST_BYTES[path.name]).decode("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds no settings, but {_shown(found)}")
+        return found
 
 
 def _checked_record(record: Any) -> dict[str, Any]:

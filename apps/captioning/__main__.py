@@ -4,4 +4,4 @@ from apps.captioning.commands import caption
 from apps.cli import main
 
 if __name__ == "__main__":
-    main(caption, "python -m apps.captioning")
+    main(caption, prog_name="python -m apps.captioning")

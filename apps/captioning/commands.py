@@ -14,7 +14,7 @@ import click
 
 from apps import limits
 from apps.captioning.data_commands import data as data_group
-from apps.console import clear_errors, new_console, say
+from apps.console import Group, clear_errors, new_console, say
 from apps.options import (
     FOLDER,
     MOVED_DATA,
@@ -158,7 +158,7 @@ def _decoding_of(
     return decoding
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def caption() -> None:
     """Teach a recurrent network to describe pictures."""
 

@@ -113,7 +113,7 @@ def build(
     that it began with; without one, it is taken from the data.
 
     Raises: DataError for a data folder that does not hold what it should;
-    PreparationError for a preparation that is none; TooLargeError.
+    PreparationError for a preparation that is none; NetworkError.
     """
     opened = open_data(settings)
     standard = _standard(preparation) if preparation else Standard.of(opened.train)
@@ -148,7 +148,7 @@ def _prepare(trained: Trained) -> dict[str, Any]:
 
 
 def _check_size(settings: Settings, data: CaptionData) -> None:
-    """Raises: TooLargeError for what would not fit, before it is made."""
+    """Raises: NetworkError for what would not fit, before it is made."""
     sizes = (settings.cell, settings.wordvec_dim, settings.hidden_dim)
     words, members = len(data.vocabulary), settings.members
     one = count_weights(words, data.train.input_dim, *sizes)

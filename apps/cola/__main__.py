@@ -4,4 +4,4 @@ from apps.cli import main
 from apps.cola.commands import cola
 
 if __name__ == "__main__":
-    main(cola, "python -m apps.cola")
+    main(cola, prog_name="python -m apps.cola")

@@ -19,7 +19,8 @@ from rich.table import Table
 
 import minigrad as mg
 from apps.cola.reading import Reading
-from apps.console import plain, say
+from apps.console import say
+from apps.printable import printable
 
 if TYPE_CHECKING:
     from apps.cola.train import Trained
@@ -92,13 +93,12 @@ def judge(trained: Trained, text: str) -> Verdict:
 
 def print_verdict(verdict: Verdict, console: Console) -> None:
     """Print the verdict, and for each word its pull and what looks at it."""
-    say(f"{verdict.text}\n{verdict.told}", console)
-    for warning in verdict.warnings:
-        say(warning, console)
+    for line in (verdict.text, verdict.told, *verdict.warnings):
+        say(line, console)
     tokens = verdict.reading.tokens
     table = Table("word", "pull on the verdict")
     for token, share in zip(tokens, verdict.pull, strict=True):
-        table.add_row(plain(token), f"{_bar(share, verdict.pull.max())} {share:.0%}")
+        table.add_row(token, f"{_bar(share, verdict.pull.max())} {share:.0%}")
     console.print(table)
     for number, layer in enumerate(verdict.attention, start=1):
         say(f"What each word looks at most, in layer {number}:", console)
@@ -112,7 +112,7 @@ def _looks(layer: np.ndarray, tokens: Sequence[str]) -> Table:
         table.add_column(f"head {head}")
     for place, token in enumerate(tokens):
         found = (_most(head[place], tokens) for head in layer)
-        table.add_row(*map(plain, (token, *found)))
+        table.add_row(token, *found)
     return table
 
 
@@ -129,7 +129,8 @@ def _bar(share: float, largest: float) -> str:
 
 def draw(verdict: Verdict) -> Figure:
     """Draw what each head looks at, and how far each word pulls the verdict."""
-    tokens = verdict.reading.tokens
+    # Axes make up their labels while they are drawn.
+    tokens = [printable(token) for token in verdict.reading.tokens]
     heads = [
         (f"layer {number}, head {h}", head)
         for number, layer in enumerate(verdict.attention, start=1)

@@ -188,7 +188,7 @@ def build(
     those of the training sentences.
 
     Raises: DataError for files that do not hold what they should; PreparationError for
-    a preparation that is none; TooLargeError.
+    a preparation that is none; NetworkError.
     """
     corpus = open_corpus(settings)
     reader = reader_of(preparation) if preparation else _reader(settings, corpus)
@@ -269,7 +269,7 @@ def _prepare(trained: Trained) -> dict[str, Any]:
 
 
 def _check_size(settings: Settings, reader: Reader) -> None:
-    """Raises: TooLargeError for a network that would not fit, before it is made."""
+    """Raises: NetworkError for a network that would not fit, before it is made."""
     weights = count_weights(
         len(reader.ids),
         reader.max_length,
@@ -284,7 +284,7 @@ def _check_size(settings: Settings, reader: Reader) -> None:
 
 
 def _check_minibatch(settings: Settings, readings: Sequence[Reading]) -> None:
-    """Raises: TooLargeError for sentences that are too much at once."""
+    """Raises: NetworkError for sentences that are too much at once."""
     longest = max(len(reading.ids) for reading in readings)
     sizes = (settings.embed_dim, _inner(settings), settings.hidden_dim)
     layers = 1 if settings.model == "course" else settings.layers

@@ -4,4 +4,4 @@ from apps.cli import main
 from apps.image_gradients.commands import look
 
 if __name__ == "__main__":
-    main(look, "python -m apps.image_gradients")
+    main(look, prog_name="python -m apps.image_gradients")

@@ -85,8 +85,13 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict() if optimizer is not None else {},
     }
     image = _image(header, states)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(image.getbuffer())
+    # A view that an error's traceback keeps would keep the image from being freed.
+    with (
+        image.getbuffer() as content,
+        replacing(path) as temporary,
+        open(temporary, "wb") as file,
+    ):
+        file.write(content)
 
 
 def _image(header: str, states: dict[str, Any]) -> io.BytesIO:
@@ -100,7 +105,8 @@ def _image(header: str, states: dict[str, Any]) -> io.BytesIO:
         file.attrs["header"] = header
         for group, state in states.items():
             _write_state(file.create_group(group), state)
-    digest = hashlib.sha256(image.getbuffer()[USER_BLOCK:]).hexdigest()
+    with image.getbuffer() as content, content[USER_BLOCK:] as hashed:
+        digest = hashlib.sha256(hashed).hexdigest()
     image.seek(0)
     image.write(_user_block(digest))
     return image
