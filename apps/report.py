@@ -50,6 +50,8 @@ PLOT_DPI = 160
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000")
 MARKERS = "os^Dv"
 
+MOST_DRAWN = 1e100
+
 NUMBER = re.compile(r"[-+−]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?( ?%)?|nan|[-+−]?inf|–?")
 
 # What a line of a run's metrics holds besides what is worth a curve.
@@ -347,10 +349,13 @@ def plot_run(metrics: Metrics, epochs: int) -> list[Plot]:
 
 
 def _curve(metrics: Metrics, name: str) -> dict[int, float]:
-    """What was logged under a name, by epoch; the last of several."""
+    """What was logged under a name, by epoch; the last of several.
+
+    What is not finite, or too far off to be drawn, is a gap.
+    """
     found = {r["epoch"]: r[name] for r in metrics if name in r}
     return {
-        epoch: value if math.isfinite(value) else math.nan
+        epoch: value if abs(value) < MOST_DRAWN else math.nan
         for epoch, value in found.items()
         if isinstance(value, int | float)
     }
