@@ -299,9 +299,8 @@ def read(run: RunFolder) -> Checkpoint:
 def other_data(run: RunFolder, data: object) -> RunError:
     """The error for data that a run was not trained on."""
     return RunError(
-        f"the words or captions in {data} are not those that {run.path} was trained "
-        "on. Put those back, name their folder by --data, or train anew in another "
-        "folder."
+        f"the data in {data} are not those that {run.path} was trained on. Put those "
+        "back, say where they are by --data, or train anew in another folder."
     )
 
 

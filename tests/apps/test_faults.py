@@ -440,7 +440,7 @@ def test_other_words_or_captions_are_noticed(
     fault(copy)
     for command in (["train", "--resume"], ["sample"], ["evaluate"]):
         message = refused(*command, damaged, "--device", "cpu")
-        assert f"the words or captions in {copy} are not those" in message
+        assert f"the data in {copy} are not those" in message
 
 
 def test_data_may_move(damaged: Path, copy: Path) -> None:

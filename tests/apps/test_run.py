@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import itertools
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from rich.console import Console
 
 from apps import run as runs
+from apps import run_folder
 from apps.run_folder import RunError, RunFolder, new_folder
 from apps.signals import Interrupt, StopError
 from tests.apps.jobs import CONFIG, STEPS, make_job, outcome, quiet
@@ -162,7 +165,14 @@ def test_a_cut_last_line_does_not_count(tmp_path: Path) -> None:
 
 
 GOOD = '{"epoch": 1, "step": 5}'
-DAMAGED = ["{", "", "[]", "{}", "\0\0", "[" * 9999]
+FIELDS = [
+    *('"step": "5"', '"step": true', '"step": 5.0', '"epoch": 0', '"epoch": 6'),
+    *('"epoch": null', f'"step": 1{"0" * 40}', f'"step": 1{"0" * 5000}'),
+    *('"loss": "low"', '"loss": null', '"loss": [1]', '"loss": {}', '"loss": true'),
+    *('"per_second": "1 2"', '"val_bleu": "nan "', f'"loss": {"[" * 9999}'),
+]
+DAMAGED = ["{", "", "[]", "{}", "\0\0", "[" * 9999, '{"epoch": 1}', '{"step": 5}']
+DAMAGED += [f'{{"epoch": 1, "step": 5, {field}}}' for field in FIELDS]
 
 
 @pytest.mark.parametrize("line", DAMAGED, ids=range(len(DAMAGED)))
@@ -228,6 +238,176 @@ def test_killed_after_logging_before_saving(tmp_path: Path) -> None:
     run.log(epoch=2, step=10, loss=0.5)
     run.forget_after(5)
     assert [m["step"] for m in run.metrics()] == [5]
+
+
+# Two at once
+
+
+def test_a_settings_file_that_is_replaced_lets_nobody_in(tmp_path: Path) -> None:
+    """The lock lies on a file that nothing replaces."""
+    run = RunFolder.create(tmp_path / "run", CONFIG)
+    with run.held():
+        run.write_config({**CONFIG, "data": "moved"})
+        with pytest.raises(RunError, match="another process is training in"):
+            runs.train(make_job(), run, quiet())
+
+
+def begin(path: Path, number: int) -> bool:
+    """Begin a run; say whether that was possible."""
+    try:
+        RunFolder.create(path, {"number": number}, {"words": number})
+    except RunError as error:
+        message = str(error)
+        assert "holds a run already" in message or "another process" in message
+        return False
+    return True
+
+
+def test_of_two_runs_that_begin_in_a_folder_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let a second one begin amid each operation of the first on the disk."""
+    counted, interloper = itertools.count(1), [0, tmp_path]
+    second: list[bool] = []
+
+    def watch(owner: Any, name: str) -> None:
+        operation = getattr(owner, name)
+
+        def watched(*args: Any, **options: Any) -> Any:
+            if not second and next(counted) == interloper[0]:
+                second.append(False)  # it is not watched itself
+                second[0] = begin(interloper[1], 2)
+            return operation(*args, **options)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    for owner, name in ((os, "mkdir"), (os, "replace"), (os, "fsync"), (os, "stat")):
+        watch(owner, name)
+    for owner, name in ((Path, "open"), (Path, "exists"), (Path, "write_text")):
+        watch(owner, name)
+    winners = set()
+    for number in itertools.count(1):
+        path = tmp_path / str(number)
+        counted, interloper[:], second[:] = itertools.count(1), [number, path], []
+        first = begin(path, 1)
+        if not second:
+            break
+        assert first != second[0]
+        winner = 1 if first else 2
+        assert RunFolder.open(path).config() == {"number": winner}
+        assert RunFolder.open(path).preparation() == {"words": winner}
+        winners.add(winner)
+    assert winners == {1, 2}
+    assert number > 10
+
+
+def _begin_together(barrier: Any, folder: Path, number: int, answers: Any) -> None:
+    for round_ in range(25):
+        barrier.wait()
+        answers.put((round_, number, begin(folder / str(round_), number)))
+
+
+def test_of_many_processes_that_begin_in_a_folder_one_does(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    barrier, answers = fork.Barrier(4), fork.Queue()
+    children = [
+        fork.Process(target=_begin_together, args=(barrier, tmp_path, n, answers))
+        for n in range(4)
+    ]
+    for child in children:
+        child.start()
+    found = [answers.get(timeout=60) for _ in range(4 * 25)]
+    for child in children:
+        child.join()
+    for round_ in range(25):
+        winners = [n for r, n, won in found if r == round_ and won]
+        assert len(winners) == 1
+        run = RunFolder.open(tmp_path / str(round_))
+        assert run.config() == {"number": winners[0]}
+
+
+class OneMoment(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return cls(2026, 5, 4, 3, 2, 1, tzinfo=tz)
+
+
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looked first whether a name is free would be too early, or too late."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_folder, "datetime", OneMoment)
+    make, others = Path.mkdir, []
+
+    def overtaken(path: Path, *args: Any, **options: Any) -> None:
+        if path.parent.name == "runs" and len(others) < 3:
+            others.append(path)
+            make(path)  # another process was faster
+        make(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", overtaken)
+    path = new_folder("caption")
+    assert path not in others
+    assert path.is_dir()
+    assert path.name == "caption-20260504-030201-4"
+
+
+def test_no_folder_for_results_is_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").write_text("mine")
+    with pytest.raises(RunError, match="runs is a file"):
+        new_folder("caption")
+
+
+# All of a checkpoint or nothing
+
+
+def state_of(job: runs.Job) -> Any:
+    """Everything that a checkpoint has of a job."""
+    arrays = {**job.model.state_dict(), **job.optimizer.state_dict()}
+    texts = {name: np.asarray(value).tobytes() for name, value in arrays.items()}
+    more = (job.schedule.state_dict(), job.step, job.epoch_loss, job.start_loss)
+    return texts, job.generator.get_state(), more
+
+
+MISFITS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "weights": lambda s: s["model"].popitem(),
+    "moments": lambda s: s["optimizer"].popitem(),
+    "rate": lambda s: s["optimizer"].update(lr="fast"),
+    "kind": lambda s: s["optimizer"].update(optimizer="SGD"),
+    "generator": lambda s: s.update(generator={"bit_generator": "MT19937"}),
+    "no generator": lambda s: s.update(generator=None),
+    "step": lambda s: s.update(step=999),
+    "steps": lambda s: s["extra"]["schedule"].update(steps=3),
+    "peak": lambda s: s["extra"]["schedule"].update(peak=1.0),
+    "schedule": lambda s: s["extra"].update(schedule=[1]),
+    "loss": lambda s: s["extra"].update(epoch_loss="low"),
+    "start": lambda s: s["extra"].update(start_loss=[]),
+    "infinite start": lambda s: s["extra"].update(epoch_loss=10**400),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_a_checkpoint_that_does_not_fit_changes_nothing(
+    tmp_path: Path, misfit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder.create(tmp_path / "run", CONFIG)
+    with pytest.raises(StopError):
+        runs.train(make_job(7), run, quiet())
+    saved = runs.mg.load_checkpoint(run.checkpoint_path)._asdict()
+    MISFITS[misfit](saved)
+    job = make_job()
+    job.update(job.batches(0)[0])
+    before = state_of(job)
+    monkeypatch.setattr(runs.mg, "load_checkpoint", lambda _: runs.Checkpoint(**saved))
+    with pytest.raises(RunError, match="is no checkpoint of this run's training"):
+        runs.restore(job, run)
+    assert state_of(job) == before
 
 
 @pytest.fixture
