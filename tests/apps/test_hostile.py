@@ -201,7 +201,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return made
 
 
-def refused(request: Any, **_: object) -> None:
+def refused(_: object, request: Any, **__: object) -> None:
     """Answer as a server whose every word is hostile."""
     raise urllib.error.HTTPError(request.full_url, 404, EVERY, Message(), None)
 
@@ -212,7 +212,7 @@ def test_hostile_data(
     command: str, charset: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(world.here)
-    monkeypatch.setattr(urllib.request, "urlopen", refused)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", refused)
     monkeypatch.setattr(train, "DEMO", {**train.DEMO, "epochs": 1})
     for line in LINES[command](world):
         shutil.rmtree(world.fresh, ignore_errors=True)
