@@ -23,11 +23,9 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from apps.errors import UserError
-from apps.files import write_text
-from minigrad.io.damaged import open_regular, reading, reason
-from minigrad.io.errors import TooLargeError
+from apps.files import lock, read_bytes, write_text
+from minigrad.io.damaged import reading, reason
 from minigrad.io.files import remove_unfinished
-from minigrad.io.limits import in_words
 
 S = TypeVar("S")
 
@@ -168,8 +166,8 @@ class RunFolder:
         """
         if not self.metrics_path.exists():
             return []
-        with reading(self.metrics_path, "lines", RunError, WAY_OUT):
-            *lines, rest = _read_bytes(self.metrics_path).split(b"\n")
+        content = read_bytes(self.metrics_path, "lines of JSON", RunError)
+        *lines, rest = content.split(b"\n")
         records = [self._record(line, i) for i, line in enumerate(lines, 1)]
         # The last line ends with a line break too, unless its writer was stopped.
         with contextlib.suppress(RunError):
@@ -234,7 +232,7 @@ class RunFolder:
             file = (self.path / ".lock").open("ab")
         with file:
             try:
-                _lock(file.fileno())
+                lock(file.fileno())
             except BlockingIOError as error:
                 raise RunError(
                     f"another process is training in {self.path}. Wait for its end, "
@@ -289,37 +287,15 @@ def _no_folder(path: Path, why: str) -> str:
     )
 
 
-def _lock(file: int) -> None:
-    """Hold an open file as its only holder, where the system knows such locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return  # some network disks have no locks
-
-
 def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _read_bytes(path: Path, most: int | None = None) -> bytes:
-    """Read a file of a run. Raises: ValueError or OSError if it cannot be, whole."""
-    with open_regular(path) as file:
-        content = file.read(-1 if most is None else most + 1)
-    if most is not None and len(content) > most:
-        raise TooLargeError(f"it is larger than {in_words(most)}")
-    return content
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     """Read an object from a file of a run. Raises: RunError if it holds none."""
+    content = read_bytes(path, "JSON", RunError, MOST_BYTES[path.name])
     with reading(path, "JSON", RunError, WAY_OUT):
-        found = json.loads(_read_bytes(path, MOST_BYTES[path.name]).decode("utf-8"))
+        found = json.loads(content.decode("utf-8"))
         if not isinstance(found, dict):
             raise ValueError(f"it holds no settings, but {_shown(found)}")
         return found
