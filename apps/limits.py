@@ -75,7 +75,7 @@ def check(values: object, ranges: Mapping[str, Range]) -> None:
     """
     found = {name: getattr(values, name) for name in ranges}
     problems = [
-        f"{name} is {value!r}, but must be {ranges[name]}"
+        f"{name} is {shown(value)}, but must be {ranges[name]}"
         for name, value in found.items()
         if value is not None and value not in ranges[name]
     ]
@@ -113,6 +113,12 @@ def _check(what: str, numbers: int, most: int, options: str) -> None:
         check_size(needed, what)
     except TooLargeError as error:
         raise NetworkError(f"{error}: give less of {options}.") from error
+
+
+def shown(value: object) -> str:
+    """A value in a message, however large it is."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _number(number: float) -> str:

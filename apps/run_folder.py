@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from apps.errors import UserError
 from apps.files import lock, read_bytes, write_text
+from apps.limits import shown
 from minigrad.io.damaged import reading, reason
 from minigrad.io.files import remove_unfinished
 
@@ -297,7 +298,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     with reading(path, "JSON", RunError, WAY_OUT):
         found = json.loads(content.decode("utf-8"))
         if not isinstance(found, dict):
-            raise ValueError(f"it holds no settings, but {_shown(found)}")
+            raise ValueError(f"it holds no settings, but {shown(found)}")
         return found
 
 
@@ -313,7 +314,7 @@ def _checked_record(record: Any) -> dict[str, Any]:
     for name, value in record.items():
         number = NOT_FINITE.get(value) if isinstance(value, str) else value
         if type(number) is not int and type(number) is not float:
-            raise ValueError(f"{name!r:.60} is {_shown(value)}, but must be a number")
+            raise ValueError(f"{name!r:.60} is {shown(value)}, but must be a number")
         record[name] = _in_reach(number)
     return record
 
@@ -338,12 +339,6 @@ def _plain(value: Any) -> Any:
     return value if finite else str(float(value))
 
 
-def _shown(value: Any) -> str:
-    """A value in a message, however large it is."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _made(config: dict[str, Any], kind: type[S]) -> S:
     """The dataclass with these values, dataclasses inside it too."""
     kinds = get_type_hints(kind)
@@ -364,8 +359,8 @@ def _misfits(config: dict[str, Any], kind: Any) -> list[str]:
         elif isinstance(config[name], dict) and is_dataclass(expected):
             problems += [f"{name}: {p}" for p in _misfits(config[name], expected)]
         elif not _is_of(config[name], expected):
-            shown = _shown(config[name])
-            problems.append(f"{name!r} is {shown}, but must be {_called(expected)}")
+            found = shown(config[name])
+            problems.append(f"{name!r} is {found}, but must be {_called(expected)}")
     return problems
 
 

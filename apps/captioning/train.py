@@ -34,6 +34,7 @@ from apps.captioning.model import (
     count_weights,
 )
 from apps.captioning.tokens import spell
+from apps.limits import shown
 from apps.run_folder import PreparationError
 
 COUNTS = ("max_train", "wordvec_dim", "hidden_dim", "members", "batch", "epochs")
@@ -72,7 +73,7 @@ class Settings:
         """Raises: ValueError for a setting with which nothing can be trained."""
         limits.check(self, RANGES)
         if self.cell not in CELLS:
-            raise ValueError(f"cell is {self.cell!r}, but must be in {[*CELLS]}")
+            raise ValueError(f"cell is {shown(self.cell)}, but must be in {[*CELLS]}")
 
 
 # The drawn pictures are simple: a smaller network learns them within two minutes. The

@@ -345,6 +345,22 @@ RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         change(epochs=True),
         "'epochs' is True, but must be a whole number",
     ),
+    "a list of ways": (
+        change(decoding=[]),
+        "'decoding' is [], but must be settings in braces",
+    ),
+    "no epochs": (change(epochs=None), "'epochs' is None, but must be a whole number"),
+    "another width": (change(features="wide"), "must be one of 'pca', 'full'"),
+    "a number without end": (
+        write_config(f'{{"epochs": 1{"0" * 5000}}}'),
+        "a number in it has thousands of digits",
+    ),
+    "a number too large": (change(epochs=10**400), "epochs is 1000"),
+    "no number": (change(lr=float("nan")), "lr is nan, but must be a number above 0"),
+    "a name that is none": (change(data="a\0b"), "must be a text that can name a file"),
+    "half a letter": (change(data="\ud800"), "must be a text that can name a file"),
+    "a name without end": (change(data="x" * 2**20), "it has more than 1.0 MB"),
+    "many letters": (change(cell="x" * 10**5), "xxx..., but must be in"),
     "no width": (
         change(hidden_dim=0),
         "hidden_dim is 0, but must be a whole number from 1 to 1,000,000,000",
@@ -388,7 +404,7 @@ RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a step too far": (change_header(lambda h: h.update(step=999)), "step 999 of 4"),
     "no step": (change_header(lambda h: h.pop("step")), NO_CHECKPOINT),
-    "half a step": (change_header(lambda h: h.update(step=1.5)), "step 1.5 of 4"),
+    "half a step": (change_header(lambda h: h.update(step=1.5)), "its step is a float"),
     "other weights": (other_weights, "misshapen"),
 }
 
@@ -466,7 +482,7 @@ def far_word(folder: Path) -> None:
 
 DATA_FAULTS = {
     "not a number": (set_nan, "row 7 of 'features' holds NaN or infinity"),
-    "cut short": (cut_features, "cannot be read as HDF5"),
+    "cut short": (cut_features, "truncated file"),
     "a word too far": (far_word, "row 2 of 'val_captions' has the word id 999"),
 }
 

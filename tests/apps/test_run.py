@@ -240,6 +240,18 @@ def test_killed_after_logging_before_saving(tmp_path: Path) -> None:
     assert [m["step"] for m in run.metrics()] == [5]
 
 
+def test_a_pipe_in_a_files_place_keeps_nobody_waiting(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for path, use in (
+        (run.metrics_path, run.metrics),
+        (run.config_path, run.config),
+        (run.preparation_path, run.preparation),
+    ):
+        os.mkfifo(path)
+        with pytest.raises(RunError, match=f"{path.name}' is a pipe"):
+            use()
+
+
 # Two at once
 
 
