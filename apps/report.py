@@ -50,10 +50,14 @@ PLOT_DPI = 160
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000")
 MARKERS = "os^Dv"
 
+MOST_DRAWN = 1e100
+
 NUMBER = re.compile(r"[-+−]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?( ?%)?|nan|[-+−]?inf|–?")
 
 # What a line of a run's metrics holds besides what is worth a curve.
-NO_SCORES = ("epoch", "step", "per_second")
+NO_SCORES = ("epoch", "step", "per_second", "start_loss")
+# A loss that ends above this share of what it began with has ended where it began.
+NOTHING_LEARNED = 0.99
 CURVE_NAMES = {"loss": "training loss", "val_loss": "validation loss"}
 
 
@@ -294,6 +298,18 @@ def training_facts(metrics: Metrics, unit: str) -> list[tuple[str, str]]:
     return facts
 
 
+def learned_nothing(metrics: Metrics) -> str:
+    """Say so if the loss ended where it began, going by what a run logged; else ""."""
+    starts = [record["start_loss"] for record in metrics if "start_loss" in record]
+    losses = [record["loss"] for record in metrics if "loss" in record]
+    if not starts or not losses or losses[-1] < NOTHING_LEARNED * starts[0]:
+        return ""
+    return (
+        f"The loss ended at {losses[-1]:.3g}, where it began ({starts[0]:.3g}): "
+        "nothing was learned. Try a smaller --lr in a new run, or more --epochs."
+    )
+
+
 def learning(metrics: Metrics, epochs: int, targets: str) -> Section:
     """The curves of what was logged."""
     text = (
@@ -303,6 +319,7 @@ def learning(metrics: Metrics, epochs: int, targets: str) -> Section:
     plots = plot_run(metrics, epochs)
     if not plots:
         text = "The first epoch is not over yet; the loss curve begins with it."
+    text = f"{text} {learned_nothing(metrics)}".strip()
     return Section("How it learned", text, plots)
 
 
@@ -332,10 +349,13 @@ def plot_run(metrics: Metrics, epochs: int) -> list[Plot]:
 
 
 def _curve(metrics: Metrics, name: str) -> dict[int, float]:
-    """What was logged under a name, by epoch; the last of several."""
+    """What was logged under a name, by epoch; the last of several.
+
+    What is not finite, or too far off to be drawn, is a gap.
+    """
     found = {r["epoch"]: r[name] for r in metrics if name in r}
     return {
-        epoch: value if math.isfinite(value) else math.nan
+        epoch: value if abs(value) < MOST_DRAWN else math.nan
         for epoch, value in found.items()
         if isinstance(value, int | float)
     }
