@@ -27,7 +27,6 @@ FLOORS = (
     {
         "minigrad.checkpointing",
         "minigrad.transforms",
-        "minigrad.compiler",
         "minigrad.inspect",
         "minigrad.testing",
         "minigrad.io",
