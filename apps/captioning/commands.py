@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from apps.captioning.data_commands import data as data_group
-from apps.console import clear_errors, new_console
+from apps.console import Group, clear_errors, new_console
 from apps.options import (
     FOLDER,
     POSITIVE,
@@ -153,7 +153,7 @@ def _decoding_of(
     return decoding
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def caption() -> None:
     """Teach a recurrent network to describe pictures."""
 

@@ -18,7 +18,6 @@ from rich.table import Column, Table
 
 from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
 from apps.captioning.grammar import Verdict
-from apps.console import plain
 from apps.files import whole_file
 
 MAX_CAPTIONS = 5  # shown of one picture
@@ -200,13 +199,13 @@ def print_cards(cards: Sequence[Card], console: Console) -> None:
     table = Table(where, "captions", show_lines=True)
     for card in cards:
         name = f"{card.name}\n{card.url}" if card.url else card.name
-        table.add_row(plain(name), plain("\n".join(card.captions)))
+        table.add_row(name, "\n".join(card.captions))
     console.print(table)
 
 
 def print_info(data: CaptionData, console: Console) -> None:
     """Print one screen: sizes of the splits, captions, vocabulary, features, memory."""
-    table = Table(title=plain(str(data.folder)), title_justify="left")
+    table = Table(title=str(data.folder), title_justify="left")
     table.add_column("")
     for split in (data.train, data.val):
         table.add_column(split.name, justify="right")

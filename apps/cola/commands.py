@@ -13,7 +13,7 @@ import click
 
 from apps.cola.data_commands import DIVISION, PLACE
 from apps.cola.data_commands import data as data_group
-from apps.console import clear_errors, new_console, say
+from apps.console import Group, clear_errors, new_console, say
 from apps.errors import UserError
 from apps.options import (
     FOLDER,
@@ -67,7 +67,7 @@ SETTINGS: tuple[tuple[str, Any, str], ...] = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def cola() -> None:
     """Teach a Transformer to judge whether a sentence is acceptable English."""
 

@@ -19,7 +19,7 @@ from rich.table import Table
 
 import minigrad as mg
 from apps.cola.reading import Reading
-from apps.console import plain, say
+from apps.console import say
 
 if TYPE_CHECKING:
     from apps.cola.train import Trained
@@ -92,13 +92,12 @@ def judge(trained: Trained, text: str) -> Verdict:
 
 def print_verdict(verdict: Verdict, console: Console) -> None:
     """Print the verdict, and for each word its pull and what looks at it."""
-    say(f"{verdict.text}\n{verdict.told}", console)
-    for warning in verdict.warnings:
-        say(warning, console)
+    for line in (verdict.text, verdict.told, *verdict.warnings):
+        say(line, console)
     tokens = verdict.reading.tokens
     table = Table("word", "pull on the verdict")
     for token, share in zip(tokens, verdict.pull, strict=True):
-        table.add_row(plain(token), f"{_bar(share, verdict.pull.max())} {share:.0%}")
+        table.add_row(token, f"{_bar(share, verdict.pull.max())} {share:.0%}")
     console.print(table)
     for number, layer in enumerate(verdict.attention, start=1):
         say(f"What each word looks at most, in layer {number}:", console)
@@ -112,7 +111,7 @@ def _looks(layer: np.ndarray, tokens: Sequence[str]) -> Table:
         table.add_column(f"head {head}")
     for place, token in enumerate(tokens):
         found = (_most(head[place], tokens) for head in layer)
-        table.add_row(*map(plain, (token, *found)))
+        table.add_row(token, *found)
     return table
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apps.console import clear_errors, new_console, say
+from apps.console import Group, clear_errors, new_console, say
 from apps.options import FOLDER, POSITIVE, SEED, device_option, setting_options
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ SETTINGS: tuple[tuple[str, Any, str], ...] = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def look() -> None:
     """See what a network looks at, fool it, and draw what classes look like to it."""
 
@@ -462,7 +462,6 @@ def _print_answers(
 ) -> None:
     from rich.table import Table
 
-    from apps.console import plain
     from apps.image_gradients.gallery import best
 
     table = Table("picture", "the network sees")
@@ -470,7 +469,7 @@ def _print_answers(
     for picture, of in zip(pictures, shares, strict=True):
         table.add_section()
         for place, (name, share) in enumerate(best(of)):
-            first = plain(picture.name if place == 0 else "")
+            first = picture.name if place == 0 else ""
             table.add_row(first, name, f"{share:.1%}")
     console.print(table)
 
