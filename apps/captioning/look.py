@@ -16,9 +16,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Column, Table
 
+from apps import pictures
 from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
 from apps.captioning.grammar import Verdict
+from apps.errors import UserError
 from apps.files import whole_file
+from apps.lettering import drawable
+from apps.report import LARGEST
 
 MAX_CAPTIONS = 5  # shown of one picture
 LINE, BOLD_LINE = 44, 38  # letters a line below a picture
@@ -26,9 +30,6 @@ FONT = 9  # points
 LEADING = 0.17  # inches from line to line
 BOX = (3.3, 2.75)  # inches a picture
 GAP = 0.25  # inches around it
-
-# Larger pictures than this are an attack, or a mistake.
-MAX_PIXELS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -105,17 +106,21 @@ def _last_part(url: str) -> str:
 
 
 def read_picture(path: Path | None) -> Image.Image | None:
-    """Read a picture, or give None where it is missing, damaged or far too large."""
+    """Read a picture, or give None where it is missing, damaged or far too large.
+
+    It has at most `LARGEST` pixels a side, so that a hundred take little memory.
+    """
     if path is None:
         return None
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return None
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        # Pillow's readers raise all of these for damaged files.
+        return pictures.read(path, _shrunk, LARGEST).image
+    except UserError:
         return None
+
+
+def _shrunk(image: Image.Image, _: list[str]) -> Image.Image:
+    image.thumbnail((LARGEST, LARGEST))
+    return image
 
 
 def save_cards(cards: Sequence[Card], path: Path) -> int:
@@ -155,7 +160,7 @@ def _draw(axis: Axes, card: Card) -> bool:
         axis.imshow(picture)
         return True
     axis.imshow(Image.new("RGB", (60, 50), (222, 222, 222)))
-    text = "\n".join(textwrap.wrap(f"no picture: {card.name}", 26))
+    text = "\n".join(textwrap.wrap(drawable(f"no picture: {card.name}"), 26))
     axis.text(29.5, 24.5, text, ha="center", va="center", parse_math=False)
     return False
 
@@ -182,7 +187,7 @@ def _write_lines(
     for number, (line, weight) in enumerate(lines):
         # A caption may hold a dollar sign, which would begin a formula.
         axis.annotate(
-            line,
+            drawable(line),
             (left * 72, (bottom - number * LEADING) * 72 - 6),
             xycoords="figure points",
             va="top",
