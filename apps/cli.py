@@ -14,6 +14,7 @@ from apps.cola.commands import cola
 from apps.console import Group, show_traceback
 from apps.image_gradients.commands import look
 from apps.printable import printable
+from apps.signals import ending_by_signals
 
 HOUSE = Path(__file__).resolve().parents[1]
 
@@ -51,7 +52,8 @@ def main(group: click.Group = minigrad, **settings: Any) -> None:
     """Run the command line, or a group of it alone."""
     check_rooms()
     sys.excepthook = show_traceback
-    group(**settings)
+    with ending_by_signals():
+        group(**settings)
 
 
 if __name__ == "__main__":

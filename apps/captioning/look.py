@@ -21,8 +21,7 @@ from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
 from apps.captioning.grammar import Verdict
 from apps.errors import UserError
 from apps.files import whole_file
-from apps.lettering import drawable
-from apps.report import LARGEST
+from apps.report import LARGEST, png
 
 MAX_CAPTIONS = 5  # shown of one picture
 LINE, BOLD_LINE = 44, 38  # letters a line below a picture
@@ -140,7 +139,7 @@ def save_cards(cards: Sequence[Card], path: Path) -> int:
         shown += _draw(axis, card)
         _write_lines(axis, lines, left, bottom)
     with whole_file(path) as unfinished:
-        figure.savefig(unfinished, format="png", dpi=100)
+        unfinished.write_bytes(png(figure, dpi=100))
     return shown
 
 
@@ -160,8 +159,8 @@ def _draw(axis: Axes, card: Card) -> bool:
         axis.imshow(picture)
         return True
     axis.imshow(Image.new("RGB", (60, 50), (222, 222, 222)))
-    text = "\n".join(textwrap.wrap(drawable(f"no picture: {card.name}"), 26))
-    axis.text(29.5, 24.5, text, ha="center", va="center", parse_math=False)
+    text = "\n".join(textwrap.wrap(f"no picture: {card.name}", 26))
+    axis.text(29.5, 24.5, text, ha="center", va="center")
     return False
 
 
@@ -185,15 +184,13 @@ def _write_lines(
 ) -> None:
     """Write below a picture, whose corner is given in inches."""
     for number, (line, weight) in enumerate(lines):
-        # A caption may hold a dollar sign, which would begin a formula.
         axis.annotate(
-            drawable(line),
+            line,
             (left * 72, (bottom - number * LEADING) * 72 - 6),
             xycoords="figure points",
             va="top",
             fontsize=FONT,
             fontweight=weight,
-            parse_math=False,
         )
 
 

@@ -5,7 +5,6 @@ The commands import what they need when they run, so that `--help` answers at on
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from apps.console import Group, clear_errors, new_console, say
-from apps.options import FOLDER, POSITIVE, SEED, device_option, setting_options
+from apps.options import (
+    FOLDER,
+    POSITIVE,
+    SEED,
+    Number,
+    device_option,
+    setting_options,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,21 +29,9 @@ if TYPE_CHECKING:
     from minigrad import Device
 
 
-class Number(click.FloatRange):
-    """A number in a range; "nan", which Python reads as one, is in none."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
-        """Read a number, and refuse what is none."""
-        number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail("'nan' is not a number. Give one, as in 0.5.", param, ctx)
-        return number
-
-
 # A step over the whole of a picture, from black to white, is 1,700 long.
 RATE = Number(0, 10_000, min_open=True)
+STEPS = click.IntRange(0, 10_000)
 METHODS = ("gradient", "smoothgrad", "integrated", "grad-cam")
 IMAGE = click.option(
     "--image",
@@ -61,10 +55,10 @@ SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("iterations", POSITIVE, "Steps to take."),
     ("l2", Number(0, 1000), "How strongly pixels are drawn to the mean colour."),
     ("rate", RATE, "Length of a step."),
-    ("jitter", click.IntRange(0), "Pixels that a picture is moved by at most."),
+    ("jitter", STEPS, "Pixels that a picture is moved by at most."),
     ("blur", Number(0, 20), "Deviation of the filter, in pixels."),
     ("every", POSITIVE, "Steps from one filtering to the next."),
-    ("ending", click.IntRange(0), "Last steps, which lead away from other classes."),
+    ("ending", STEPS, "Last steps, which lead away from other classes."),
     ("start", Number(0, 20), "Blur of the noise to begin with, in pixels."),
     ("smooth", Number(0, 20), "Blur of the gradient that joins it, pixels."),
     ("shrink", Number(0, 1), "Share of step and blur left at the end."),
@@ -317,9 +311,9 @@ def _find(text: str | None) -> int | None:
 def _folder(out: Path | None, verb: str) -> Path:
     """A folder for results, made before any work, which it would cost if it failed."""
     from apps.image_gradients.gallery import clear
-    from apps.run import new_path
+    from apps.run_folder import new_folder
 
-    folder = out or new_path(f"look-{verb}")
+    folder = out or new_folder(f"look-{verb}")
     folder.mkdir(parents=True, exist_ok=True)
     clear(folder)
     return folder

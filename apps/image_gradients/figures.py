@@ -14,7 +14,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from apps.lettering import drawable
 from apps.report import COLOURS, MARKERS
 
 SIDE = 1.75  # inches a panel
@@ -41,8 +40,7 @@ class Panel:
     @property
     def lines(self) -> list[str]:
         """The caption, so that it fits above the panel."""
-        texts = drawable(self.caption).split("\n")
-        parts = [shorten(text, 2 * LETTERS) for text in texts]
+        parts = [shorten(text, 2 * LETTERS) for text in self.caption.split("\n")]
         return [line for part in parts for line in wrap(part, LETTERS)]
 
 

@@ -8,12 +8,12 @@ takes them all.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 import struct
 import tokenize
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from minigrad.io.errors import RefusedError, UnreadableError
 from minigrad.io.limits import is_about_memory
@@ -48,6 +48,7 @@ def reading(
     what: str,
     error: type[Exception] = UnreadableError,
     way_out: str = WAY_OUT,
+    says: str = "cannot be read as",
 ) -> Iterator[None]:
     """Turn whatever a damaged file makes of its reader into one error.
 
@@ -60,6 +61,7 @@ def reading(
         what: what it should be: "a zip".
         error: the class to raise, one of the project's own.
         way_out: the message's last sentence, without its full stop.
+        says: what stands between the two names: "is not".
 
     Raises: `error`.
     """
@@ -70,7 +72,7 @@ def reading(
     except UnreadableError as found:
         raise error(str(found)) from found
     except Exception as found:
-        said = f"{os.fspath(path)!r} cannot be read as {what}: {reason(found)}."
+        said = f"{os.fspath(path)!r} {says} {what}: {reason(found)}."
         knows_out = isinstance(found, RefusedError)
         raise error(said if knows_out else f"{said} {way_out}.") from found
 
@@ -118,7 +120,7 @@ def require_regular(path: str | os.PathLike[str]) -> None:
             )
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Open a file for reading bytes; raises as `require_regular` and `open`."""
     require_regular(path)
     return open(path, "rb")

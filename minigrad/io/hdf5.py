@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -210,3 +211,33 @@ def _unpacks_to_more(content: bytes, size: int) -> bool:
     """Whether a zlib stream unpacks to more than so many bytes and a checksum."""
     most = size + 4
     return len(zlib.decompressobj().decompress(content, most + 1)) > most
+
+
+# -- texts, and what is where ------------------------------------------------------
+
+
+def text(found: Any) -> str:
+    """The one text that a dataset holds."""
+    _require_own(found, found.name)
+    return _text(found, found.name, lambda: found[()])
+
+
+def text_attribute(found: Any, name: str) -> str:
+    """The one text of an attribute."""
+    if name not in found.attrs:
+        raise ValueError(f"its attribute {name!r} is missing")
+    return _text(found.attrs.get_id(name), name, lambda: found.attrs[name])
+
+
+def _text(found: Any, name: str, read: Callable[[], Any]) -> str:
+    """Read what is one text, and not many: they could all be the same large one."""
+    kind = import_h5py().check_string_dtype(found.dtype)
+    if found.shape != () or kind is None or kind.length is not None:
+        raise ValueError(f"{name!r} in it is no text")
+    content = read()
+    return content.decode() if isinstance(content, bytes) else content
+
+
+def address(found: Any) -> int:
+    """Where in its file an object stands: one object may have several names."""
+    return int(import_h5py().h5o.get_info(found.id).addr)

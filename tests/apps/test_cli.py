@@ -221,7 +221,8 @@ def test_missing_picture_gets_a_placeholder(trained: Path, copy: Path) -> None:
     moved = trained.parent / "moved"
     moved.mkdir()
     (moved / "config.json").write_text(json.dumps({**config, "data": str(copy)}))
-    (moved / "checkpoint.h5").write_bytes((trained / "checkpoint.h5").read_bytes())
+    for name in ("checkpoint.h5", "preparation.json"):
+        (moved / name).write_bytes((trained / name).read_bytes())
     for picture in (copy / "images").glob("val*"):
         picture.write_text("not a picture")
     run("caption", "sample", moved)

@@ -258,7 +258,7 @@ def test_faults_are_one_message(copy: Path, tmp_path: Path, command: str) -> Non
     (copy / data.CAPTIONS_FILE).write_bytes(b"none")
     result = run(command, copy, code=1)
     assert result.output.startswith("Error: ")
-    assert "cannot be read as HDF5" in result.output
+    assert "cannot be read as an HDF5 file" in result.output
 
 
 def test_full_features_are_asked_for_by_name(drawn: Path) -> None:

@@ -120,13 +120,6 @@ def test_any_caption_fits_and_is_no_formula(text: str) -> None:
     assert figure.axes[0].get_title() == "\n".join(panel.lines)
 
 
-def test_what_the_font_lacks_becomes_a_question_mark() -> None:
-    """Matplotlib would warn of it, which is an error here."""
-    figure = draw([[Panel(GREY, "猫 é ❄\udce9 \x1b[31m\n猫")]])
-    boxes(figure)
-    assert figure.axes[0].get_title() == "? é ❄\\udce9 \\x1b[31m\n?"
-
-
 def test_a_dollar_is_a_dollar() -> None:
     figure = draw([[Panel(GREY, "a $x^2$ b"), Panel(GREY, "$\\frac$")]])
     boxes(figure)
