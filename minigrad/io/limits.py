@@ -42,7 +42,7 @@ def check_size(needed: int, what: str, stored: int | None = None) -> None:
     """
     if needed <= FREE:
         return
-    if stored is not None and needed > EXPANSION * stored:
+    if stored is not None and is_too_much(needed, stored):
         raise TooLargeError(
             f"{what} would take {in_words(needed)} of memory, but only "
             f"{in_words(stored)} of the file are stored for that; believed are "
@@ -56,6 +56,11 @@ def check_size(needed: int, what: str, stored: int | None = None) -> None:
             "free. Take something smaller, close other programs, or use a machine "
             "with more memory"
         )
+
+
+def is_too_much(needed: int, stored: int) -> bool:
+    """Whether so many bytes are not believed of what is stored in so many."""
+    return needed > max(FREE, EXPANSION * stored)
 
 
 @contextlib.contextmanager
