@@ -98,6 +98,12 @@ def save_safetensors(
 
 
 def _check_names(arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    for what, given in (("arrays", arrays), ("metadata", metadata)):
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"save_safetensors: {what} is a {type(given).__name__}, but must be a "
+                "dictionary with texts as keys, such as module.state_dict()."
+            )
     texts = [*arrays, *metadata, *metadata.values()]
     strange = [text for text in texts if not isinstance(text, str)]
     if strange:

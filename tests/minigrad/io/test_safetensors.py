@@ -104,6 +104,8 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
     ("arrays", "metadata", "error", "parts"),
     [
         ({"a": np.ones(2, "c8")}, None, TypeError, ["'a'", "complex64", ".real"]),
+        (nn.Linear(2, 2), None, TypeError, ["arrays is a Linear", "state_dict()"]),
+        ({}, ["a"], TypeError, ["metadata is a list", "must be a dictionary"]),
         ({0: np.ones(2)}, None, TypeError, ["0 is a int", "texts as keys"]),
         ({}, {"a": 1}, TypeError, ["1 is a int", "metadata as texts"]),
         ({"__metadata__": np.ones(2)}, None, ValueError, ["Rename the array"]),
