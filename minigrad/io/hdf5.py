@@ -7,10 +7,13 @@ is refused by name before a number is read. Only `minigrad.io` imports h5py.
 
 from __future__ import annotations
 
+import io
+import itertools
 import math
+import mmap
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,10 @@ from minigrad.io.limits import FREE, check_size, in_words
 # Filters by their registered numbers; each may stand once, and one of the packers.
 DEFLATE, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
 FILTERS = {DEFLATE: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32", LZF: "lzf"}
+
+HEAP = b"GCOL"  # how a global heap begins
+OBJECT = 16  # bytes of the header of a heap, and of an object in it
+LARGEST_SEARCHED = 2**30
 
 # A compressed chunk is unpacked whole for each of its rows.
 LARGEST_CHUNK = FREE
@@ -53,8 +60,8 @@ def open_hdf5(path: str | os.PathLike[str], **settings: Any) -> Any:
         it is no regular file, no HDF5, damaged, or locked by who writes it.
     """
     h5py = import_h5py()
-    open_regular(path).close()
-    with reading(path, "an HDF5 file"):
+    with open_regular(path) as file, reading(path, "an HDF5 file"):
+        _require_sound_heaps(file)
         try:
             return h5py.File(path, "r", **settings)
         except OSError as error:
@@ -65,6 +72,46 @@ def open_hdf5(path: str | os.PathLike[str], **settings: Any) -> Any:
                 "writing. Wait until it is done, or close it there; where nothing "
                 "writes it, set HDF5_USE_FILE_LOCKING=FALSE."
             ) from error
+
+
+def _require_sound_heaps(file: io.BufferedReader) -> None:
+    """Raise where HDF5 would walk through a heap of texts for ever, or out of it.
+
+    It does not look whether a heap's objects lead on. In files that are larger than
+    `LARGEST_SEARCHED` nobody looks.
+
+    Source: HDF5 File Format Specification, III.E, Global Heap.
+    """
+    size = os.fstat(file.fileno()).st_size
+    if not 0 < size <= LARGEST_SEARCHED:
+        return
+    steps = itertools.count()
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        at = content.find(HEAP)
+        while at >= 0:
+            for place in _objects(content, at):
+                # Heaps that lie one in the other have more objects than there is room.
+                if place > size or next(steps) > size // OBJECT:
+                    raise ValueError("a heap of texts in it is damaged")
+            at = content.find(HEAP, at + 1)
+
+
+def _objects(content: mmap.mmap, at: int) -> Iterator[int]:
+    """Where a global heap's objects end; beyond the file where they lead astray."""
+    size = _number(content, at + 8)
+    place, end = at + OBJECT, at + size
+    if content[at + 4 : at + 5] != b"\1" or not 4096 <= size <= len(content) - at:
+        return  # of this HDF5 says itself that it is no heap
+    while place + OBJECT <= end:
+        is_free = content[place : place + 2] == b"\0\0"
+        length = _number(content, place + 8)
+        step = length if is_free else OBJECT + -(-length // 8) * 8
+        place = place + step if 0 < step <= end - place else len(content) + 1
+        yield place
+
+
+def _number(content: mmap.mmap, at: int) -> int:
+    return int.from_bytes(content[at : at + 8], "little")
 
 
 def child(group: Any, name: str) -> Any:

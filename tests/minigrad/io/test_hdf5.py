@@ -283,6 +283,67 @@ def test_what_was_not_written_here_is_refused_by_name(name, tmp_path, monkeypatc
     assert_parts(raised.value, "a.h5' cannot be read as a set: ", words)
 
 
+# -- heaps of texts, which HDF5 walks through for ever -----------------------------
+
+
+def with_heap(path, change):
+    """A file with a text in a global heap, changed at an object of that heap."""
+    with h5py.File(path, "w") as file:
+        file.attrs["text"] = "hello"
+        file["rows"] = values()
+    content = bytearray(path.read_bytes())
+    at = content.index(b"GCOL") + 16
+    change(content, at)
+    path.write_bytes(content)
+    return path
+
+
+def object_of(index, length):
+    def change(content, at):
+        content[at : at + 16] = struct.pack("<HHIQ", index, 1, 0, length)
+
+    return change
+
+
+HEAPS = {
+    "an object of nothing": object_of(0, 0),
+    "free space beyond the heap": object_of(0, 10**6),
+    "an object beyond the heap": object_of(1, 10**6),
+    "a length that wraps to nothing": object_of(1, 2**64 - 16),
+    "a length that wraps backwards": object_of(1, 2**64 - 64),
+}
+
+
+@pytest.mark.parametrize("name", HEAPS)
+def test_a_heap_that_leads_astray_is_refused_at_the_door(name, tmp_path):
+    path = with_heap(tmp_path / "a.h5", HEAPS[name])
+    with pytest.raises(UnreadableError, match="a heap of texts in it is damaged"):
+        hdf5.open_hdf5(path)
+
+
+def test_heaps_in_heaps_do_not_take_for_ever(tmp_path):
+    path = tmp_path / "a"
+    heap = b"GCOL\1\0\0\0" + struct.pack("<Q", 16 * 2**14)
+    path.write_bytes((heap + struct.pack("<HHIQ", 1, 1, 0, 0)) * 2**14)
+    with pytest.raises(UnreadableError, match="a heap of texts in it is damaged"):
+        hdf5.open_hdf5(path)
+
+
+@pytest.mark.parametrize(
+    "text", [b"GCOL", b"GCOL\1\0\0\0", b"GCOL\0\0\0\0" + struct.pack("<Q", 4096)]
+)
+def test_numbers_that_look_like_a_heap_are_numbers(text, tmp_path):
+    rows = np.frombuffer(text * 2000 + text, np.uint8)
+    path = written(tmp_path / "a.h5", lambda file: file.update(rows=rows))
+    np.testing.assert_array_equal(read(path), rows)
+
+
+def test_a_sound_heap_is_read(tmp_path):
+    path = with_heap(tmp_path / "a.h5", lambda content, at: None)
+    with hdf5.open_hdf5(path) as file:
+        assert hdf5.text_attribute(file, "text") == "hello"
+
+
 # -- files that cannot be opened ---------------------------------------------------
 
 
