@@ -284,7 +284,14 @@ def _read(file: io.BufferedReader, path: str | os.PathLike[str]) -> Checkpoint:
 
 def _header(header: Any) -> dict[str, Any]:
     """The header's parts, each of the kind that was written."""
-    kinds = {"step": int, "config": dict, "generator": dict | None, "extra": dict}
+    # Which steps there are, who resumes knows: of a run of 4, neither 1.5 nor 999.
+    numbers = int | float
+    kinds: dict[str, Any] = {
+        "step": numbers,
+        "config": dict,
+        "generator": dict | None,
+        "extra": dict,
+    }
     if type(header) is not dict or set(header) != set(kinds):
         raise ValueError(f"its header does not have {', '.join(kinds)}")
     for name, kind in kinds.items():
