@@ -38,14 +38,11 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(f)
     def wrapped(*operands: Any, **settings: Any) -> Any:
         function = functools.partial(f, **settings) if settings else f
-        if not recording.enabled:
-            return function(*operands)
         first = next_order()
         with watch_draws() as states:
             outputs = function(*operands)
-        several = isinstance(outputs, tuple | list)
-        parts = list(outputs) if several else [outputs]
-        if all(part.entry is None for part in parts):
+        parts = _parts(f, outputs)
+        if not recording.enabled or all(part.entry is None for part in parts):
             return outputs
         stretch = Stretch(function, operands, states, [part.array for part in parts])
         given = {x.entry.order for x in operands if _is_live(x)}
@@ -54,9 +51,31 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             wrap(part.array, part.entry and Item(stretch, i, part.array))
             for i, part in enumerate(parts)
         ]
-        return type(outputs)(dropped) if several else dropped[0]
+        return _like(outputs, dropped)
 
     return wrapped
+
+
+def _parts(f: Callable[..., Any], outputs: Any) -> list[Tensor]:
+    """The Tensors that a function returned."""
+    parts = list(outputs) if isinstance(outputs, tuple | list) else [outputs]
+    wrong = [part for part in parts if not isinstance(part, Tensor)]
+    if wrong or not parts:
+        found = type(wrong[0]).__name__ if wrong else "an empty tuple"
+        name = getattr(f, "__name__", "the function")
+        raise TypeError(
+            f"checkpoint got {found} from {name}: what it returns is recorded again, so "
+            "it is one Tensor or a tuple of them. Return the Tensors alone, nested "
+            "tuples made flat."
+        )
+    return parts
+
+
+def _like(outputs: Any, parts: list[Tensor]) -> Any:
+    """The parts in a tuple, named tuple or list, or the one by itself."""
+    if hasattr(outputs, "_fields"):
+        return type(outputs)(*parts)
+    return type(outputs)(parts) if isinstance(outputs, tuple | list) else parts[0]
 
 
 def _is_live(x: Any) -> bool:
@@ -116,10 +135,11 @@ class Stretch(Entry):
         if self.parents is None:
             raise freed_error(self)
         writes.check(self)
+        written = writes.since(self.order)
         outputs = self._run_again()
         for output, gradient in zip(outputs, gradients, strict=True):
             if gradient is not None and output.entry is not None:
-                self._check_again(output.entry)
+                self._check_again(output.entry, written)
                 walk.start(output.entry, gradient)
         if not walk.retain_graph:
             self.release()
@@ -140,9 +160,12 @@ class Stretch(Entry):
             _set_states(now)
         return outputs if isinstance(outputs, tuple | list) else (outputs,)
 
-    def _check_again(self, newest: Entry) -> None:
-        """Refuse arrays that `f` reads from elsewhere and that were written since."""
-        if writes.last < self.order:
+    def _check_again(self, newest: Entry, written: dict[int, Any]) -> None:
+        """Refuse arrays that `f` reads from elsewhere, written since it first ran.
+
+        Those that it makes and fills itself are its own business.
+        """
+        if not written:
             return
         seen: set[int] = set()
         waiting = [newest]
@@ -151,7 +174,7 @@ class Stretch(Entry):
             if entry.order in seen or entry.order < self.order:
                 continue
             seen.add(entry.order)
-            writes.check(entry, since=self.order)
+            writes.check(entry, written)
             waiting.extend(parent for parent in entry.parents if parent is not None)
 
 

@@ -11,6 +11,7 @@ Source: Higham, The accuracy of floating point summation (1993), for sums in par
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def total(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def _total(a: Array, axis: Axis, keepdims: bool) -> Array:
-    first = np.float32  # what a part is added in
+    first: Any = np.float32  # what a part is added in
     reduced = axes_of(a.ndim, axis)
     count = math.prod(a.shape[i] for i in reduced)
     if count <= LONG or not isinstance(a, np.ndarray) or _is_pairwise(a, reduced):
