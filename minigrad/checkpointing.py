@@ -64,8 +64,8 @@ def _parts(f: Callable[..., Any], outputs: Any) -> list[Tensor]:
         found = type(wrong[0]).__name__ if wrong else "an empty tuple"
         name = getattr(f, "__name__", "the function")
         raise TypeError(
-            f"checkpoint got {found} from {name}: what it returns is recorded again, so "
-            "it is one Tensor or a tuple of them. Return the Tensors alone, nested "
+            f"checkpoint got {found} from {name}: what it returns is recorded again, "
+            "so it is one Tensor or a tuple of them. Return the Tensors alone, nested "
             "tuples made flat."
         )
     return parts

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.backend import as_array, beside, device_of, to_device
-from minigrad.ops.elementwise import multiply, sqrt, where
+from minigrad.backend import as_array, as_arrays, beside, device_of, to_device
+from minigrad.ops.elementwise import masked, multiply, sqrt, where
 from minigrad.ops.index import IDS, checks_ids, gather, getitem
 from minigrad.ops.index import scatter_add as place_at
 from minigrad.ops.linalg import matmul
@@ -20,7 +20,7 @@ from minigrad.ops.reduce import softmax as softmax_along
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import Shape, Slice, astype, expand_dims, reshape, transpose
 from minigrad.ops.sums import Axis, axes_of
-from minigrad.random import Generator, default_generator
+from minigrad.random import Generator, generator_of
 from minigrad.tape import new_leaf, wrap
 
 if TYPE_CHECKING:
@@ -42,7 +42,16 @@ def full(
     device: str = "cpu",
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor of `shape` filled with `value`."""
+    """A tensor of `shape` filled with `value`.
+
+    Raises:
+        TypeError: the sizes were not given as one tuple.
+    """
+    if isinstance(dtype, int):
+        raise TypeError(
+            f"got {dtype!r} as the dtype of a tensor of shape {shape!r}: a shape is "
+            "one argument. Write it as a tuple, for example zeros((2, 3))."
+        )
     array = to_device(np.full(shape, value, dtype), device)
     return wrap(array, new_leaf(array) if requires_grad else None)
 
@@ -137,6 +146,10 @@ def _with_shape(x: Any) -> Any:
     return x if isinstance(x, Tensor) else as_array(x)
 
 
+def _array_of(x: Any) -> Any:
+    return x.array if isinstance(x, Tensor) else x
+
+
 def _count(x: Any, axis: Axis) -> int:
     count = 1
     for i in axes_of(x.ndim, axis):
@@ -190,6 +203,7 @@ def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
 
     Raises:
         ValueError: p is not in [0, 1).
+        TypeError: x holds no floats, or the generator is none of minigrad's.
 
     Source: Srivastava et al., "Dropout", JMLR 2014 (in its inverted form).
     """
@@ -198,13 +212,17 @@ def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
             f"dropout got p={p}: the probability of zeroing an element lies in [0, 1). "
             "Pass for example p=0.5."
         )
+    x = _with_shape(x)
+    if x.dtype.kind not in "fc":
+        raise TypeError(
+            f"dropout got {x.dtype}: what it keeps is divided by 1 - p, so it takes "
+            "floats. Convert first, with x.astype('float32')."
+        )
+    generator = generator_of(generator)
     if p == 0:
         return x
-    draws = (generator or default_generator).uniform(x.shape)
-    mask = np.asarray(draws >= p, x.dtype)
-    mask *= 1 / (1 - p)
-    array = x.array if isinstance(x, Tensor) else x
-    return multiply(x, to_device(mask, device_of(array)))
+    kept = to_device(generator.uniform(x.shape) >= p, device_of(_array_of(x)))
+    return masked(x, kept) * (1 / (1 - p))
 
 
 # -- looking up --------------------------------------------------------------------
@@ -216,6 +234,7 @@ def take(x: Any, ids: Any, axis: int = 0) -> Any:
     Shapes:
         x (..., n, ...), ids (any shape) -> the axis replaced by the shape of ids.
     """
+    x = _with_shape(x)
     if not -x.ndim <= axis < x.ndim:
         raise IndexError(
             f"take along axis {axis} of a tensor of shape {x.shape}: there is no such "
@@ -251,7 +270,7 @@ def scatter_add(values: Any, ids: Any, size: int, axis: int = 0) -> Any:
 def _ids_beside(ids: Any, x: Any) -> Any:
     """Ids as an array on the device of `x`."""
     array = ids.array if isinstance(ids, Tensor) else as_array(ids, _ids_dtype(ids))
-    return beside(array, x.array if isinstance(x, Tensor) else x)
+    return beside(array, _array_of(x))
 
 
 def _ids_dtype(ids: Any) -> Any:
@@ -273,7 +292,11 @@ def einsum(equation: str, *operands: Any) -> Any:
     Raises:
         ValueError: the equation does not fit the operands.
     """
-    operands = tuple(_with_shape(x) for x in operands)
+    arrays = as_arrays([_array_of(x) for x in operands], numbers=True)
+    operands = tuple(
+        x if isinstance(x, Tensor) else array
+        for x, array in zip(operands, arrays, strict=True)
+    )
     inputs, output = _parse(equation, [x.ndim for x in operands])
     _check_sizes(equation, inputs, operands)
     names, result = _diagonal(inputs[0], operands[0])

@@ -113,3 +113,20 @@ def manual_seed(seed: int) -> Generator:
     """Seed the default generator and return it."""
     default_generator.seed(seed)
     return default_generator
+
+
+def generator_of(given: Generator | None) -> Generator:
+    """The generator that was given, or the default one.
+
+    Raises:
+        TypeError: it is none of minigrad's.
+    """
+    if given is None:
+        return default_generator
+    if not isinstance(given, Generator):
+        raise TypeError(
+            f"generator= got a {type(given).__module__}.{type(given).__name__}: its "
+            "state could not be saved with a run, or its numbers drawn again. Pass "
+            "minigrad.Generator(seed), or None for the default one."
+        )
+    return given

@@ -81,7 +81,7 @@ def negative(a: Array) -> Array:
 # -- functions ---------------------------------------------------------------------
 
 
-@elementwise(lambda g, a: masked(g * sign(a), a != 0), kinks={"a": (0,)})
+@elementwise(lambda g, a: masked(g, a > 0) - masked(g, a < 0), kinks={"a": (0,)})
 def absolute(a: Array) -> Array:
     """Elementwise |a|; the slope at 0 is 0."""
     return np.abs(a)
@@ -336,3 +336,21 @@ def logical_and(a: Array, b: Array) -> Array:
 def logical_or(a: Array, b: Array) -> Array:
     """Elementwise a or b."""
     return np.logical_or(a, b)
+
+
+@constant
+def bitwise_not(a: Array) -> Array:
+    """Elementwise ~a: each bit of an integer turned over; of a boolean, not a."""
+    return np.bitwise_not(a)
+
+
+@constant
+def bitwise_and(a: Array, b: Array) -> Array:
+    """Elementwise a & b, bit by bit for integers; of booleans, a and b."""
+    return np.bitwise_and(a, b)
+
+
+@constant
+def bitwise_or(a: Array, b: Array) -> Array:
+    """Elementwise a | b, bit by bit for integers; of booleans, a or b."""
+    return np.bitwise_or(a, b)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array
+from minigrad.backend import LONG, WIDER, Array
 from minigrad.ops.elementwise import (
     constant,
     exp,
@@ -27,7 +27,7 @@ from minigrad.ops.shape import (
     reshape,
     transpose,
 )
-from minigrad.ops.sums import LONG, WIDER, Axis, axes_of, total
+from minigrad.ops.sums import Axis, axes_of, total
 from minigrad.tape import primitive
 
 
@@ -159,6 +159,7 @@ def _weights(a: Any, axis: Axis) -> Any:
 
     Not `exp(a - y)`: of a y of a million, a float32 has no digits left to subtract.
     """
+    a = astype(a, dtype=np.float32) if a.dtype == np.float16 else a
     powers = exp_difference(a, finite_max(a, axis=axis))
     sums = sum(powers, axis=axis, keepdims=True)
     return powers / where(sums == 0, 1, sums)

@@ -15,13 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array
+from minigrad.backend import LONG, WIDER, Array
 
 Axis = int | tuple[int, ...] | None
 
-WIDER = {np.dtype(np.float16): np.float32, np.dtype(np.float32): np.float64}
-LONG = 4096  # numbers: up to here an error is some 100 units of round-off at most
-PART = 1024
+PART = 64  # numbers of a long sum that are added up plainly
 
 
 def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
