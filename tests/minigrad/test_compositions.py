@@ -586,3 +586,60 @@ def test_a_vector_may_be_input_and_tangent_at_once():
     _, push = mg.jvp(mg.sin, [x], [x])
     mg.sum(push).backward()
     assert_close(x.grad, np.cos(X) - X * np.sin(X))
+
+
+# -- when gradients are differentiated later than they were taken ------------------
+
+
+def penalised(w):
+    """A value and a slope in which `w` came through the closure."""
+    return mg.value_and_grad(lambda x: mg.sum(x * x * w))(X)
+
+
+def test_a_write_in_between_is_noticed():
+    w = leaf(W)
+    _, slope = penalised(w)
+    with mg.no_grad():
+        w[...] = W + 1
+    with pytest.raises(RuntimeError, match="changed that array in place"):
+        mg.sum(slope).backward()
+
+
+def test_gradients_are_differentiated_twice_and_the_value_after_them():
+    w = leaf(W)
+    value, slope = penalised(w)
+    mg.sum(slope).backward(retain_graph=True)
+    mg.sum(slope).backward()
+    value.backward()
+    assert_close(w.grad, 2 * 2 * X + X * X)
+
+
+def test_a_tape_that_the_value_used_up_is_missed_in_words():
+    value, slope = penalised(leaf(W))
+    value.backward()
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        mg.sum(slope).backward()
+
+
+def test_gradients_of_gradients_of_what_was_taken_before():
+    w = leaf(W)
+    _, slope = mg.value_and_grad(lambda x: mg.sum(mg.sin(x * w)))(X)
+    first = mg.grad(mg.sum(slope), w, create_graph=True)
+    second = mg.grad(mg.sum(first), w)
+    s, c = np.sin(X * W), np.cos(X * W)
+    assert_close(first, c - W * X * s)
+    assert_close(second, -2 * X * s - W * X * X * c)
+
+
+def test_two_pulls_of_one_function_in_one_loss():
+    w = leaf(W)
+    _, pull = mg.vjp(lambda x: x * x * w, X)
+    mg.sum(pull(np.ones(SIZE))[0] * pull(W)[0]).backward()
+    assert_close(w.grad, 2 * (2 * X) * (2 * X * W) * W)
+
+
+def test_a_checkpoint_that_takes_a_gradient_and_has_no_operands():
+    w = leaf(W)
+    stretch = mg.checkpoint(lambda: penalised(w)[1])
+    mg.sum(stretch()).backward()
+    assert_close(w.grad, 2 * X)
