@@ -361,7 +361,7 @@ def test_every_transform_inside_every_other(outer, inner):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_transform_alone_of_every_function(kind):
     for f in FUNCTIONS.values():
-        for roles in itertools.product(NAMES, repeat=3):
+        for roles in ("abc", "cba", "aab", "abb", "baa", "aaa"):
             way = functools.partial(by_backward, live=roles[1])
             assert_right(kind(f, *roles), ONES, way)
 
