@@ -59,7 +59,7 @@ def as_array(value: Any, dtype: Any = None) -> Array:
     Raises:
         TypeError: the value is ragged or not numeric.
     """
-    dtype = None if dtype is None else np.dtype(dtype)
+    dtype = None if dtype is None else _dtype(dtype)
     register_arrays()
     if is_array(value):
         return _plain_array(value, dtype)
@@ -75,6 +75,15 @@ def as_array(value: Any, dtype: Any = None) -> Array:
     if array.dtype.kind not in "biufc":
         raise TypeError(_not_an_array(value))
     return array
+
+
+def _dtype(name: Any) -> np.dtype:
+    try:
+        return np.dtype(name)
+    except TypeError as error:
+        raise TypeError(
+            f"{name!r} is no dtype: {error}. Name one such as 'float32' or 'int64'."
+        ) from error
 
 
 def _plain_array(array: Array, dtype: Any) -> Array:

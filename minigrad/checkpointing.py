@@ -30,10 +30,16 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     same numbers again (do not draw from them in another thread meanwhile).
 
     Raises:
+        TypeError: `f` is no function, or returns something else.
         RuntimeError: in backward, when what `f` reads was changed in place meanwhile.
 
     Source: T. Chen et al., "Training deep nets with sublinear memory cost", 2016.
     """
+    if not callable(f):
+        raise TypeError(
+            f"checkpoint got a {type(f).__name__}: it takes the function whose part of "
+            "the tape is dropped. Write checkpoint(f)(x), not checkpoint(f(x))."
+        )
 
     @functools.wraps(f)
     def wrapped(*operands: Any, **settings: Any) -> Any:

@@ -52,7 +52,16 @@ def full(
             f"got {dtype!r} as the dtype of a tensor of shape {shape!r}: a shape is "
             "one argument. Write it as a tuple, for example zeros((2, 3))."
         )
-    array = to_device(np.full(shape, value, dtype), device)
+    try:
+        filled = np.full(shape, value, dtype)
+    except (TypeError, ValueError, MemoryError) as error:
+        kinds = (TypeError, ValueError, MemoryError)  # NumPy's own are subclasses
+        raise next(kind for kind in kinds if isinstance(error, kind))(
+            f"cannot make a tensor of shape {shape!r} and dtype {dtype!r}: "
+            f"{str(error).rstrip('.')}. Give sizes as a tuple of whole numbers, 0 or "
+            "more, and a dtype such as 'float32'."
+        ) from error
+    array = to_device(filled, device)
     return wrap(array, new_leaf(array) if requires_grad else None)
 
 
@@ -207,7 +216,7 @@ def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
 
     Source: Srivastava et al., "Dropout", JMLR 2014 (in its inverted form).
     """
-    if not 0 <= p < 1:
+    if not (isinstance(p, int | float) and 0 <= p < 1):
         raise ValueError(
             f"dropout got p={p}: the probability of zeroing an element lies in [0, 1). "
             "Pass for example p=0.5."
@@ -396,10 +405,16 @@ def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
     """Rows of the identity matrix: (...) integers -> (..., classes).
 
     Raises:
+        TypeError: ids are no integers.
         IndexError: an id is not one of 0, ..., classes - 1 (on a GPU only inside
             detect_anomaly(); otherwise its row is zeros).
     """
     array = ids.array if isinstance(ids, Tensor) else np.asarray(ids)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(
+            f"one_hot got ids of dtype {array.dtype}: an id is a whole number. Convert "
+            "them, for example with .astype(int)."
+        )
     looked_at = array.size and (isinstance(array, np.ndarray) or checks_ids())
     if looked_at and not (array.min() >= 0 and array.max() < classes):
         raise IndexError(

@@ -51,8 +51,18 @@ class Generator:
         return self._stream
 
     def seed(self, seed: int | None) -> None:
-        """Start again from `seed` (None: from the operating system's entropy)."""
-        self._stream = np.random.Generator(np.random.PCG64(seed))
+        """Start again from `seed` (None: from the operating system's entropy).
+
+        Raises:
+            ValueError: the seed is no whole number, or a negative one.
+        """
+        try:
+            self._stream = np.random.Generator(np.random.PCG64(seed))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"cannot draw from the seed {seed!r}: {str(error).rstrip('.')}. Give a "
+                "whole number, 0 or more."
+            ) from error
 
     def normal(self, shape: Shape = (), dtype: Any = "float32") -> np.ndarray:
         """Draw from the standard normal distribution."""

@@ -47,6 +47,8 @@ def _way_out(
 ) -> str:
     if isinstance(error, np.exceptions.AxisError):
         return "Check the axis against the shape."
+    if kind is IndexError and "integer" in str(error):
+        return "Convert ids to integers, for example with .astype(int)."
     if kind is IndexError:
         return "Check the index against the shape."
     if made.name == "matmul" and not all(map(np.ndim, arrays)):

@@ -146,8 +146,12 @@ new_tensor = Tensor.__new__
 
 def _general(made: Primitive) -> Callable[..., Any]:
     """The caller for any primitive: sort out operands and settings, then record."""
+    fixed = not (made.setting_names or made.sequence or made.rest_name)
+    count = len(made.operand_names) if fixed else -1
 
     def call(*args: Any, **settings: Any) -> Any:
+        if len(args) == count and all(x.__class__ in ARRAY_TYPES for x in args):
+            return run_forward(made, args, settings)  # as rules do, on arrays
         operands, settings = _sort_arguments(made, args, settings)
         if not any(isinstance(operand, Tensor) for operand in operands):
             return run_forward(made, _arrays(made, operands), settings)
@@ -233,7 +237,9 @@ def _mixes(made: Primitive, i: int) -> bool:
     return made.differentiable(i) or not any(made.rules)
 
 
-def run_forward(made: Primitive, arrays: list[Any], settings: dict[str, Any]) -> Any:
+def run_forward(
+    made: Primitive, arrays: Sequence[Any], settings: dict[str, Any]
+) -> Any:
     """The forward on arrays, its errors explained."""
     try:
         if made.sequence:

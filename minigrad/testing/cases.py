@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minigrad import functions
-from minigrad.ops import elementwise, index, linalg, pooling, reduce, shape, windows
+from minigrad.ops import (
+    elementwise,
+    index,
+    linalg,
+    losses,
+    pooling,
+    reduce,
+    shape,
+    windows,
+)
 from minigrad.ops.index import IDS
 from minigrad.ops.shape import Slice
 from minigrad.random import Generator
@@ -333,6 +342,25 @@ def placed(draw: Draw) -> Case:
     )
     x = draw(arrays(part))
     return (lambda x: shape.place(x, shape=sizes, index=data)), [x]
+
+
+@st.composite
+def likelihoods(draw: Draw, slope: bool) -> Case:
+    """Rows that count, by any of their classes, and rows that do not."""
+    N, C = draw(st.integers(0, 3)), draw(st.integers(1, 3))
+    ids = np.array(draw(st.lists(st.integers(-1, C - 1), min_size=N, max_size=N)), int)
+    scores = draw(arrays((N, C)))
+    if slope:
+        return losses.likelihood_slope, [draw(arrays((N,))), scores, ids]
+    return losses.negative_log_likelihood, [scores, ids]
+
+
+@st.composite
+def binary_entropies(draw: Draw) -> Case:
+    """Scores and targets that broadcast; either may be a constant."""
+    a, b = map(draw, map(arrays, draw(PAIRS)))
+    forms = [[a, b], [a, Constant(b)], [Constant(a), b]]
+    return losses.binary_cross_entropy, draw(st.sampled_from(forms))
 
 
 # -- windows -----------------------------------------------------------------------
@@ -662,6 +690,9 @@ PRIMITIVES: dict[str, Cases] = {
     "unstack": unstacked(),
     "gather": gathered(),
     "scatter_add": scattered(),
+    "negative_log_likelihood": likelihoods(slope=False),
+    "likelihood_slope": likelihoods(slope=True),
+    "binary_cross_entropy": binary_entropies(),
     "unfold": unfolded(),
     "fold": folded(),
     "conv2d": convolved("conv2d"),

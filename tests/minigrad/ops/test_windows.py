@@ -56,3 +56,25 @@ def test_places_are_read_past_infinities():
     places = np.zeros((1, 1, 20, 20), "uint8")
     found = mg.at_largest(v, places, size=(2, 2), stride=(2, 2))
     np.testing.assert_array_equal(found.numpy(), 1)
+
+
+@pytest.mark.parametrize(
+    ("image", "weight", "result"),
+    [
+        ("float32", "float64", "float64"),
+        ("uint8", "float32", "float32"),
+        ("uint8", "uint8", "float32"),  # whose sums overflow
+        ("float16", "float16", "float16"),
+    ],
+)
+def test_a_convolution_has_the_dtype_of_a_product(image, weight, result):
+    value = 2 if image == "float16" else 200
+    x = plain(np.full((1, 1, 4, 4), value), image)
+    w = plain(np.ones((1, 1, 3, 3)), weight)
+    y = mg.conv2d(x, w)
+    assert y.dtype == result
+    np.testing.assert_array_equal(y.numpy(), 9 * value)
+    back = mg.conv2d_to_input(y, w, shape=(4, 4))
+    assert back.dtype == np.result_type(result, weight)
+    slope = mg.conv2d_to_weight(x, y, size=(3, 3))
+    assert slope.dtype == np.result_type(result, image)
