@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo look test seeds deep interop lint types docs bench clean
+.PHONY: help demo look test seeds deep interop opinfo lint types docs bench clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -48,6 +48,9 @@ deep: .venv/ready-test  ## run the property tests with 1,000 examples each, for 
 
 interop: .venv/ready-test .venv/ready-interop  ## compare with PyTorch and safetensors, skipping nothing
 	@MINIGRAD_REQUIRE_PEERS=1 $(PYTEST) tests/interop $(ARGS)
+
+opinfo: .venv/ready-test .venv/ready-interop  ## hold PyTorch's samples of its operators against ours
+	@$(ONE_THREAD) $(BIN)/python -m tests.interop.opinfo $(ARGS)
 
 lint: .venv/ready-lint  ## check style with ruff
 	@$(BIN)/ruff check .
