@@ -1,15 +1,111 @@
-"""How does a file or a folder appear whole or not at all?"""
+"""How does a text come in, whoever saved it, and a file appear whole or not at all?"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from apps.errors import UserError
+from minigrad.io.damaged import open_regular, reading
+from minigrad.io.errors import RefusedError
 from minigrad.io.files import replacing
+from minigrad.io.limits import in_words
+
+LARGEST_TEXT = 2**26  # bytes; a text larger than this is an attack, or a mistake
+LARGEST_JSON = 2**24  # bytes, which become twenty times as many in memory
+
+# How files in other encodings begin, the longer marks first.
+OTHER_MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+def read_bytes(
+    path: Path, what: str, error: type[Exception], most: int = LARGEST_TEXT
+) -> bytes:
+    """Read a file of at most so many bytes; `what` it should be is told in messages.
+
+    Raises: `error` if it is larger, no regular file, or cannot be read.
+    """
+    with reading(path, what, error, "Is it the right file, and may you read it?"):
+        with open_regular(path) as file:
+            content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
+        if len(content) > most:
+            raise RefusedError(
+                f"it has more than {in_words(most)}, which no such file has. Check "
+                "that it is the right one"
+            )
+        return content
+
+
+def read_text(
+    path: Path, what: str, error: type[Exception], most: int = LARGEST_TEXT
+) -> str:
+    """Read a text in UTF-8, with a byte-order mark or without.
+
+    Raises: `error` as `read_bytes` and `decode` do.
+    """
+    return decode(read_bytes(path, what, error, most), str(path), error)
+
+
+def read_json(path: Path, what: str, error: type[Exception]) -> Any:
+    """Read what a JSON file holds.
+
+    Raises: `error` as `read_text` does, or if it is no JSON.
+    """
+    text = read_text(path, what, error, LARGEST_JSON)
+    with reading(path, what, error):
+        return json.loads(text)
+
+
+def decode(content: bytes, place: str, error: type[Exception]) -> str:
+    """Decode UTF-8, with a byte-order mark or without; `place` is told in messages.
+
+    Raises: `error` that names the line where it is no text in UTF-8.
+    """
+    for mark, encoding in OTHER_MARKS.items():
+        if content.startswith(mark):
+            raise error(
+                f"{place} is in {encoding}, and only UTF-8 is read here. Save it as "
+                "UTF-8."
+            )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as found:
+        line = content[: found.start].count(b"\n") + 1
+        raise error(
+            f"{place}, line {line}: byte {content[found.start]:#04x} is no UTF-8 "
+            "there, so it has no certain meaning. Save the file as UTF-8."
+        ) from found
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise error(
+            f"{place}, line {line}: a NUL stands there, which no text has. Is it the "
+            "right file? If so, save it as UTF-8."
+        )
+    return text
+
+
+def split_lines(text: str) -> list[str]:
+    """Split at line ends: LF, CRLF, or CR where there is no LF; nothing at no others.
+
+    Not splitlines: a name or a sentence may hold what it takes for an end of a line.
+    """
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
+class TakenError(UserError, RuntimeError):
+    """Another process is making the same."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -19,27 +115,102 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path, wait: bool = False) -> Iterator[Path]:
     """Give an empty folder to fill; it gets its name when nothing went wrong.
 
     It lies beside its later place, so that giving it its name is one step. Where the
-    folder exists already, the files move into it one by one, each one whole.
+    folder exists already, the files move into it one by one, each one whole. What a
+    killed process left unfinished goes when the same folder is filled again.
+
+    Raises: TakenError if another process fills the same folder, unless told to `wait`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    with held(folder, wait):
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir()
+        try:
+            yield unfinished
+            _put_in_place(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _put_in_place(unfinished: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.replace(unfinished, folder)
+        return
+    for path in sorted(unfinished.rglob("*")):
+        place = folder / path.relative_to(unfinished)
+        if path.is_file():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)
+
+
+@contextmanager
+def held(path: Path, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from what is made under a name, by a lock beside it.
+
+    The system lets go of it when the process ends, however it ends.
+    Raises: TakenError if another process holds it, unless told to `wait`.
+    """
+    name = path.with_name(f".{path.name.lstrip('.')}.lock")
     try:
-        yield unfinished
-        unfinished.chmod(0o755)
-        if not folder.exists():
-            os.replace(unfinished, folder)
-            return
-        for path in sorted(unfinished.rglob("*")):
-            place = folder / path.relative_to(unfinished)
-            if path.is_file():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(path, place)
+        file = _locked(name, wait)
+    except BlockingIOError as error:
+        raise TakenError(
+            f"another process is writing {path}. Wait for its end, or stop it; then "
+            "try again."
+        ) from error
+    except OSError as error:
+        error.filename = str(path)  # the one that the user knows
+        raise
+    try:
+        yield
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        with suppress(OSError):  # where what is open cannot be removed
+            name.unlink()
+        os.close(file)
+
+
+def _locked(name: Path, wait: bool) -> int:
+    """Open a lock and hold it."""
+    while True:
+        file = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            lock(file, wait)
+        except BaseException:
+            os.close(file)
+            raise
+        if _is_named(file, name):
+            return file
+        # Its holder removed it between our opening and our locking it.
+        os.close(file)
+
+
+def _is_named(file: int, name: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), name.stat())
+    except FileNotFoundError:
+        return False
+
+
+def lock(file: int, wait: bool = False) -> None:
+    """Hold an open file as its only holder, where the system knows such locks.
+
+    Raises: BlockingIOError if it has a holder, unless told to `wait`.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # some network disks have no locks
 
 
 @contextmanager

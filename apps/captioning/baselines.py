@@ -60,7 +60,7 @@ def compare(
     `said` has the caption of each picture, by its row.
     Raises: DataError if the data are not drawn shapes.
     """
-    every = shapes.load_scenes(data.folder, split.name)
+    every = shapes.load_scenes(data.folder, split.name, len(split.features))
     pictures = np.array(list(said))
     scenes = [every[picture] for picture in pictures]
     captions = {

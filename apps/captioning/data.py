@@ -12,24 +12,30 @@ A folder has the file names of Stanford's CS231n copy of COCO:
 
 Everything is checked when the folder is opened, before anything is learned from it.
 Features stay on disk: the check reads them a few megabytes at a time, training a
-minibatch at a time.
+minibatch at a time. Compressed ones are unpacked first, into a temporary file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 
+from apps.captioning import unpacked
 from apps.errors import UserError
+from apps.files import read_json, read_text, split_lines
+from minigrad.io import hdf5
+from minigrad.io.damaged import reading
 
 CAPTIONS_FILE = "coco2014_captions.h5"
 VOCABULARY_FILE = "coco2014_vocab.json"
@@ -41,6 +47,13 @@ Tokens = Literal["word", "char"]
 # What is read and said one at a time.
 UNITS: dict[Tokens, str] = {"word": "words", "char": "letters"}
 CHUNK = 2**22  # bytes of features read at a time where all of them are gone through
+
+LONGEST_WORD = 1_000  # letters; no language has more
+LONGEST_CAPTION = 1_000  # words; what is longer would fill the memory
+NARROW = 16  # numbers; fewer may well be zero all at once
+LONGEST_NAME = 255  # bytes, on every usual file system
+# Half a character, which cannot be printed, or what steers a terminal.
+NO_LETTER = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class DataError(UserError, ValueError):
@@ -114,11 +127,13 @@ class Split:
     def moments(self) -> Moments:
         """Go through all features once, a few megabytes at a time.
 
-        Raises: DataError if a row holds NaN or infinity, or cannot be read.
+        Raises: DataError if a row holds NaN or infinity, was never written, or cannot
+            be read.
         """
         count, width = self.features.shape
         total, squares = np.zeros(width), np.zeros(width)
         smallest, largest, zeros = np.inf, -np.inf, 0
+        blank = np.zeros(count, bool)
         for rows, values in self._chunks():
             exact = values.astype(np.float64)
             with np.errstate(invalid="ignore"):
@@ -130,6 +145,9 @@ class Split:
             smallest = min(smallest, float(values.min()))
             largest = max(largest, float(values.max()))
             zeros += values.size - int(np.count_nonzero(values))
+            blank[rows] = ~values.any(axis=1)
+        if width >= NARROW:
+            self._require_written(blank)
         mean = total / count
         variance = float(np.mean(squares / count - mean**2))
         return Moments(mean, variance, smallest, largest, zeros / (count * width))
@@ -137,9 +155,9 @@ class Split:
     def with_captions(self, captions: np.ndarray, image_indices: np.ndarray) -> Split:
         """The same pictures with other captions. Shapes: (M, T), (M,)."""
         other = replace(self, captions=captions, image_indices=image_indices)
-        if "moments" in vars(self):
-            # They are the features' own: going through gigabytes once is enough.
-            vars(other)["moments"] = self.moments
+        # They are the features' own: going through gigabytes once is enough.
+        for name in vars(self).keys() & {"moments", "_rows"}:
+            vars(other)[name] = vars(self)[name]
         return other
 
     def references(self, picture: int) -> np.ndarray:
@@ -154,17 +172,55 @@ class Split:
             end = min(begin + step, count)
             yield np.arange(begin, end), self._read(slice(begin, end))
 
+    @cached_property
+    def _rows(self) -> Any:
+        """What rows are read from: the dataset, or all of it unpacked."""
+        if not unpacked.is_slow(self.features):
+            return self.features
+        try:
+            return unpacked.unpack(self.features)
+        except OSError as error:
+            if not error.errno:
+                raise
+            raise DataError(
+                f"{self._file}: 'features' are packed in chunks, and are unpacked into "
+                f"a temporary file to be read in any order, but that failed ({error}). "
+                "Make room there, set TMPDIR to another folder, or write them "
+                "uncompressed and without chunks."
+            ) from error
+
+    @property
+    def _file(self) -> str:
+        return str(self.features.file.filename)
+
     def _read(self, rows: np.ndarray | slice) -> np.ndarray:
-        with _readable(Path(self.features.file.filename)):
-            values = self.features[rows]
+        with _reading(Path(self._file)):
+            values = np.asarray(self._rows[rows])
         # A float64 beyond float32 becomes infinity, which is then refused by name.
         with np.errstate(over="ignore"):
             return values.astype(np.float32, copy=False)
 
+    def _require_written(self, blank: np.ndarray) -> None:
+        """Raise where rows of zeros look as rows do that were never written.
+
+        A single picture may well have no features; not half of all, and not the last
+        ones, which are missing where writing was cut short.
+        """
+        last = int(np.argmin(blank[::-1])) if not blank.all() else len(blank)
+        if last < 2 and 2 * int(blank.sum()) < max(2, len(blank)):
+            return
+        row = int(np.argmax(blank)) if last < 2 else len(blank) - last
+        raise DataError(
+            f"{self._file}: {int(blank.sum()):,} rows of 'features' hold nothing but "
+            f"zeros, as rows that were never written do; so does row {row} and what "
+            "follows. Was writing them cut short? Make the features again, or leave "
+            "those pictures out."
+        )
+
     def _not_finite(self, values: np.ndarray, rows: np.ndarray) -> DataError:
         row = int(rows[np.argmin(np.isfinite(values).all(axis=1))])
         return DataError(
-            f"{self.features.file.filename}: row {row} of 'features' holds NaN "
+            f"{self._file}: row {row} of 'features' holds NaN "
             "or infinity, from which nothing can be learned. Make the features "
             "of that picture again, or leave it out."
         )
@@ -267,20 +323,15 @@ def load_data(folder: str | Path, width: Width = "pca") -> CaptionData:
 def load_vocabulary(path: Path) -> dict[str, int]:
     """Read word -> id from a vocabulary file and check that it is one-to-one."""
     _require_file(path)
+    content = read_json(path, "a vocabulary in JSON", DataError)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         words, ids = list(content["idx_to_word"]), dict(content["word_to_idx"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: expected JSON with 'idx_to_word' (a list) and 'word_to_idx' "
-            f"(a dictionary), but reading it gave {error!r}. Copy the file again."
+            f"{path}: expected 'idx_to_word' (a list) and 'word_to_idx' (a "
+            f"dictionary), but found something else ({error!r}). Copy the file again."
         ) from error
-    odd = [word for word in words if not isinstance(word, str) or not word]
-    if odd:
-        raise DataError(
-            f"{path}: 'idx_to_word' holds {odd[0]!r}, which is no word. Write a list "
-            "of words, each a text of at least one letter."
-        )
+    _require_words(path, words)
     # True == 1 in Python, but a truth value is no id.
     whole = all(type(index) is int for index in ids.values())
     if not whole or {word: index for index, word in enumerate(words)} != ids:
@@ -290,6 +341,27 @@ def load_vocabulary(path: Path) -> dict[str, int]:
         )
     _require_special_words(path, ids)
     return ids
+
+
+def _require_words(path: Path, words: list[Any]) -> None:
+    odd = [word for word in words if not isinstance(word, str) or not word.strip()]
+    if odd:
+        raise DataError(
+            f"{path}: 'idx_to_word' holds {odd[0]!r:.80}, which is no word. Write a "
+            "list of words, each a text of at least one letter."
+        )
+    for word in words:
+        if len(word) > LONGEST_WORD:
+            raise DataError(
+                f"{path}: 'idx_to_word' holds a word of {len(word):,} letters, "
+                f"{word[:20]!r} and so on; {LONGEST_WORD:,} are the most. Shorten it, "
+                "or leave it out."
+            )
+        if NO_LETTER.search(word):
+            raise DataError(
+                f"{path}: 'idx_to_word' holds {word!r:.80}, in which a control "
+                "character or half of a character stands. Take that out of the word."
+            )
 
 
 def write_folder(
@@ -324,35 +396,38 @@ def _load_split(
     folder: Path, split: str, vocabulary: dict[str, int], width: Width
 ) -> Split:
     path = folder / CAPTIONS_FILE
-    with _open(path) as file, _readable(path):
-        captions = _dataset(file, f"{split}_captions", 2, np.integer)[:]
-        image_indices = _dataset(file, f"{split}_image_idxs", 1, np.integer)[:]
+    with _open(path) as file:
+        captions = _read_integers(file, f"{split}_captions", 2)
+        image_indices = _read_integers(file, f"{split}_image_idxs", 1)
     # Stays open: its rows are read when a minibatch wants them.
-    features = _dataset(
-        _open(folder / features_file(split, width)), "features", 2, np.floating
-    )
+    features = _load_features(folder / features_file(split, width))
     _check_captions(path, split, captions, vocabulary)
-    _check_features(features)
+    _check_words(path, split, captions, vocabulary)
     _check_indices(path, split, image_indices, captions, features)
     images = _load_images(folder, split, len(features))
     urls = _load_list(folder / urls_file(split), len(features), "addresses")
     return Split(split, features, captions, image_indices, images, tuple(urls))
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Say what a file that opens but breaks off while it is read has."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
+def _load_features(path: Path) -> h5py.Dataset:
+    features = _dataset(_open(path), "features", 2, np.floating)
+    if 0 in features.shape:
         raise DataError(
-            f"{path} opens as HDF5, but reading from it failed ({error}): it is "
-            "damaged, or the disk is. Copy it again."
-        ) from error
+            f"{path}: 'features' has shape {features.shape}, which is empty. It needs "
+            "a row for each picture. Make the file again."
+        )
+    with _reading(path):
+        unpacked.require_sound(features, "features")
+    return features
+
+
+def _reading(path: Path) -> AbstractContextManager[None]:
+    """Say what a file has that opens or not, and breaks off while it is read."""
+    return reading(path, "HDF5", DataError)
 
 
 def _require_file(path: Path) -> None:
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise DataError(
             f"{path} is missing, and a captioning folder needs it. "
             "Check the folder's name, or copy the file there."
@@ -361,22 +436,20 @@ def _require_file(path: Path) -> None:
 
 def _open(path: Path) -> h5py.File:
     _require_file(path)
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read as HDF5 ({error}): it may be cut short or be "
-            "something else. Copy it again."
-        ) from error
+    with _reading(path):
+        return hdf5.open_hdf5(path)
+
+
+def _read_integers(file: h5py.File, name: str, ndim: int) -> np.ndarray:
+    """All of a dataset of whole numbers; how they are stored makes no difference."""
+    found = _dataset(file, name, ndim, np.integer)
+    with _reading(Path(file.filename)):
+        return hdf5.read_all(found, name)
 
 
 def _dataset(file: h5py.File, name: str, ndim: int, kind: type) -> h5py.Dataset:
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise DataError(
-            f"{file.filename}: dataset '{name}' is missing; the file holds "
-            f"{sorted(file)}. The names must be those of the cs231n files."
-        )
+    with _reading(Path(file.filename)):
+        dataset = hdf5.dataset(file, name)
     if dataset.ndim != ndim or not np.issubdtype(dataset.dtype, kind):
         raise DataError(
             f"{file.filename}: '{name}' is {dataset.dtype} of shape {dataset.shape}, "
@@ -410,12 +483,39 @@ def _check_captions(
         )
 
 
-def _check_features(features: h5py.Dataset) -> None:
-    if 0 in features.shape:
+def _check_words(
+    path: Path, split: str, captions: np.ndarray, vocabulary: dict[str, int]
+) -> None:
+    """Raise for captions that say nothing, far too much, or never end."""
+    null, end = vocabulary[NULL], vocabulary[END]
+    words = (captions != null) & (captions != vocabulary[START]) & (captions != end)
+    # What stands behind <END> is not said.
+    words &= ~np.logical_or.accumulate(captions == end, axis=1)
+    silent = np.flatnonzero(~words.any(axis=1))
+    if len(silent):
         raise DataError(
-            f"{features.file.filename}: 'features' has shape {features.shape}, which "
-            "is empty. It needs a row for each picture. Make the file again."
+            f"{path}: {len(silent):,} of the {len(captions):,} rows of "
+            f"'{split}_captions' have no word ({_listed(silent)}), so there is nothing "
+            f"to learn from them. Leave these rows out, of '{split}_image_idxs' too."
         )
+    long = int(np.flatnonzero((captions != null).any(axis=0))[-1]) + 1
+    if long > LONGEST_CAPTION:
+        raise DataError(
+            f"{path}: a caption of '{split}_captions' is {long:,} ids long; "
+            f"{LONGEST_CAPTION:,} are the most. Cut such captions, or leave them out."
+        )
+    if split == "train" and not (captions == end).any():
+        raise DataError(
+            f"{path}: no row of '{split}_captions' has {END}, by which a network "
+            "learns where a caption ends. Put it behind the last word of each."
+        )
+
+
+def _listed(rows: np.ndarray, most: int = 5) -> str:
+    """The first of some rows, and how many more there are."""
+    shown = ", ".join(map(str, rows[:most].tolist()))
+    more = len(rows) - most
+    return f"row{'s' * (len(rows) > 1)} {shown}" + (f" and {more:,} more" * (more > 0))
 
 
 def _check_indices(
@@ -453,26 +553,27 @@ def _load_images(folder: Path, split: str, count: int) -> tuple[Path, ...]:
     path = folder / images_file(split)
     names = _load_list(path, count, "pictures")
     for row, name in enumerate(names):
-        place = PurePosixPath(name)
-        if not name or place.is_absolute() or ".." in place.parts or "\\" in name:
+        if not _is_inside(name):
             raise DataError(
-                f"{path}: line {row + 1} is {name!r}, which is no file inside "
+                f"{path}: line {row + 1} is {name!r:.80}, which is no file inside "
                 "images/. Write the picture's name there, such as photo.jpg."
             )
     return tuple(folder / "images" / name for name in names)
 
 
+def _is_inside(name: str) -> bool:
+    """Whether a name can be that of a file in a folder, on any usual system."""
+    place = PurePosixPath(name)
+    short = all(len(os.fsencode(part)) <= LONGEST_NAME for part in place.parts)
+    outside = place.is_absolute() or ".." in place.parts or "\\" in name
+    return bool(place.parts) and short and not outside
+
+
 def _load_list(path: Path, count: int, things: str) -> list[str]:
     """The lines of an optional file that has one for each row of the features."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path} cannot be read as text ({error}). Write it again in UTF-8, or "
-            "remove it: training does without."
-        ) from error
+    lines = split_lines(read_text(path, f"a list of {things}", DataError))
     if len(lines) != count:
         raise DataError(
             f"{path} names {len(lines)} {things}, but the features have {count} rows. "

@@ -14,10 +14,12 @@ more for each split:
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -25,8 +27,9 @@ from PIL import Image
 
 from apps.captioning import grammar
 from apps.captioning.data import SPECIAL_WORDS, DataError, write_folder
-from apps.captioning.grammar import OPPOSITES, Kind, Scene, Thing
-from apps.files import whole_folder
+from apps.captioning.grammar import OPPOSITES, SHAPES, Kind, Scene, Thing
+from apps.files import read_json, whole_folder
+from minigrad.io.damaged import reading
 
 COLOURS = {
     "red": (0.84, 0.19, 0.15),
@@ -87,7 +90,7 @@ def object_masks(scene: Scene) -> np.ndarray:
 
 def held_out_kinds(rng: np.random.Generator) -> set[Kind]:
     """Choose which kinds training never shows: as many of "left of" as of "above"."""
-    names = list(product(COLOURS, grammar.SHAPES))
+    names = list(product(COLOURS, SHAPES))
     pairs = [(a, b) for a, b in product(names, names) if a[0] != b[0]]
     held: set[Kind] = set()
     for told in ("left of", "above"):
@@ -140,7 +143,7 @@ def place(
 def _names(count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
     """Colours and shapes of as many things, no colour twice."""
     colours = rng.permutation(list(COLOURS))[:count].tolist()
-    shapes = rng.choice(grammar.SHAPES, size=count).tolist()
+    shapes = rng.choice(SHAPES, size=count).tolist()
     return list(zip(colours, shapes, strict=True))
 
 
@@ -163,8 +166,9 @@ def ensure(folder: Path, seed: int = 0) -> Path:
     if folder.exists():
         load_scenes(folder, "val")  # a set of an older make lacks them: say so now
         return folder
-    with whole_folder(folder) as unfinished:
-        make(unfinished, seed)
+    with whole_folder(folder, wait=True) as unfinished:
+        if not folder.exists():  # another process may have drawn it meanwhile
+            make(unfinished, seed)
     return folder
 
 
@@ -203,24 +207,38 @@ def masks_file(split: str) -> str:
 
 def are_drawn(folder: Path, split: str) -> bool:
     """Whether a split's pictures were drawn here, so that their scenes are known."""
-    return (folder / scenes_file(split)).is_file()
+    return os.path.lexists(folder / scenes_file(split))
 
 
-def load_scenes(folder: Path, split: str) -> list[Scene]:
-    """Read what a split's pictures show.
+def load_scenes(folder: Path, split: str, pictures: int | None = None) -> list[Scene]:
+    """Read what a split's pictures show; where it is known, that many.
 
     Raises: DataError for a folder that was not drawn here, or not by this version.
     """
     path = folder / scenes_file(split)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return [Scene(tuple(Thing(**t) for t in things)) for things in content]
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{path} does not tell what the pictures show ({error!r}); only drawn "
-            "shapes have it. If an earlier version drew this folder, delete it: the "
-            "demo draws it again."
-        ) from error
+    content = read_json(path, "scenes", DataError)
+    with reading(
+        path,
+        "what drawn pictures show",
+        DataError,
+        "If an earlier version drew this folder, delete it: the demo draws it again",
+    ):
+        scenes = [_scene(things) for things in content]
+        if pictures not in (None, len(scenes)):
+            raise ValueError(f"it has {len(scenes):,} scenes for {pictures:,} pictures")
+        return scenes
+
+
+def _scene(things: Sequence[dict[str, Any]]) -> Scene:
+    scene = Scene(tuple(Thing(**thing) for thing in things))
+    if not 2 <= len(scene.things) <= MOST_THINGS:
+        raise ValueError(f"a scene in it has {len(scene.things)} things")
+    for thing in scene.things:
+        numbers = (thing.x, thing.y, thing.radius)
+        placed = all(type(n) in (int, float) and 0 < n < SIZE for n in numbers)
+        if not placed or thing.colour not in COLOURS or thing.shape not in SHAPES:
+            raise ValueError(f"{asdict(thing)!r:.100} in it is nothing that is drawn")
+    return scene
 
 
 def _write_scenes(folder: Path, split: str, scenes: Sequence[Scene]) -> None:

@@ -12,12 +12,11 @@ Source: Warstadt, Singh and Bowman, "Neural Network Acceptability Judgments", TA
 from __future__ import annotations
 
 import hashlib
+import os
 import string
 import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,11 @@ from typing import Literal
 import numpy as np
 
 from apps.errors import UserError
-from apps.files import whole_folder
+from apps.files import decode, read_bytes, read_text, split_lines, whole_folder
+from minigrad.io.damaged import open_regular, reading
+from minigrad.io.errors import TooLargeError
+from minigrad.io.limits import check_size, unpack
+from minigrad.io.numpy_files import load_npy
 
 TRAIN_FILE = "in_domain_train.tsv"
 VALIDATION_FILE = "in_domain_dev.tsv"
@@ -37,6 +40,15 @@ COURSE_TRAIN = 7_000
 COLA_TRAIN = 8_551
 
 MAX_BYTES = 2**26  # a text larger than this is an attack, or a mistake
+MAX_SENTENCES = 1_000_000  # CoLA has 10,657
+# Longer lines come of a missing quote or end of line, and would fill the memory.
+MAX_LETTERS = 2_000  # of a sentence; CoLA's longest has 231
+MAX_MEMBERS = 10_000  # of a zip; more are an attack
+
+# GLUE's names for the same files in the same layout.
+GLUE = {"train.tsv": TRAIN_FILE, "dev.tsv": VALIDATION_FILE}
+# Where the files may stand in a folder, as in the published zips of CoLA and of GLUE.
+INSIDE = ("raw", "cola_public/raw", "original/raw", "CoLA", "CoLA/original/raw")
 
 Division = Literal["course", "published"]
 Place = Path | str
@@ -101,7 +113,7 @@ def load_corpus(path: Path, division: Division | None = None) -> Corpus:
 
     Raises: DataError, one message that names the file, what is wrong, and a way out.
     """
-    if (path / VOCABULARY_FILE).is_file():
+    if os.path.lexists(path / VOCABULARY_FILE):
         return _corpus_of(load_prepared(path), path.name)
     files = _read_zip(path) if _is_zip(path) else _read_folder(path)
     train = files.pop(TRAIN_FILE)
@@ -121,17 +133,12 @@ def read_tsv(path: Path) -> tuple[Sentence, ...]:
     Raises: DataError if it is missing, empty or no UTF-8, or if a line does not have
         four columns, a label of 0 or 1, and a sentence; it names the line.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise DataError(
             f"{path} is missing. Give a file of sentences in CoLA's layout, or fetch "
             "CoLA by 'minigrad cola data download'."
         )
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error}). May you read it? If so, copy it again."
-        ) from error
+    content = read_bytes(path, "sentences in CoLA's layout", DataError, MAX_BYTES)
     return parse_tsv(content, path)
 
 
@@ -140,14 +147,18 @@ def parse_tsv(content: bytes, place: Place) -> tuple[Sentence, ...]:
 
     Raises: DataError as `read_tsv` does.
     """
-    # Not splitlines: a sentence may hold one of the characters that it takes for ends.
-    lines = _decode(content, place).removesuffix("\n").split("\n")
+    lines = split_lines(decode(content, str(place), DataError))
     if lines == [""]:
         raise DataError(
             f"{place} is empty, so there is nothing to learn or judge. Copy it again."
         )
+    if len(lines) > MAX_SENTENCES:
+        raise DataError(
+            f"{place} has {len(lines):,} lines, and at most {MAX_SENTENCES:,} "
+            "sentences are read. Give fewer."
+        )
     return tuple(
-        _parse_line(line.removesuffix("\r"), f"{place}, line {number}")
+        _parse_line(line, f"{place}, line {number}")
         for number, line in enumerate(lines, start=1)
     )
 
@@ -173,17 +184,6 @@ def write_corpus(folder: Path, corpus: Corpus) -> None:
             (unfinished / name).write_bytes(format_tsv(split).encode())
 
 
-def _decode(content: bytes, place: Place) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{place}, line {line}: byte {content[error.start]:#04x} is no UTF-8 "
-            "there, so it has no certain meaning. Save the file as UTF-8."
-        ) from error
-
-
 def _parse_line(line: str, place: str) -> Sentence:
     columns = line.split("\t")
     if len(columns) != 4:
@@ -194,16 +194,24 @@ def _parse_line(line: str, place: str) -> Sentence:
     source, label, _, text = columns
     if label not in ("0", "1"):
         raise DataError(
-            f"{place} has the label {label!r}, but a label is 1 (acceptable) or 0 "
+            f"{place} has the label {label!r:.40}, but a label is 1 (acceptable) or 0 "
             "(unacceptable). Mend or remove the line."
         )
-    if not text.strip():
-        raise DataError(f"{place} has no sentence. Write one, or remove the line.")
+    if not course_words(text):
+        raise DataError(
+            f"{place} has no sentence, for there is no word in {text!r:.40}. Write "
+            "one, or remove the line."
+        )
+    if len(line) > MAX_LETTERS:
+        raise DataError(
+            f"{place} is {len(line):,} letters long, and {MAX_LETTERS:,} are the most. "
+            "Is an end of line missing? Cut or remove the line."
+        )
     return Sentence(text, int(label), source)
 
 
 def _is_zip(path: Path) -> bool:
-    return path.is_file() and path.suffix != ".tsv"
+    return os.path.lexists(path) and not path.is_dir() and path.suffix != ".tsv"
 
 
 def _read_folder(folder: Path) -> dict[str, tuple[Sentence, ...]]:
@@ -214,67 +222,70 @@ def _read_folder(folder: Path) -> dict[str, tuple[Sentence, ...]]:
         )
     raw = folder / "raw"
     inside = raw if (raw / TRAIN_FILE).is_file() else folder
+    if not os.path.lexists(inside / TRAIN_FILE):
+        raise _missing(folder)
     found = {TRAIN_FILE: read_tsv(inside / TRAIN_FILE)}
     for name in (VALIDATION_FILE, OTHER_FILE):
-        if (inside / name).exists():
+        if os.path.lexists(inside / name):
             found[name] = read_tsv(inside / name)
     return found
 
 
+def _missing(folder: Path) -> DataError:
+    """Say that a folder has no sentences, and where they may stand instead."""
+    glue = [name for name in GLUE if (folder / name).is_file()]
+    if glue:
+        renamed = ", ".join(f"{name} to {GLUE[name]}" for name in glue)
+        return DataError(
+            f"{folder} has GLUE's names, and the layout that is read here: rename "
+            f"{renamed}. (GLUE's test.tsv has no labels, and is not read.)"
+        )
+    for place in INSIDE:
+        if any((folder / place / name).is_file() for name in (TRAIN_FILE, *GLUE)):
+            return DataError(
+                f"{folder} has no {TRAIN_FILE} itself, but {folder / place} has "
+                "sentences: give that folder."
+            )
+    return DataError(
+        f"{folder / TRAIN_FILE} is missing. Give a folder with sentences in CoLA's "
+        "layout, or fetch CoLA by 'minigrad cola data download'."
+    )
+
+
 def _read_zip(path: Path) -> dict[str, tuple[Sentence, ...]]:
     """Read the raw sentences inside a zip; nothing is unpacked to the disk."""
-    with _readable(path), zipfile.ZipFile(path) as archive:
-        members = {
-            name: member
-            for member in archive.infolist()
-            for name in (TRAIN_FILE, VALIDATION_FILE, OTHER_FILE)
-            if f"/{member.filename}".endswith(f"/raw/{name}")
-        }
-        if TRAIN_FILE not in members:
-            raise DataError(
-                f"{path} does not hold raw/{TRAIN_FILE}, which CoLA's published zip "
-                "does. Fetch that by 'minigrad cola data download'."
-            )
+    way_out = (
+        "Give a folder or the published zip; fetch it by 'minigrad cola data download'"
+    )
+    with (
+        reading(path, "a zip", DataError, way_out),
+        open_regular(path) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
+        members = _members(archive, path)
         return {
-            name: parse_tsv(_read_member(archive, member, path), f"{path}:{name}")
+            name: parse_tsv(unpack(archive, member, MAX_BYTES), f"{path}:{name}")
             for name, member in members.items()
         }
 
 
-def _read_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path
-) -> bytes:
-    with archive.open(member) as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
+def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    """The zip's raw sentences: CoLA's published names, in whatever folder."""
+    everything = archive.infolist()
+    if len(everything) > MAX_MEMBERS:
+        raise ValueError(f"it lists {len(everything):,} files")
+    members = {
+        name: member
+        for member in everything
+        for name in (TRAIN_FILE, VALIDATION_FILE, OTHER_FILE)
+        if f"/{member.filename}".endswith(f"/raw/{name}")
+    }
+    if TRAIN_FILE not in members:
         raise DataError(
-            f"{path}: {member.filename} has more than {MAX_BYTES:,} bytes, which no "
-            "corpus in CoLA's layout has. Is it the right zip?"
+            f"{path} does not hold raw/{TRAIN_FILE}, which CoLA's published zip "
+            "does. Fetch that by 'minigrad cola data download'."
         )
-    return content
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged zip makes of its reader into one message."""
-    try:
-        yield
-    except DataError:
-        raise
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        OSError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-    ) as error:
-        raise DataError(
-            f"{path} cannot be read as a zip ({error}): it may be cut short or be "
-            "something else. Give a folder or the published zip; fetch it by "
-            "'minigrad cola data download'."
-        ) from error
+    return members
 
 
 def _validation_of(
@@ -305,6 +316,9 @@ def _course_division(
 COURSE_UNKNOWN, COURSE_CLS, COURSE_PAD = "UNK", "CLS", "PAD"
 COURSE_MIN_COUNT = 5
 VOCABULARY_FILE = "word_to_ix.csv"
+MAX_VOCABULARY = 2**24  # bytes; the course's has 17,000
+MAX_DIGITS = 9  # of a word's number
+MAX_IDS = 2**24  # of a file; the course's largest has 301,000
 
 
 @dataclass(frozen=True)
@@ -344,7 +358,12 @@ def prepare(sentences: Sequence[Sentence], train: int = COURSE_TRAIN) -> Prepare
         )
     split = [course_words(sentence.text) for sentence in sentences]
     vocabulary = _course_vocabulary(split[:train])
-    ids = np.full((len(split), max(map(len, split)) + 1), vocabulary[COURSE_PAD])
+    width = max(map(len, split)) + 1
+    try:
+        check_size(8 * len(split) * width, "sentences, each padded to the longest,")
+    except TooLargeError as error:
+        raise DataError(f"The course's word ids: {error}.") from error
+    ids = np.full((len(split), width), vocabulary[COURSE_PAD])
     for row, words in zip(ids, split, strict=True):
         row[: len(words)] = [vocabulary.get(word, 0) for word in words]
         row[len(words)] = vocabulary[COURSE_CLS]
@@ -402,13 +421,14 @@ def _corpus_of(prepared: Prepared, name: str) -> Corpus:
 def _load_vocabulary(path: Path) -> dict[str, int]:
     _require_file(path)
     vocabulary: dict[str, int] = {}
-    lines = _decode(path.read_bytes(), path).removesuffix("\n").split("\n")
+    lines = split_lines(read_text(path, "a vocabulary", DataError, MAX_VOCABULARY))
     for number, line in enumerate(lines, start=1):
-        word, comma, index = line.removesuffix("\r").rpartition(",")
-        if not comma or not index.isdecimal() or word in vocabulary:
+        word, comma, index = line.rpartition(",")
+        known = index.isdecimal() and len(index) <= MAX_DIGITS
+        if not comma or not known or word in vocabulary or len(line) > MAX_LETTERS:
             raise DataError(
-                f"{path}, line {number} is {line!r}, but must be a new word, a comma "
-                "and its number. Copy the file again."
+                f"{path}, line {number} is {line!r:.80}, but must be a new word, a "
+                "comma and its number. Copy the file again."
             )
         vocabulary[word] = int(index)
     if sorted(vocabulary.values()) != list(range(len(vocabulary))):
@@ -443,6 +463,7 @@ def _load_arrays(
             f"vocabulary of {len(vocabulary):,} words. Is {VOCABULARY_FILE} the one "
             "that these ids were made with?"
         )
+    _require_short(path, ids, vocabulary)
     wrong = (labels != 0) & (labels != 1)
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -453,18 +474,35 @@ def _load_arrays(
     return ids, labels
 
 
+def _require_short(path: Path, ids: np.ndarray, vocabulary: dict[str, int]) -> None:
+    """Raise where the words of a row are too many to be a sentence, or none."""
+    if ids.shape[1] > MAX_LETTERS:
+        raise DataError(
+            f"{path}: a row has {ids.shape[1]:,} ids, and {MAX_LETTERS:,} are the "
+            "most. Copy the file again, or cut its rows."
+        )
+    silent = (COURSE_CLS, COURSE_PAD)
+    lengths = np.zeros(len(vocabulary), np.int64)
+    for word, number in vocabulary.items():
+        lengths[number] = len(word) * (word not in silent and bool(course_words(word)))
+    letters = lengths[ids].sum(axis=1)
+    if not letters.all():
+        raise DataError(
+            f"{path}: row {int(np.argmin(letters))} has no word, so there is nothing "
+            "to learn or judge. Leave it out, and its label too."
+        )
+    if letters.max() > MAX_LETTERS:
+        row = int(np.argmax(letters > MAX_LETTERS))
+        raise DataError(
+            f"{path}: the words of row {row} have {letters[row]:,} letters, and "
+            f"{MAX_LETTERS:,} are the most. Copy the file again, or {VOCABULARY_FILE}."
+        )
+
+
 def _load_array(path: Path, ndim: int) -> np.ndarray:
     _require_file(path)
-    try:
-        # Pickled objects could run anything; numbers need none.
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise DataError(
-            f"{path} cannot be read as a NumPy array of numbers ({error}). Copy it "
-            "again."
-        ) from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path} is an archive of arrays. Give the one array as .npy.")
+    with reading(path, "an array of NumPy's", DataError):
+        array = load_npy(path)
     if array.ndim != ndim or not np.issubdtype(array.dtype, np.integer):
         raise DataError(
             f"{path} is {array.dtype} of shape {array.shape}, but must be whole "
@@ -472,11 +510,16 @@ def _load_array(path: Path, ndim: int) -> np.ndarray:
         )
     if 0 in array.shape:
         raise DataError(f"{path} has shape {array.shape}: nothing is in it.")
+    if array.size > MAX_IDS:
+        raise DataError(
+            f"{path} has {array.size:,} numbers, and at most {MAX_IDS:,} are read. "
+            "Is it the right file?"
+        )
     return array.astype(np.int64)
 
 
 def _require_file(path: Path) -> None:
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise DataError(
             f"{path} is missing, and the course's preparation has it. Check the "
             "folder's name, or copy the file there."

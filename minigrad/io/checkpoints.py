@@ -11,26 +11,22 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigrad.backend import to_numpy
+from minigrad.io import hdf5
+from minigrad.io.damaged import open_regular, reading, reason
 from minigrad.io.files import replacing
+from minigrad.io.limits import check_size
+from minigrad.tape import Tensor
 
 FORMAT = "minigrad checkpoint 2"
 USER_BLOCK = 512  # bytes, the smallest that HDF5 knows
-
-# What h5py and json raise for a file that is cut short, damaged or something else.
-NOT_READABLE = (
-    OSError,
-    KeyError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-)
 
 
 class Checkpoint(NamedTuple):
@@ -70,23 +66,32 @@ def save_checkpoint(
 
     Raises:
         OSError: the file could not be written; an older one is still there.
-        TypeError: config or extra hold something that JSON cannot.
+        TypeError: something is of another kind, or config, extra or a state hold what
+            a checkpoint cannot.
     """
-    header = json.dumps(
-        {
-            "step": int(step),
-            "config": config or {},
-            "generator": generator.get_state() if generator is not None else None,
-            "extra": extra or {},
-        }
-    )
+    _require_methods(model, "model", "state_dict")
+    _require_methods(optimizer, "optimizer", "state_dict")
+    _require_methods(generator, "generator", "get_state")
+    plain = {
+        "step": int(step),
+        "config": config or {},
+        "generator": generator.get_state() if generator is not None else None,
+        "extra": extra or {},
+    }
+    for name, part in plain.items():  # each by itself, so that an error can name it
+        _json(part, name)
     states = {
         "model": model.state_dict() if model is not None else {},
         "optimizer": optimizer.state_dict() if optimizer is not None else {},
     }
-    image = _image(header, states)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(image.getbuffer())
+    image = _image(json.dumps(plain), states)
+    # The view is released at the end: an error's traceback would keep the memory.
+    with (
+        image.getbuffer() as content,
+        replacing(path) as temporary,
+        open(temporary, "wb") as file,
+    ):
+        file.write(content)
 
 
 def _image(header: str, states: dict[str, Any]) -> io.BytesIO:
@@ -96,11 +101,12 @@ def _image(header: str, states: dict[str, Any]) -> io.BytesIO:
     kinds and cannot close its file any more.
     """
     image = io.BytesIO()
-    with _h5py().File(image, "w", userblock_size=USER_BLOCK) as file:
+    with hdf5.import_h5py().File(image, "w", userblock_size=USER_BLOCK) as file:
         file.attrs["header"] = header
         for group, state in states.items():
             _write_state(file.create_group(group), state)
-    digest = hashlib.sha256(image.getbuffer()[USER_BLOCK:]).hexdigest()
+    with image.getbuffer() as content, content[USER_BLOCK:] as checked:
+        digest = hashlib.sha256(checked).hexdigest()
     image.seek(0)
     image.write(_user_block(digest))
     return image
@@ -120,19 +126,50 @@ def _check(file: io.BufferedReader) -> None:
         raise ValueError("it was cut short or damaged, for its checksum is another")
 
 
-def _write_state(group: Any, state: dict[str, Any]) -> None:
-    """Nested dictionaries become groups, arrays data sets, the rest JSON attributes."""
+def _write_state(group: Any, state: Mapping[Any, Any]) -> None:
+    """Nested dictionaries become groups, arrays datasets, the rest JSON attributes."""
     for i, (key, value) in enumerate(state.items()):
         if isinstance(value, dict):
             child = group.create_group(str(i))
             _write_state(child, value)
         elif hasattr(value, "dtype"):
-            array = value if isinstance(value, np.generic) else to_numpy(value)
-            child = group.create_dataset(str(i), data=array)
+            child = group.create_dataset(str(i), data=_numbers(key, value))
         else:
-            child = group.create_dataset(str(i), data=json.dumps(value))
+            text = _json(value, f"the state's {key!r}")
+            child = group.create_dataset(str(i), data=text)
             child.attrs["json"] = True
-        child.attrs["key"] = json.dumps(key)
+        child.attrs["key"] = _json_key(key)
+
+
+def _numbers(key: Any, value: Any) -> Any:
+    """The NumPy array of a value with a dtype, whose numbers HDF5 can hold."""
+    value = value.array if isinstance(value, Tensor) else value
+    array = value if isinstance(value, np.generic) else to_numpy(value)
+    if getattr(array, "dtype", np.dtype(object)).kind in hdf5.NUMBERS:
+        return array
+    raise TypeError(
+        f"save_checkpoint: the state's {key!r} is {value.dtype}, and a checkpoint "
+        "holds arrays of numbers. Convert it, or keep it as plain data such as lists."
+    )
+
+
+def _json(value: Any, what: str) -> str:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(
+            f"save_checkpoint: {what} cannot be written as JSON: {reason(error)}. Keep "
+            "it as plain data: numbers, texts, None, and lists or dictionaries of them."
+        ) from error
+
+
+def _json_key(key: Any) -> str:
+    if isinstance(key, str | int | float | None):
+        return json.dumps(key)
+    raise TypeError(
+        f"save_checkpoint: a {type(key).__name__} is a key of the state, which can be "
+        "written but not read again. Use texts or numbers as keys."
+    )
 
 
 def load_checkpoint(
@@ -144,62 +181,151 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Read a checkpoint, load it into what is given, and return all that it holds.
 
+    All that is given takes over its state or, where one does not fit, none does.
+
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no complete checkpoint, or of another model.
+        TypeError: what is given is nothing that a state can be loaded into.
+        ValueError: the file is no complete checkpoint, or of another model, optimiser
+            or generator.
     """
+    _require_methods(model, "model", "state_dict", "load_state_dict")
+    _require_methods(optimizer, "optimizer", "state_dict", "load_state_dict")
+    _require_methods(generator, "generator", "get_state", "set_state")
     if not Path(path).exists():
         raise FileNotFoundError(
             f"there is no checkpoint {str(path)!r}. Check the path; training that was "
             "stopped before its first save has none."
         )
-    h5py = _h5py()
-    try:
-        content = _read(h5py, path)
-    except NOT_READABLE as error:
-        raise ValueError(
-            f"{str(path)!r} is not a complete minigrad checkpoint: {error}. Use "
-            "another file, or train again."
-        ) from error
-    if model is not None:
-        model.load_state_dict(content.model)
-    if optimizer is not None:
-        optimizer.load_state_dict(content.optimizer)
-    if generator is not None and content.generator is not None:
-        generator.set_state(content.generator)
+    hdf5.import_h5py()
+    with open_regular(path) as file, _reading(path):
+        content = _read(file, path)
+    _take_over(content, path, model, optimizer, generator)
     return content
 
 
-def _read(h5py: Any, path: str | os.PathLike[str]) -> Checkpoint:
-    with open(path, "rb") as content:
-        _check(content)
-    with h5py.File(path, "r") as file:
-        header = json.loads(file.attrs["header"])
-        header["model"] = _read_state(file["model"])
-        header["optimizer"] = _read_state(file["optimizer"])
+def _require_methods(part: Any, name: str, *methods: str) -> None:
+    """Raises: TypeError if something that is given is of another kind."""
+    there = all(callable(getattr(part, method, None)) for method in methods)
+    if part is None or (there and not isinstance(part, type)):
+        return
+    what = {"model": "a module", "optimizer": "an optimiser"}
+    raise TypeError(
+        f"{name} is a {type(part).__name__}, but must be "
+        f"{what.get(name, 'a minigrad.Generator')}, or anything with "
+        f"{' and '.join(methods)}. Give the object itself, not its state; other data "
+        "goes into extra."
+    )
+
+
+def _take_over(
+    content: Checkpoint,
+    path: str | os.PathLike[str],
+    model: Any,
+    optimizer: Any,
+    generator: Any,
+) -> None:
+    """Load states into all that is given, or into nothing."""
+    # How to load, what was there before, and what is to be loaded.
+    loads: list[tuple[Callable[[Any], None], Any, Any]] = []
+    if generator is not None:
+        _require_generator(content, path)
+        loads.append((generator.set_state, generator.get_state(), content.generator))
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        loads.append((optimizer.load_state_dict, state, content.optimizer))
+    if model is not None:
+        loads.append((model.load_state_dict, model.state_dict(), content.model))
+    begun = []
+    try:
+        for load, before, state in loads:
+            begun.append((load, before))
+            load(state)
+    except BaseException as error:
+        for load, before in begun:
+            load(before)
+        whole = isinstance(error, ValueError) and str(error).endswith(".")
+        if whole or not isinstance(error, Exception):
+            raise
+        raise ValueError(
+            f"{os.fspath(path)!r} holds a state that does not fit, so nothing was "
+            f"loaded: {reason(error)}. Build model, optimiser and generator as they "
+            "were when it was saved."
+        ) from error
+
+
+def _require_generator(content: Checkpoint, path: str | os.PathLike[str]) -> None:
+    if content.generator is None:
+        raise ValueError(
+            f"{os.fspath(path)!r} was saved without a generator, so nothing was "
+            "loaded. Leave generator= out, and seed it anew."
+        )
+
+
+# -- the file's content ------------------------------------------------------------
+
+
+def _reading(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
+    out = "Use another file, or train again"
+    return reading(path, "a complete minigrad checkpoint", way_out=out, says="is not")
+
+
+def _read(file: io.BufferedReader, path: str | os.PathLike[str]) -> Checkpoint:
+    _check(file)
+    with hdf5.open_hdf5(path) as opened:
+        header = _header(json.loads(hdf5.text_attribute(opened, "header")))
+        states = _States(os.fstat(file.fileno()).st_size)
+        for name in ("model", "optimizer"):
+            header[name] = states.read(hdf5.child(opened, name))
     return Checkpoint(**header)
 
 
-def _read_state(group: Any) -> dict[Any, Any]:
-    state: dict[Any, Any] = {}
-    for i in range(len(group)):
-        child = group[str(i)]
-        key = json.loads(child.attrs["key"])
-        if not hasattr(child, "dtype"):
-            state[key] = _read_state(child)
-        elif "json" in child.attrs:
-            state[key] = json.loads(child[()])
-        else:
-            state[key] = child[()] if child.shape else np.asarray(child[()])
-    return state
+def _header(header: Any) -> dict[str, Any]:
+    """The header's parts, each of the kind that was written."""
+    kinds = {"step": int, "config": dict, "generator": dict | None, "extra": dict}
+    if type(header) is not dict or set(header) != set(kinds):
+        raise ValueError(f"its header does not have {', '.join(kinds)}")
+    for name, kind in kinds.items():
+        if not isinstance(header[name], kind) or isinstance(header[name], bool):
+            raise ValueError(f"its {name} is a {type(header[name]).__name__}")
+    return header
 
 
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise RuntimeError(
-            "checkpoints are HDF5 files and need h5py, which is not installed. "
-            "Install it with: pip install h5py"
-        ) from error
-    return h5py
+class _States:
+    """The nested dictionaries of a file, of which every object is read once."""
+
+    def __init__(self, stored: int) -> None:
+        self.stored = stored  # bytes of the whole file
+        self.size = 0  # bytes of the arrays that were read
+        self.seen: set[Any] = set()
+
+    def read(self, group: Any) -> dict[Any, Any]:
+        """The dictionary that a group stands for."""
+        self._require_new(group)
+        state: dict[Any, Any] = {}
+        for i in range(len(group)):
+            child = hdf5.child(group, str(i))
+            key = json.loads(hdf5.text_attribute(child, "key"))
+            if not hasattr(child, "dtype"):
+                state[key] = self.read(child)
+            elif "json" in child.attrs:
+                state[key] = json.loads(hdf5.text(child))
+            else:
+                state[key] = self._array(group, str(i))
+        if len(state) < len(group):
+            raise ValueError("a key stands twice in a state in it")
+        return state
+
+    def _array(self, group: Any, name: str) -> np.ndarray:
+        found = hdf5.dataset(group, name)
+        self._require_new(found)
+        self.size += found.size * found.dtype.itemsize
+        check_size(self.size, "its state", self.stored)
+        return hdf5.read_all(found, name)
+
+    def _require_new(self, found: Any) -> None:
+        """Raise at an object that was met before: such a state may have no end."""
+        place = hdf5.address(found)
+        if place in self.seen:
+            raise ValueError(f"{found.name!r} in it stands at two places")
+        self.seen.add(place)

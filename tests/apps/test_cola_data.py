@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +55,9 @@ def test_a_file_gives_its_sentences(tmp_path: Path) -> None:
     [
         LINES.removesuffix("\n"),
         LINES.replace("\n", "\r\n"),
+        LINES.replace("\n", "\r"),
         "\ufeff" + LINES,
+        "\ufeff" + LINES.replace("\n", "\r\n"),
     ],
 )
 def test_line_ends_and_marks_of_the_encoding_do_not_matter(content: str) -> None:
@@ -61,8 +65,8 @@ def test_line_ends_and_marks_of_the_encoding_do_not_matter(content: str) -> None
 
 
 TEXTS = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r"), min_size=1
-).filter(str.strip)
+    st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0"), min_size=1
+).filter(data.course_words)
 SOURCES = st.text("abc-_09 ", min_size=1)
 MADE = st.builds(Sentence, TEXTS, st.sampled_from([0, 1]), SOURCES)
 
@@ -84,6 +88,13 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "label with a space": (b"a\t1 \t\tA sentence.\n", "line 2 has the label '1 '"),
     "no sentence": (b"a\t1\t\t\n", "line 2 has no sentence"),
     "a sentence of spaces": (b"a\t1\t\t  \n", "line 2 has no sentence"),
+    "a sentence of marks": (b"a\t1\t\t?!...\n", "line 2 has no sentence, for"),
+    "a word of 50,000 letters": (
+        b"a\t1\t\tA " + b"w" * 50_000 + b"\n",
+        "line 2 is 50,007 letters long",
+    ),
+    "a NUL": (b"a\t1\t\tA \0 sentence.\n", "line 2: a NUL stands there"),
+    "half a letter": (b"a\t1\t\tA \xed\xa0\x80.\n", "line 2: byte 0xed is no UTF-8"),
     "latin-1": (b"a\t1\t\tcaf\xe9.\n", "line 2: byte 0xe9 is no UTF-8"),
 }
 
@@ -157,11 +168,36 @@ def test_the_course_divides_one_file() -> None:
     assert (train, val) == (many[:7_000], many[7_000:])
 
 
+def sparse(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        file.truncate(size)
+
+
+def inflating(path: Path, name: str, size: int) -> None:
+    """A zip of which one file is a letter many times."""
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(name, "w") as file,
+    ):
+        for _ in range(size // 10**6):
+            file.write(b"w" * 10**6)
+
+
 def damaged_zip(path: Path) -> None:
     packed(path, {"raw/in_domain_train.tsv": LINES * 99})
     content = bytearray(path.read_bytes())
     content[60] ^= 0xFF
     path.write_bytes(content)
+
+
+def named(*names: str) -> Callable[[Path], None]:
+    """A folder in which these files have the sentences."""
+
+    def make(folder: Path) -> None:
+        for name in names:
+            write(folder / name, LINES)
+
+    return make
 
 
 CORPUS_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -170,6 +206,39 @@ CORPUS_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing to validate on": (
         lambda p: write(p / data.TRAIN_FILE, LINES),
         r"has no in_domain_dev\.tsv",
+    ),
+    "GLUE's names": (
+        named("train.tsv", "dev.tsv", "test.tsv"),
+        r"has GLUE's names, .*: rename train\.tsv to in_domain_train\.tsv, dev\.tsv to",
+    ),
+    "the folder above GLUE's": (
+        named("CoLA/train.tsv", "CoLA/dev.tsv"),
+        "but .*corpus/CoLA has sentences: give that folder",
+    ),
+    "the folder above the published": (
+        named("cola_public/raw/in_domain_train.tsv"),
+        "but .*corpus/cola_public/raw has sentences: give that folder",
+    ),
+    "UTF-16": (
+        lambda p: write(p / data.TRAIN_FILE, LINES.encode("utf-16")),
+        r"in_domain_train\.tsv is in UTF-16, and only UTF-8",
+    ),
+    "a pipe": (lambda p: os.mkfifo(p), "corpus' is a pipe"),
+    "a list of sentences that is a pipe": (
+        lambda p: (p.mkdir(), os.mkfifo(p / data.TRAIN_FILE)),
+        r"in_domain_train\.tsv' is a pipe",
+    ),
+    "a sparse file of 4 TB": (
+        lambda p: (p.mkdir(), sparse(p / data.TRAIN_FILE, 2**42)),
+        r"in_domain_train\.tsv' .* it has more than 67.1 MB",
+    ),
+    "a zip of 100 MB of one letter": (
+        lambda p: inflating(p, "raw/in_domain_train.tsv", 10**8),
+        "corpus' cannot be read as a zip: .* stored",
+    ),
+    "a zip of many files": (
+        lambda p: packed(p, {f"{i}": "" for i in range(10_001)}),
+        "it lists 10,001 files",
     ),
     "no zip": (lambda p: write(p, LINES), "cannot be read as a zip"),
     "an empty zip": (lambda p: packed(p, {}), r"does not hold raw/in_domain_train"),
@@ -198,7 +267,7 @@ def test_a_zip_bomb_is_not_read_whole(
 ) -> None:
     monkeypatch.setattr(data, "MAX_BYTES", 1_000)
     path = packed(tmp_path / "big.zip", {"raw/in_domain_train.tsv": LINES * 999})
-    with pytest.raises(DataError, match=r"has more than 1,000 bytes"):
+    with pytest.raises(DataError, match=r"unpacks to more than 1.0 kB"):
         data.load_corpus(path)
 
 
@@ -295,6 +364,12 @@ def put(place: tuple[int, ...], value: int) -> Callable[[np.ndarray], np.ndarray
     return act
 
 
+def claiming(shape: str, size: int) -> bytes:
+    """An array of this many bytes whose header claims another shape."""
+    header = f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header + bytes(size)
+
+
 PREPARED_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no ids": (
         lambda d: (d / "train_inxs.npy").unlink(),
@@ -326,6 +401,35 @@ PREPARED_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         change("val_labels.npy", lambda x: x[:, None]),
         r"shape \(2, 1\), but must be",
     ),
+    "a row without a word": (
+        change("train_inxs.npy", lambda x: np.array([[1, 2, 3], [3, 4, 4], [1, 1, 3]])),
+        r"train_inxs\.npy: row 1 has no word",
+    ),
+    "a row of many ids": (
+        change("val_inxs.npy", lambda x: np.pad(x, ((0, 0), (0, 2_000)), mode="edge")),
+        r"val_inxs\.npy: a row has 2,003 ids, and 2,000 are the most",
+    ),
+    "a row of many letters": (
+        lambda d: (
+            (d / "word_to_ix.csv").write_text(
+                f"{'w' * 1500},1\nboy,2\nUNK,0\nCLS,3\nPAD,4\n"
+            ),
+            np.save(d / "train_inxs.npy", np.array([[1, 2, 3], [1, 1, 3], [2, 2, 3]])),
+        ),
+        r"train_inxs\.npy: the words of row 1 have 3,000 letters",
+    ),
+    "a number of many digits": (
+        lambda d: (d / "word_to_ix.csv").write_text("a," + "9" * 5_000),
+        r"line 1 is 'a,9999",
+    ),
+    "a header that claims more": (
+        lambda d: (d / "train_inxs.npy").write_bytes(claiming("(99000000000, 3)", 72)),
+        "its header asks for other than the 72 bytes there",
+    ),
+    "a vocabulary that is a pipe": (
+        lambda d: ((d / "word_to_ix.csv").unlink(), os.mkfifo(d / "word_to_ix.csv")),
+        r"word_to_ix\.csv' is a pipe",
+    ),
     "no sentences": (
         change("val_inxs.npy", lambda x: x[:0]),
         r"shape \(0, 3\): nothing",
@@ -336,15 +440,15 @@ PREPARED_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a pickle": (
         lambda d: (d / "train_inxs.npy").write_bytes(pickle.dumps([1])),
-        "cannot be read as a NumPy array",
+        r"train_inxs\.npy' cannot be read as an \.npy of numbers",
     ),
     "objects": (
         lambda d: np.save(d / "train_inxs.npy", np.array([{}]), allow_pickle=True),
-        "cannot be read as a NumPy array",
+        "it holds object, and only numbers are read",
     ),
     "cut short": (
         lambda d: (d / "train_inxs.npy").write_bytes(b"\x93NUMPY"),
-        "cannot be read as a NumPy array",
+        r"train_inxs\.npy' cannot be read as an \.npy of numbers",
     ),
     "an archive": (
         lambda d: packed(d / "train_inxs.npy", {"a.npy": b""}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -222,23 +223,31 @@ def test_an_unknown_ending(tmp_path: Path, file: str) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_missing_file_or_a_folder(tmp_path: Path, kind: str) -> None:
     path = tmp_path / FORMATS[kind][0]
-    with pytest.raises(WeightsError, match=r"cannot be read \(.*No such file.*Check"):
+    with pytest.raises(WeightsError, match=r"cannot be read: .*No such file.*Check"):
         load(SqueezeNet(), path)
     path.mkdir()
-    with pytest.raises(WeightsError, match=r"cannot be read \(.*directory"):
+    with pytest.raises(WeightsError, match=r"cannot be read: .*is a folder"):
         load(SqueezeNet(), path)
 
 
 def test_an_npz_that_would_fill_the_memory(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "w.npz", a=np.zeros(2**26 + 1, "uint8"))
-    with pytest.raises(WeightsError, match=r"unpacks to 67,10.* bytes, far too many"):
+    with pytest.raises(WeightsError, match=r"would take 67\.1 MB of memory, but only"):
         load(SqueezeNet(), tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_pipe_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / FORMATS[kind][0]
+    os.mkfifo(path)
+    with pytest.raises(WeightsError, match=r"refused: .*w\..* is a pipe"):
+        load(SqueezeNet(), path)
 
 
 def test_an_npy_is_no_npz(tmp_path: Path) -> None:
     with (tmp_path / "w.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    with pytest.raises(WeightsError, match=r"one array, and no archive"):
+    with pytest.raises(WeightsError, match=r"does not begin as a zip"):
         load(SqueezeNet(), tmp_path / "w.npz")
 
 
@@ -268,7 +277,7 @@ def test_code_in_a_pth_is_refused_and_not_run(tmp_path: Path, container: str) ->
 def test_code_in_an_npz_is_refused_and_not_run(tmp_path: Path) -> None:
     mark = tmp_path / "executed"
     write_npz(tmp_path / "w.npz", {"a": np.array([Hostile(mark)], object)})
-    with pytest.raises(WeightsError, match=r"refused: .*objects are refused"):
+    with pytest.raises(WeightsError, match=r"refused: .*objects could carry code"):
         load(SqueezeNet(), tmp_path / "w.npz")
     assert not mark.exists()
 

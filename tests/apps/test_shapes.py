@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -141,12 +142,39 @@ def test_things_are_placed_as_told_and_apart(count: int, told: str) -> None:
                 assert thing.radius < centre < 64 - thing.radius
 
 
-@pytest.mark.parametrize("text", ["", "[", "[[1]]", '[[{"colour": "red"}]]'])
-def test_a_folder_that_was_not_drawn_is_refused(text: str, tmp_path: Path) -> None:
+THING = {"colour": "red", "shape": "circle", "x": 20.0, "y": 20.0, "radius": 6.0}
+OTHER = {**THING, "colour": "blue", "x": 40.0}
+
+
+def scenes_of(*things: object) -> str:
+    return json.dumps([things])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "cannot be read as scenes: .*No such file"),
+        ("[", "cannot be read as scenes"),
+        ("[" * 100_000, "nested too deeply"),
+        ("[[1]]", "another kind"),
+        ("7", "another kind"),
+        ('[[{"colour": "red"}]]', "another kind"),
+        (scenes_of(THING), "a scene in it has 1 things"),
+        (scenes_of(THING, {**OTHER, "colour": "\x1b[31m"}), "is nothing that is drawn"),
+        (scenes_of(THING, {**OTHER, "shape": []}), "is nothing that is drawn"),
+        (scenes_of(THING, {**OTHER, "colour": {}}), "another kind"),
+        (scenes_of(THING, {**OTHER, "x": float("nan")}), "is nothing that is drawn"),
+        (scenes_of(THING, {**OTHER, "radius": "6"}), "is nothing that is drawn"),
+        (scenes_of(THING, OTHER), "it has 1 scenes for 2 pictures"),
+    ],
+)
+def test_a_folder_that_was_not_drawn_is_refused(
+    text: str, said: str, tmp_path: Path
+) -> None:
     if text:
         (tmp_path / "val2014_scenes.json").write_text(text)
-    with pytest.raises(data.DataError, match=r"scenes\.json does not tell what"):
-        shapes.load_scenes(tmp_path, "val")
+    with pytest.raises(data.DataError, match=rf"val2014_scenes\.json' .*{said}"):
+        shapes.load_scenes(tmp_path, "val", 2)
 
 
 def test_picture_shows_the_things_where_they_are() -> None:

@@ -194,6 +194,58 @@ def test_what_json_cannot_hold_is_refused_before_anything_is_written(config, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+# -- what can be saved -------------------------------------------------------------
+
+NOT_SAVED = {
+    "a state": ({"model": {"W": np.ones(2)}}, "model is a dict", "not its state"),
+    "a class": ({"model": nn.Linear}, "model is a type", "the object itself"),
+    "a list": ({"optimizer": [1]}, "optimizer is a list", "an optimiser"),
+    "NumPy's generator": (
+        {"generator": np.random.default_rng()},
+        "generator is a Generator",
+        "a minigrad.Generator",
+    ),
+    "a set": ({"config": {"a": {1}}}, "config cannot be written as JSON", "plain data"),
+    "a list in itself": ({"extra": {"a": []}}, "extra cannot be written", "plain data"),
+    "an array of texts": (
+        {"model": Stateful({"W": np.array(["a"])})},
+        "'W' is <U1",
+        "arrays of numbers",
+    ),
+    "an array of objects": (
+        {"model": Stateful({"a": {"W": np.array([None])}})},
+        "'W' is object",
+        "arrays of numbers",
+    ),
+    "an object": ({"model": Stateful({"W": {1}})}, "'W' cannot be", "plain data"),
+    "a tuple as key": ({"model": Stateful({(1,): 1})}, "a tuple is a key", "Use texts"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_SAVED)
+def test_what_cannot_be_saved_is_refused_by_name(name, tmp_path):
+    given, *parts = NOT_SAVED[name]
+    if name == "a list in itself":
+        given["extra"]["a"].append(given["extra"]["a"])
+    with pytest.raises(TypeError) as raised:
+        mg.save_checkpoint(tmp_path / "run.h5", **given)
+    assert_parts(raised.value, *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer", "generator"])
+def test_what_nothing_can_be_loaded_into_is_refused(part, tmp_path):
+    mg.save_checkpoint(tmp_path / "run.h5")
+    with pytest.raises(TypeError, match=f"{part} is a dict, but must be a"):
+        mg.load_checkpoint(tmp_path / "run.h5", **{part: {}})
+
+
+def test_tensors_of_a_state_are_saved(tmp_path):
+    path = tmp_path / "run.h5"
+    mg.save_checkpoint(path, model=Stateful({"W": mg.ones(2, requires_grad=True)}))
+    np.testing.assert_array_equal(mg.load_checkpoint(path).model["W"], [1, 1])
+
+
 # -- files that are none -----------------------------------------------------------
 
 
@@ -257,10 +309,323 @@ def test_a_file_with_one_bit_changed_is_refused(tmp_path_factory, place, bit):
         mg.load_checkpoint(path)
 
 
+# -- the right checksum over odd content -------------------------------------------
+
+
+def attribute(name, value):
+    return lambda file: file.attrs.__setitem__(name, value)
+
+
+def header(**change):
+    def act(file):
+        content = json.loads(file.attrs["header"]) | change
+        content = {name: part for name, part in content.items() if part is not ...}
+        file.attrs["header"] = json.dumps(content)
+
+    return act
+
+
+def at_w(act):
+    """Put something else in the place of the weights."""
+
+    def change(file):
+        del file["model/0"]
+        act(file["model"])
+        if isinstance(file["model"].get("0", getlink=True), h5py.HardLink):
+            file["model/0"].attrs["key"] = json.dumps("W")
+
+    return change
+
+
+def doubled(file):
+    """Groups of which each holds the last one twice: 2 ** 200 of them, all in all."""
+    last = file.create_group("last")
+    for i in range(200):
+        group = file.create_group(f"g{i}")
+        for name in ("0", "1"):
+            group[name] = last
+        last.attrs["key"] = "1"
+        last = group
+    del file["model"]
+    file["model"] = last
+
+
+def deep(file):
+    group = file["model/0"].parent
+    del group["0"]
+    for _ in range(2000):
+        group = group.create_group("0")
+        group.attrs["key"] = "1"
+
+
+def one_array_many_times(group):
+    del group["1"]
+    group["0"] = np.zeros(100)
+    for i in range(1, 30):
+        group[str(i)] = group["0"]
+
+
+def virtual(group):
+    layout = h5py.VirtualLayout((2,), "f4")
+    layout[:] = h5py.VirtualSource("missing.h5", "a", (2,))
+    group.create_virtual_dataset("0", layout)
+
+
+def json_of(value, **settings):
+    def act(group):
+        group.create_dataset("0", data=value, **settings).attrs["json"] = True
+
+    return act
+
+
+ODD = {
+    "a header of numbers": (attribute("header", 3), "'header' in it is no text"),
+    "a header of many texts": (attribute("header", ["{}"] * 3), "is no text"),
+    "a header that is no JSON": (attribute("header", "hello"), "Expecting value"),
+    "a header of NaN": (attribute("header", "NaN"), "its header does not have step"),
+    "a header that is nested": (attribute("header", "[" * 10**5), "nested too deeply"),
+    "a header of digits": (attribute("header", "1" * 5000), "thousands of digits"),
+    "another header": (attribute("header", "{}"), "its header does not have step"),
+    "no step": (header(step=...), "its header does not have step"),
+    "a part more": (header(a=1), "its header does not have step"),
+    "a step of truth": (header(step=True), "its step is a bool"),
+    "a step between": (header(step=1.5), "its step is a float"),
+    "a config of texts": (header(config=["a"]), "its config is a list"),
+    "extra is missing": (header(extra=None), "its extra is a NoneType"),
+    "a generator's name": (header(generator="a"), "its generator is a str"),
+    "weights missing": (at_w(lambda group: None), "'0' is missing"),
+    "no key": (
+        lambda file: file["model/0"].attrs.__delitem__("key"),
+        "attribute 'key' is missing",
+    ),
+    "a list as key": (
+        lambda file: file["model/0"].attrs.__setitem__("key", "[1]"),
+        "another kind than expected",
+    ),
+    "a key twice": (
+        lambda file: file["model/0"].attrs.__setitem__("key", '"b"'),
+        "a key stands twice",
+    ),
+    "virtual weights": (at_w(virtual), "'0' in it is virtual"),
+    "external weights": (
+        at_w(lambda g: g.create_dataset("0", (2,), "f4", external="/etc/hostname")),
+        "external storage",
+    ),
+    "weights behind a link": (
+        at_w(lambda g: g.__setitem__("0", h5py.ExternalLink("a.h5", "/a"))),
+        "a link to something",
+    ),
+    "a state behind a link": (
+        lambda f: f.move("model", "m") or f.__setitem__("model", h5py.SoftLink("/m")),
+        "a link to something",
+    ),
+    "weights never written": (
+        at_w(lambda g: g.create_dataset("0", (10**12,), "f4")),
+        "was never written",
+    ),
+    "weights of texts": (at_w(lambda g: g.create_dataset("0", data=["a"])), "not num"),
+    "many texts": (at_w(json_of(["1"] * 3)), "is no text"),
+    "a number as text": (at_w(json_of(3)), "is no text"),
+    "a short text": (at_w(json_of("{")), "Expecting property"),
+    "a type as weights": (
+        at_w(lambda g: g.__setitem__("0", np.dtype("f4"))),
+        "",
+    ),
+    "a state in itself": (
+        lambda file: (
+            file["model"].move("0", "a")
+            or file["model"].__setitem__("0", file["model"])
+            or file["model"].attrs.__setitem__("key", "1")
+        ),
+        "stands at two places",
+    ),
+    "states doubled": (doubled, "stands at two places"),
+    "states nested": (deep, "nested too deeply"),
+    "one array many times": (at_w(one_array_many_times), "stands at two places"),
+    "a state that is an array": (
+        lambda file: file.move("model", "m") or file.__setitem__("model", [1.0]),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_content_under_the_right_checksum_is_refused(name, tmp_path):
+    path = tmp_path / "run.h5"
+    mg.save_checkpoint(path, model=nn.Linear(3, 2, generator=mg.Generator(0)))
+    act, words = ODD[name]
+    with edited(path) as file:
+        act(file)
+    with pytest.raises(ValueError, match=r"run\.h5") as raised:
+        mg.load_checkpoint(path)
+    assert_parts(raised.value, "not a complete minigrad checkpoint: ", words)
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path):
+    path = tmp_path / "run.h5"
+    os.mkfifo(path)
+    held = os.open(path, os.O_RDWR)  # or a reader would wait for ever
+    try:
+        with pytest.raises(ValueError, match="is a pipe"):
+            mg.load_checkpoint(path)
+    finally:
+        os.close(held)
+
+
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(FileNotFoundError) as raised:
         mg.load_checkpoint(tmp_path / "none.h5")
     assert_parts(raised.value, "no checkpoint", "none.h5", "Check the path")
+
+
+# -- all is loaded, or nothing -----------------------------------------------------
+
+
+def saved_run(path):
+    """A checkpoint of a model, its optimiser and a generator."""
+    model, optimizer = trained(0)
+    mg.save_checkpoint(
+        path, model=model, optimizer=optimizer, generator=mg.Generator(3)
+    )
+
+
+def linear(*sizes):
+    return nn.Linear(*sizes, generator=mg.Generator(1))
+
+
+def put(part, key, value):
+    """Change one value of a saved state; its checksum fits again."""
+
+    def act(path):
+        read = mg.load_checkpoint(path)
+        states = {"model": read.model, "optimizer": read.optimizer}
+        states[part][key] = value
+        if value is None:
+            del states[part][key]
+        states = {name: Stateful(state) for name, state in states.items()}
+        mg.save_checkpoint(path, **states, generator=mg.Generator(3))
+
+    return act
+
+
+def other_generator(**change):
+    def act(path):
+        class Odd(mg.Generator):
+            def get_state(self):
+                return {**super().get_state(), **change}
+
+        read = mg.load_checkpoint(path)
+        mg.save_checkpoint(
+            path,
+            model=Stateful(read.model),
+            optimizer=Stateful(read.optimizer),
+            generator=Odd(3),
+        )
+
+    return act
+
+
+def without_generator(path):
+    read = mg.load_checkpoint(path)
+    mg.save_checkpoint(
+        path, model=Stateful(read.model), optimizer=Stateful(read.optimizer)
+    )
+
+
+def adam(model):
+    return nn.Adam(model.parameters(), lr=0.1)
+
+
+def sgd(model):
+    return nn.SGD(model.parameters(), lr=0.1)
+
+
+def as_saved(path):
+    """Leave the file as it is."""
+
+
+MISFITS = {
+    "another optimiser": (as_saved, (3, 2), sgd),
+    "an optimiser of other parameters": (
+        as_saved,
+        (3, 2),
+        lambda m: adam(linear(4, 2)),
+    ),
+    "an optimiser of more": (
+        as_saved,
+        (3, 2),
+        lambda m: nn.Adam([*linear(5, 5).parameters(), *m.parameters()]),
+    ),
+    "another model": (as_saved, (3, 4), lambda m: adam(linear(3, 2))),
+    "a key less": (put("model", "b", None), (3, 2), adam),
+    "a key more": (put("model", "c", np.ones(2)), (3, 2), adam),
+    "a text as weights": (put("model", "W", "W"), (3, 2), adam),
+    "a dictionary as weights": (put("model", "W", {"a": 1}), (3, 2), adam),
+    "a ragged list as weights": (put("model", "W", [[1], 2]), (3, 2), adam),
+    "no optimiser's name": (put("optimizer", "optimizer", {}), (3, 2), adam),
+    "a moment less": (put("optimizer", "0.m", None), (3, 2), adam),
+    "a moment of texts": (put("optimizer", "0.m", [["a"] * 2] * 3), (3, 2), adam),
+    "a moment that is a dictionary": (put("optimizer", "0.m", {}), (3, 2), adam),
+    "no step": (put("optimizer", "1.step", []), (3, 2), adam),
+    "a rate that is a list": (put("optimizer", "lr", [0.1]), (3, 2), adam),
+    "a rate below zero": (put("optimizer", "lr", -1.0), (3, 2), adam),
+    "a setting that is a text": (put("optimizer", "beta2", "high"), (3, 2), adam),
+    "a setting that is a dictionary": (put("optimizer", "eps", {}), (3, 2), adam),
+    "no generator": (without_generator, (3, 2), adam),
+    "another generator": (other_generator(bit_generator="MT19937"), (3, 2), adam),
+    "a generator's odd state": (other_generator(state=[1]), (3, 2), adam),
+    "a generator beyond its numbers": (
+        other_generator(state={"state": 2**200, "inc": -1}),
+        (3, 2),
+        adam,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_where_one_part_does_not_fit_nothing_is_loaded(name, tmp_path):
+    change, shape, make_optimizer = MISFITS[name]
+    path = tmp_path / "run.h5"
+    saved_run(path)
+    change(path)
+    model = linear(*shape)
+    optimizer = make_optimizer(model)
+    optimizer.lr = 0.5
+    generator = mg.Generator(8)
+    before = [model.state_dict(), optimizer.state_dict(), generator.get_state()]
+    with pytest.raises(ValueError, match=r".*\.") as raised:
+        mg.load_checkpoint(path, model=model, optimizer=optimizer, generator=generator)
+    assert str(raised.value).endswith(".")
+    after = [model.state_dict(), optimizer.state_dict(), generator.get_state()]
+    for ours, theirs in zip(after, before, strict=True):
+        assert_same(ours, theirs)
+
+
+class Breaking(Stateful):
+    """Takes over half of a state before it raises."""
+
+    def __init__(self, error):
+        super().__init__({"whole": 1})
+        self.error = error
+
+    def load_state_dict(self, state):
+        self.state = state
+        if "whole" not in state:
+            raise self.error
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer"])
+@pytest.mark.parametrize("error", [KeyError, RuntimeError, KeyboardInterrupt])
+def test_not_even_half_of_a_part_is_loaded(error, part, tmp_path):
+    path = tmp_path / "run.h5"
+    saved_run(path)
+    parts = {"model": linear(3, 2), "optimizer": Stateful({"other": 1})}
+    parts[part] = Breaking(error)
+    before = {name: value.state_dict() for name, value in parts.items()}
+    expected = KeyboardInterrupt if error is KeyboardInterrupt else ValueError
+    with pytest.raises(expected):
+        mg.load_checkpoint(path, **parts)
+    assert_same({name: value.state_dict() for name, value in parts.items()}, before)
 
 
 def test_a_checkpoint_of_another_model_names_what_differs(tmp_path):

@@ -1,0 +1,243 @@
+"""How is HDF5 read without reading anything else?  Only data of the file's own.
+
+HDF5 can refer to other files (external storage, external links, virtual datasets),
+promise rows that were never written, and unpack a few bytes to gigabytes. All of that
+is refused by name before a number is read. Only `minigrad.io` imports h5py.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.io.damaged import open_regular, reading
+from minigrad.io.errors import RefusedError, UnreadableError
+from minigrad.io.limits import FREE, check_size, in_words
+
+# Filters by their registered numbers; each may stand once, and one of the packers.
+DEFLATE, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
+FILTERS = {DEFLATE: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32", LZF: "lzf"}
+
+# A compressed chunk is unpacked whole for each of its rows.
+LARGEST_CHUNK = FREE
+
+# Stored bytes of a chunk that cannot unpack to too much: DEFLATE makes at most 1032
+# bytes of one, and lzf 88.
+HARMLESS = {DEFLATE: FREE // 1032, LZF: 4 * FREE // 88}
+
+NUMBERS = "biufc"  # kinds of dtypes whose bytes stand in the dataset itself
+UNPACK = "Write it again without compression, for example by h5repack -f NONE"
+
+
+def import_h5py() -> Any:
+    """Give h5py. Raises: RuntimeError that says how to install it."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise RuntimeError(
+            "HDF5 files need h5py, which is not installed. Install it with: pip "
+            "install h5py"
+        ) from error
+    return h5py
+
+
+def open_hdf5(path: str | os.PathLike[str], **settings: Any) -> Any:
+    """Open a file for reading, as h5py.File(path, "r", **settings) does.
+
+    Raises: OSError if there is no such file or it may not be read; UnreadableError if
+        it is no regular file, no HDF5, damaged, or locked by who writes it.
+    """
+    h5py = import_h5py()
+    open_regular(path).close()
+    with reading(path, "an HDF5 file"):
+        try:
+            return h5py.File(path, "r", **settings)
+        except OSError as error:
+            if "unable to lock file" not in str(error):
+                raise
+            raise UnreadableError(
+                f"{os.fspath(path)!r} is locked: another program has it open for "
+                "writing. Wait until it is done, or close it there; where nothing "
+                "writes it, set HDF5_USE_FILE_LOCKING=FALSE."
+            ) from error
+
+
+def child(group: Any, name: str) -> Any:
+    """The group or dataset of a name, if it stands in this very file.
+
+    Raises: ValueError if it is missing, or a link to something else.
+    """
+    h5py = import_h5py()
+    link = group.get(name, getlink=True)
+    if link is None:
+        raise ValueError(f"{name!r} is missing in it, which holds {_names(group)}")
+    if not isinstance(link, h5py.HardLink):
+        raise RefusedError(
+            f"{name!r} in it is a link to something that stands elsewhere "
+            f"({type(link).__name__}), which is not followed: put the data itself there"
+        )
+    return group[name]
+
+
+def _names(group: Any, most: int = 20) -> str:
+    """The names of a group's first children."""
+    names = [name for name, _ in zip(group, range(most), strict=False)]
+    more = len(group) - len(names)
+    return f"{sorted(names)}" + (f" and {more:,} more" if more > 0 else "")
+
+
+def dataset(group: Any, name: str) -> Any:
+    """The dataset of a name, whose numbers all stand in this file and were written.
+
+    Reading rows of it takes no more memory than the rows and one chunk.
+
+    Raises: ValueError that says what it is instead.
+    """
+    found = child(group, name)
+    if not isinstance(found, import_h5py().Dataset):
+        raise ValueError(f"{name!r} in it is no dataset")
+    _require_own(found, name)
+    if found.shape is None or found.dtype.kind not in NUMBERS:
+        raise ValueError(f"{name!r} in it holds {found.dtype}, not numbers")
+    if found.chunks is None:
+        _require_stored(found, name)
+    else:
+        _require_chunks(found, name)
+    return found
+
+
+def read_all(found: Any, name: str) -> np.ndarray:
+    """All numbers of a dataset that `dataset` gave, if they fit the memory."""
+    size = math.prod(found.shape) * found.dtype.itemsize
+    check_size(size, repr(name), found.id.get_storage_size())
+    return np.asarray(found[()])
+
+
+def _require_own(found: Any, name: str) -> None:
+    """Raise where the numbers would come from elsewhere; not even a shape is read."""
+    h5py = import_h5py()
+    plan = found.id.get_create_plist()
+    if plan.get_layout() == h5py.h5d.VIRTUAL:
+        raise RefusedError(
+            f"{name!r} in it is virtual: its rows stand in other files, and where one "
+            "is missing they read as zeros. Write the rows themselves into one file"
+        )
+    if plan.get_layout() == h5py.h5d.CONTIGUOUS and plan.get_external_count():
+        raise RefusedError(
+            f"{name!r} in it has external storage: its bytes stand in another file, "
+            "which is not read. Write them into this one"
+        )
+
+
+def _require_stored(found: Any, name: str) -> None:
+    size = math.prod(found.shape) * found.dtype.itemsize
+    stored = found.id.get_storage_size()
+    if stored < size:
+        raise ValueError(
+            f"{name!r} in it was never written: {in_words(size)} are promised and "
+            f"{in_words(stored)} stored, so that its rows would read as zeros"
+        )
+
+
+# -- chunks ------------------------------------------------------------------------
+
+
+def _require_chunks(found: Any, name: str) -> None:
+    """Raise unless every chunk was written, and unpacks to what it is said to."""
+    grid = [-(-n // c) for n, c in zip(found.shape, found.chunks, strict=True)]
+    missing = math.prod(grid) - found.id.get_num_chunks()
+    if missing > 0:
+        raise ValueError(
+            f"rows of {name!r} in it were never written: {missing:,} of its "
+            f"{math.prod(grid):,} chunks are missing, which would read as zeros"
+        )
+    codes = _filters(found, name)
+    packers = [code for code in codes if code in HARMLESS]
+    size = math.prod(found.chunks) * found.dtype.itemsize
+    if packers and size > LARGEST_CHUNK:
+        raise RefusedError(
+            f"a chunk of {name!r} in it has {in_words(size)}, which are unpacked for "
+            f"every row; at most {in_words(LARGEST_CHUNK)} are. {UNPACK}"
+        )
+    if packers:
+        _require_bounded(found, name, codes.index(packers[0]), size)
+
+
+def _filters(found: Any, name: str) -> list[int]:
+    """The filters' numbers in their order, if all are known and one at most packs."""
+    plan = found.id.get_create_plist()
+    codes = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    twice = len(set(codes)) < len(codes) or {DEFLATE, LZF} <= set(codes)
+    if twice or not set(codes) <= set(FILTERS):
+        raise RefusedError(
+            f"{name!r} in it is packed by the filters {codes}, and known here are "
+            f"{', '.join(FILTERS.values())}, each once, and not both packers. {UNPACK}"
+        )
+    return codes
+
+
+def _require_bounded(found: Any, name: str, place: int, size: int) -> None:
+    """Raise where a chunk unpacks to more than it has numbers for.
+
+    HDF5 unpacks whatever comes. Most chunks are too small to hold much; of the others
+    is looked how large they come out. `place` is the packer's among the filters.
+    """
+    packer = found.id.get_create_plist().get_filter(place)[0]
+    large: list[tuple[int, ...]] = []
+
+    def look(chunk: Any) -> None:
+        skipped = chunk.filter_mask >> place & 1
+        if not skipped and chunk.size > HARMLESS[packer]:
+            large.append(chunk.chunk_offset)
+
+    found.id.chunk_iter(look)
+    if large and packer == LZF:
+        raise RefusedError(f"chunks of {name!r} in it are too large for lzf. {UNPACK}")
+    for offset in large:
+        _, content = found.id.read_direct_chunk(offset)
+        if _unpacks_to_more(content, size):
+            raise ValueError(
+                f"the chunk at {offset} of {name!r} in it unpacks to more than its "
+                f"{in_words(size)}: it is damaged, or made to fill the memory"
+            )
+
+
+def _unpacks_to_more(content: bytes, size: int) -> bool:
+    """Whether a zlib stream unpacks to more than so many bytes and a checksum."""
+    most = size + 4
+    return len(zlib.decompressobj().decompress(content, most + 1)) > most
+
+
+# -- texts, and what is where ------------------------------------------------------
+
+
+def text(found: Any) -> str:
+    """The one text that a dataset holds."""
+    _require_own(found, found.name)
+    return _text(found, found.name, lambda: found[()])
+
+
+def text_attribute(found: Any, name: str) -> str:
+    """The one text of an attribute."""
+    if name not in found.attrs:
+        raise ValueError(f"its attribute {name!r} is missing")
+    return _text(found.attrs.get_id(name), name, lambda: found.attrs[name])
+
+
+def _text(found: Any, name: str, read: Callable[[], Any]) -> str:
+    """Read what is one text, and not many: they could all be the same large one."""
+    kind = import_h5py().check_string_dtype(found.dtype)
+    if found.shape != () or kind is None or kind.length is not None:
+        raise ValueError(f"{name!r} in it is no text")
+    content = read()
+    return content.decode() if isinstance(content, bytes) else content
+
+
+def address(found: Any) -> int:
+    """Where in its file an object stands: one object may have several names."""
+    return int(import_h5py().h5o.get_info(found.id).addr)

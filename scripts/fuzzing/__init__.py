@@ -1,0 +1,1 @@
+"""What makes up the fuzzer? Seeds, damage, hostile files, doors, a watched child."""
