@@ -60,10 +60,10 @@ def main(arguments: list[str]) -> int:
     else:
         found.without.extend(name for name in THEIRS if name not in EVERY)
     print(table(found))
-    return _update(found) if options.update else _report(found, listed, results)
+    return update(found) if options.update else report(found, listed, results)
 
 
-def _update(found: Listing) -> int:
+def update(found: Listing) -> int:
     """Write the list, unless a difference has no reason."""
     nameless = {p: why for p, why in found.known.items() if why.reason == "?"}
     if not nameless:
@@ -78,7 +78,7 @@ def _update(found: Listing) -> int:
     return 1
 
 
-def _report(found: Listing, listed: Listing, results: Iterable) -> int:
+def report(found: Listing, listed: Listing, results: Iterable) -> int:
     """Say what does not stand as it is listed, with an example of each kind."""
     wrong = listing.problems(found, listed)
     print(*wrong, sep="\n") if wrong else print("All as listed.")

@@ -134,6 +134,17 @@ def test_a_line_without_a_good_reason_is_refused(line):
         listing.read(LISTED.replace("[add]", f"{line}\n\n[add]"))
 
 
+def test_an_update_invents_no_reasons(running, monkeypatch, tmp_path, capsys):
+    command = importlib.import_module("tests.interop.opinfo.__main__")
+    monkeypatch.setattr(listing, "PATH", tmp_path / "differences.txt")
+    known = found().known | {Place("add", "float64", 1): TIE}
+    assert command.update(found(known=known)) == 1
+    assert "? | gradient | float64 | 1 | ?" in capsys.readouterr().out
+    assert not listing.PATH.exists()
+    assert command.update(found()) == 0
+    assert listing.read(listing.PATH.read_text(encoding="utf-8")) == found()
+
+
 # -- what it compares --------------------------------------------------------------
 
 SOME = (
@@ -199,7 +210,13 @@ ALONE = {
     *("conv2d_to_input", "conv2d_to_weight", "fold"),
     *("init", "functional", "load_torch_state_dict", "torch_state_dict"),
     *("Module", "ModuleList", "Optimizer", "Parameter", "Sequential", "Dropout"),
-    *("CosineWithWarmup", "ExponentialDecay", "clip_grad_norm", "FeedForward"),
+    *(
+        "CosineWithWarmup",
+        "ExponentialDecay",
+        "Schedule",
+        "clip_grad_norm",
+        "FeedForward",
+    ),
     *("LearnedPositions", "SinusoidalPositions", "TransformerDecoder"),
     *("temporal_softmax_loss", "temporal_affine", "rnn", "rnn_step", "lstm"),
     *("lstm_sequence", "lstm_step", "gru", "gru_step"),
