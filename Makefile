@@ -23,7 +23,7 @@ unexport PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo look test lowest seeds deep interop lint types docs bench clean
+.PHONY: help demo look test lowest seeds deep interop opinfo lint types docs bench clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -54,6 +54,9 @@ lowest: $(VENV)-lowest/ready  ## run the tests with the oldest versions that are
 
 interop: $(VENV)/ready-test $(VENV)/ready-interop  ## compare with PyTorch and safetensors, skipping nothing
 	@MINIGRAD_REQUIRE_PEERS=1 $(PYTEST) tests/interop $(ARGS)
+
+opinfo: $(VENV)/ready-test $(VENV)/ready-interop  ## hold PyTorch's samples of its operators against ours
+	@$(ONE_THREAD) $(BIN)/python -m tests.interop.opinfo $(ARGS)
 
 lint: $(VENV)/ready-lint  ## check style with ruff
 	@$(BIN)/ruff check .

@@ -95,7 +95,8 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise click.ClickException(one_line(str(error))) from error
+        lines = [one_line(str(line)) for line in error.args]
+        raise click.ClickException("\n".join(lines)) from error
     except OSError as error:
         raise click.ClickException(one_line(_told(error))) from error
 

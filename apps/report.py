@@ -213,8 +213,9 @@ class Section:
 class Report:
     """A page: its title, what it is about, how things stand, the figures that matter.
 
-    `facts` are pairs of what is counted and how much it is. With `refresh`, the page
-    looks for news every so many seconds.
+    `facts` are pairs of what is counted and how much it is, `others` the pages that go
+    with this one, each with its file beside it. With `refresh`, the page looks for news
+    every so many seconds.
     """
 
     title: str
@@ -222,6 +223,7 @@ class Report:
     lead: str = ""
     status: str = ""
     facts: Sequence[tuple[str, str]] = ()
+    others: Sequence[tuple[str, str]] = ()
     refresh: int | None = None
 
     @property

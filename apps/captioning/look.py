@@ -16,10 +16,12 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Column, Table
 
+from apps import pictures
 from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
 from apps.captioning.grammar import Verdict
+from apps.errors import UserError
 from apps.files import whole_file
-from apps.report import png
+from apps.report import LARGEST, png
 
 MAX_CAPTIONS = 5  # shown of one picture
 LINE, BOLD_LINE = 44, 38  # letters a line below a picture
@@ -27,9 +29,6 @@ FONT = 9  # points
 LEADING = 0.17  # inches from line to line
 BOX = (3.3, 2.75)  # inches a picture
 GAP = 0.25  # inches around it
-
-# Larger pictures than this are an attack, or a mistake.
-MAX_PIXELS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -106,17 +105,21 @@ def _last_part(url: str) -> str:
 
 
 def read_picture(path: Path | None) -> Image.Image | None:
-    """Read a picture, or give None where it is missing, damaged or far too large."""
+    """Read a picture, or give None where it is missing, damaged or far too large.
+
+    It has at most `LARGEST` pixels a side, so that a hundred take little memory.
+    """
     if path is None:
         return None
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return None
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        # Pillow's readers raise all of these for damaged files.
+        return pictures.read(path, _shrunk, LARGEST).image
+    except UserError:
         return None
+
+
+def _shrunk(image: Image.Image, _: list[str]) -> Image.Image:
+    image.thumbnail((LARGEST, LARGEST))
+    return image
 
 
 def save_cards(cards: Sequence[Card], path: Path) -> int:

@@ -143,13 +143,9 @@ def _card(card: look.Card) -> pages.Card:
     texts = [Texts("captions", card.captions)]
     if card.generated is not None:
         texts = [_generated(card), Texts("true captions", card.captions)]
-    picture = look.read_picture(card.path)
-    if picture is not None:
-        # Now, so that a hundred photos need not be held at full size.
-        picture.thumbnail((pages.LARGEST, pages.LARGEST))
     return pages.Card(
         name=card.name,
-        picture=picture,
+        picture=look.read_picture(card.path),
         alt=f"{card.name}: {card.captions[0]}",
         texts=texts,
         address=card.url,

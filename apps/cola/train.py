@@ -149,8 +149,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 COURSE_HEAD = 96  # numbers of each of its heads
 # Longest gradient that an update follows.
 MAX_NORM = 1.0
-# Sentences that are judged side by side.
-BATCH = 256
+# Sentences that are judged side by side, and pairs of their positions.
+BATCH, MOST_LOOKS = 256, 2**24
 
 
 @dataclass(frozen=True)
@@ -168,11 +168,14 @@ class Trained:
         Raises: SentenceError for a text without words.
         """
         readings = [self.reader.read(text) for text in texts]
+        # Attention takes the square of the positions.
+        longest = max(len(reading.ids) for reading in readings)
+        size = max(1, min(BATCH, MOST_LOOKS // longest**2))
         self.model.eval()
         with mg.no_grad():
             parts = [
-                mg.sigmoid(self.model(self.reader.rows(readings[i : i + BATCH])))
-                for i in range(0, len(readings), BATCH)
+                mg.sigmoid(self.model(self.reader.rows(readings[i : i + size])))
+                for i in range(0, len(readings), size)
             ]
         return np.concatenate([part.numpy() for part in parts])
 

@@ -5,8 +5,6 @@ The commands import what they need when they run, so that `--help` answers at on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +22,9 @@ from apps.options import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     from rich.console import Console
 
-    from apps.image_gradients.fool import Fooled
-    from apps.image_gradients.pictures import Picture
-    from apps.image_gradients.saliency import Attribution
+    from apps.image_gradients.pictures import Pictures
     from apps.image_gradients.squeezenet import SqueezeNet
     from minigrad import Device
 
@@ -82,9 +77,13 @@ def look() -> None:
 def classify(images: tuple[Path, ...], weights: Path | None, device: Device) -> None:
     """Say what the network sees: the five likeliest classes of each picture."""
     with clear_errors():
+        from apps.image_gradients import looking
+
         console = new_console()
         pictures, network = _open(images, weights, device, console)
-        _print_answers(pictures, _shares(network, pictures), console)
+        for few, _ in looking.parts(pictures):
+            shares = looking.certainty(network, looking.pixels_of(few))
+            looking.print_answers(few, shares, console)
 
 
 @look.command()
@@ -121,22 +120,17 @@ def saliency(
 ) -> None:
     """Draw which pixels a class's score depends on, in one way or several."""
     with clear_errors():
-        from apps.image_gradients import gallery
+        from apps.image_gradients.looking import Artist, parts
 
         console = new_console()
         number = _find(asked)
         pictures, network = _open(images, weights, device, console)
-        shares = _shares(network, pictures)
-        classes = _classes(pictures, shares, number)
         drawn = [name for name in METHODS if name in (methods or METHODS)]
-        maps, attribution = _maps(network, pictures, classes, drawn, seed, console)
-        checked = _checked(network, pictures, classes, seed, console) if check else []
-        _print_answers(pictures, shares, console)
         folder = _folder(out, "saliency")
-        page = gallery.saliency_page(
-            folder, pictures, classes, shares, maps, attribution, checked
-        )
-        say(f"Figures are in {folder}; the page: {page}", console)
+        artist = Artist(network, drawn, check, seed, console)
+        for few, part in parts(pictures):
+            page = artist.draw(few, part, number, folder)
+            say(f"Figures are in {folder}; the page: {page}", console)
 
 
 @look.command()
@@ -184,15 +178,17 @@ def fool(
     if smallest:
         _refuse("--smallest", "aim", "rate", "steps")
     with clear_errors():
+        from apps.image_gradients.looking import Trickster, parts
+
         console = new_console()
         number = _find(target)
         pictures, network = _open(images, weights, device, console)
-        shares = _shares(network, pictures)
-        targets = _targets(pictures, shares, number, seed)
         how: dict[str, Any] = {"aim": aim, "rate": rate, "most": steps}
-        pixels = _pixels(pictures)
-        fooled = _fooled(network, pixels, targets, {} if smallest else how, console)
-        _tell_fooled(network, pictures, fooled, shares, _folder(out, "fool"), console)
+        folder = _folder(out, "fool")
+        trickster = Trickster(network, {} if smallest else how, number, seed, console)
+        for few, part in parts(pictures):
+            trickster.fool(few, part, folder)
+        trickster.tell()
 
 
 @look.command()
@@ -227,19 +223,20 @@ def visualize(
     with clear_errors():
         from apps.image_gradients import classes, gallery
         from apps.image_gradients import visualize as drawing
+        from apps.image_gradients.looking import steps
 
         console = new_console()
         numbers = [classes.find(text) for text in asked] or drawing.CLASSES
         given = {key: value for key, value in options.items() if value is not None}
         settings = replace(drawing.RECIPES[recipe], **given)
         network = _network(weights, device, console)
+        folder = _folder(out, "visualize")
         count = settings.iterations
         shown = (1, *(max(1, count * quarter // 4) for quarter in (1, 2, 3, 4)))
-        with _steps(console, "drawing", count) as tell:
+        with steps(console, "drawing", count) as tell:
             drawn = drawing.visualize(
                 network, numbers, settings, seed=seed, shown=shown, progress=tell
             )
-        folder = _folder(out, "visualize")
         names = [gallery.named(number) for number in drawn.classes]
         gallery.save_all(folder, names, drawn.pixels)
         told = [(key, str(value)) for key, value in asdict(settings).items()]
@@ -275,14 +272,19 @@ def download(folder: Path | None) -> None:
 
 def _open(
     images: tuple[Path, ...], weights: Path | None, device: Device, console: Console
-) -> tuple[list[Picture], SqueezeNet]:
-    """Read pictures and weights, and say what was done to them."""
-    from apps.image_gradients.pictures import read_many, samples
+) -> tuple[Pictures, SqueezeNet]:
+    """Find pictures, read weights, and say what is done to them."""
+    from apps.image_gradients.looking import steps
+    from apps.image_gradients.pictures import Pictures, find, samples
 
-    pictures = read_many(images) if images else samples()
-    for picture in pictures:
-        for note in picture.notes:
-            say(f"{picture.name}: {note}", console)
+    if images:
+        with steps(console, "reading", None) as tell:
+            pictures = find(images, progress=tell)
+    else:
+        pictures = Pictures.kept(samples())
+    for name, notes in pictures.notes:
+        for note in notes:
+            say(f"{name}: {note}", console)
     return pictures, _network(weights, device, console)
 
 
@@ -300,178 +302,21 @@ def _network(weights: Path | None, device: Device, console: Console) -> SqueezeN
     return frozen(network.to(device))
 
 
-def _pixels(pictures: list[Picture]) -> np.ndarray:
-    import numpy as np
-
-    return np.stack([picture.pixels for picture in pictures])
-
-
-def _shares(network: SqueezeNet, pictures: list[Picture]) -> np.ndarray:
-    """How sure the network is of each class. Shapes: -> (N, K)."""
-    from apps.image_gradients.gradients import probabilities, scores_of
-    from apps.image_gradients.pictures import normalize
-
-    return probabilities(scores_of(network, normalize(_pixels(pictures))))
-
-
 def _find(text: str | None) -> int | None:
     from apps.image_gradients.classes import find
 
     return None if text is None else find(text)
 
 
-def _classes(
-    pictures: list[Picture], shares: np.ndarray, number: int | None
-) -> np.ndarray:
-    """The class to ask for: what was given, else the true one, else the likeliest."""
-    import numpy as np
-
-    likeliest = shares.argmax(axis=1)
-    own = [
-        int(best) if picture.label is None else picture.label
-        for picture, best in zip(pictures, likeliest, strict=True)
-    ]
-    return np.array(own) if number is None else np.full(len(own), number)
-
-
-def _targets(
-    pictures: list[Picture], shares: np.ndarray, number: int | None, seed: int
-) -> np.ndarray:
-    from apps.image_gradients.fool import other_classes
-
-    if number is not None:
-        return _classes(pictures, shares, number)
-    return other_classes(shares.argmax(axis=1), shares.shape[1], seed)
-
-
-def _maps(
-    network: SqueezeNet,
-    pictures: list[Picture],
-    classes: np.ndarray,
-    methods: list[str],
-    seed: int,
-    console: Console,
-) -> tuple[dict[str, np.ndarray], Attribution | None]:
-    """Draw maps; of integrated gradients what belongs to the map, too."""
-    import minigrad as mg
-    from apps.image_gradients import saliency as ways
-    from apps.image_gradients.pictures import normalize
-
-    x = normalize(_pixels(pictures))
-    maps = {}
-    attribution = None
-    for name in methods:
-        say(f"{name} ...", console)
-        if name == "integrated":
-            attribution = ways.integrated_gradients(network, x, classes)
-            maps[name] = attribution.map
-        elif name == "smoothgrad":
-            generator = mg.Generator(seed)
-            maps[name] = ways.smooth_grad(network, x, classes, generator=generator)
-        else:
-            maps[name] = ways.METHODS[name](network, x, classes)
-    return maps, attribution
-
-
-def _checked(
-    network: SqueezeNet,
-    pictures: list[Picture],
-    classes: np.ndarray,
-    seed: int,
-    console: Console,
-) -> list[tuple[str, dict[str, float]]]:
-    import minigrad as mg
-    from apps.image_gradients.pictures import normalize
-    from apps.image_gradients.saliency import CHECKED, sanity_check
-
-    return sanity_check(
-        network,
-        normalize(_pixels(pictures)),
-        classes,
-        CHECKED,
-        mg.Generator(seed),
-        lambda layer: say(f"check: weights are random from {layer} on", console),
-    )
-
-
-def _fooled(
-    network: SqueezeNet,
-    pixels: np.ndarray,
-    targets: np.ndarray,
-    how: dict[str, Any],
-    console: Console,
-) -> Fooled:
-    """Fool the network in a given way, or, if none is given, by the smallest change."""
-    from apps.image_gradients import fool as ways
-
-    count = how["most"] if how else ways.TRIES * ways.LEVELS
-    with _steps(console, "fooling", count) as tell:
-        if how:
-            return ways.fool(network, pixels, targets, progress=tell, **how)
-        return ways.smallest_change(network, pixels, targets, progress=tell)
-
-
-def _tell_fooled(
-    network: SqueezeNet,
-    pictures: list[Picture],
-    fooled: Fooled,
-    before: np.ndarray,
-    folder: Path,
-    console: Console,
-) -> None:
-    """Save what fools the network, read it back, and say whether it still does."""
-    import numpy as np
-
-    from apps.image_gradients import gallery
-    from apps.image_gradients.pictures import read
-
-    names = [picture.name for picture in pictures]
-    paths = gallery.save_all(folder, names, fooled.after)
-    after = _shares(network, [read(path) for path in paths])
-    page = gallery.fooling_page(folder, pictures, fooled, before, after)
-    for i, name in enumerate(names):
-        line = f"{name}: {_likeliest(before[i])} -> {_likeliest(after[i])}, "
-        taken = f"{fooled.steps[i]} steps, at most {fooled.levels[i]}/255"
-        say(line + taken, console)
-    answers = after.argmax(axis=1)
-    right = int((answers == fooled.targets).sum())
-    say(
-        f"{right} of {len(names)} fool the network when they are read back; median "
-        f"change at most {np.median(fooled.levels):g}/255",
-        console,
-    )
-    say(f"Pictures are in {folder}; the page: {page}", console)
-
-
-def _likeliest(shares: np.ndarray) -> str:
-    """What the network sees in one picture, and how sure it is."""
-    from apps.image_gradients.gallery import named
-
-    number = int(shares.argmax())
-    return named(number, shares[number])
-
-
-def _print_answers(
-    pictures: list[Picture], shares: np.ndarray, console: Console
-) -> None:
-    from rich.table import Table
-
-    from apps.image_gradients.gallery import best
-
-    table = Table("picture", "the network sees")
-    table.add_column("certainty", justify="right")
-    for picture, of in zip(pictures, shares, strict=True):
-        table.add_section()
-        for place, (name, share) in enumerate(best(of)):
-            first = picture.name if place == 0 else ""
-            table.add_row(first, name, f"{share:.1%}")
-    console.print(table)
-
-
 def _folder(out: Path | None, verb: str) -> Path:
+    """A folder for results, made before any work, which it would cost if it failed."""
+    from apps.image_gradients.gallery import clear
     from apps.run_folder import new_folder
 
-    return out or new_folder(f"look-{verb}")
+    folder = out or new_folder(f"look-{verb}")
+    folder.mkdir(parents=True, exist_ok=True)
+    clear(folder)
+    return folder
 
 
 def _refuse(option: str, *others: str) -> None:
@@ -483,20 +328,3 @@ def _refuse(option: str, *others: str) -> None:
             raise click.UsageError(
                 f"--{name} has no effect with {option}. Leave one of them out."
             )
-
-
-@contextmanager
-def _steps(console: Console, what: str, count: int) -> Iterator[Callable[..., None]]:
-    """A bar on a terminal, to be told of each step, and perhaps how much is left."""
-    from rich.progress import Progress
-
-    with Progress(
-        console=console, disable=not console.is_terminal, transient=True
-    ) as bar:
-        task = bar.add_task(what, total=count)
-
-        def tell(step: int, left: int | None = None) -> None:
-            text = what if left is None else f"{what}, {left} left"
-            bar.update(task, completed=step, description=text)
-
-        yield tell

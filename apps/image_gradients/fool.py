@@ -5,8 +5,8 @@ Glossary of shapes: N batch, (H, W) picture; pictures are normalised, targets (N
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -63,6 +63,13 @@ class Fooled:
         """By how many of 255 levels a pixel changed at most. Shapes: (N,)."""
         change = np.abs(self.after.astype(int) - self.before)
         return change.reshape(len(change), -1).max(axis=1)
+
+
+def joined(parts: Sequence[Fooled]) -> Fooled:
+    """What was done to a few pictures at a time, as if it had been done at once."""
+    every = fields(Fooled)
+    arrays = ([getattr(part, each.name) for part in parts] for each in every)
+    return Fooled(*map(np.concatenate, arrays))
 
 
 def saved(x: np.ndarray) -> np.ndarray:
@@ -154,7 +161,9 @@ def _within(x: np.ndarray, start: np.ndarray, levels: int) -> np.ndarray:
     return np.clip(near, low, high)
 
 
-def other_classes(labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
+def other_classes(
+    labels: np.ndarray, classes: int, seed: int | np.random.Generator
+) -> np.ndarray:
     """For each picture another class than its own, chosen by a seed. Shapes: (N,)."""
     chosen = np.random.default_rng(seed).integers(0, classes - 1, len(labels))
     return chosen + (chosen >= labels)

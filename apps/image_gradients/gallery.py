@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,10 +21,14 @@ from apps.report import Plot, Report, Section, Table
 
 T = TypeVar("T")
 
-PAGE = "index.html"
 COLUMNS = 5  # pictures side by side in a figure
 ROWS = 5  # pictures one below the other
+# Of a page, which holds its figures: of so many pictures it can still be mailed.
+ON_PAGE = 25
 TIMES = 10  # how much the fourth panel enlarges what was changed
+
+# What `whole_file` calls our pages and pictures until they are whole.
+UNFINISHED = re.compile(r"\.[\w-]+\.(html|png)\.[0-9a-f]+\.part")
 
 MEANINGS = {
     "gradient": "how much the class's score changes with each pixel",
@@ -31,6 +36,51 @@ MEANINGS = {
     "integrated": "what each pixel adds to the score (purple) or takes off it (orange)",
     "grad-cam": "where the features are that speak for the class",
 }
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which of all pictures are on a page: those from `start` on, of `total`."""
+
+    start: int
+    total: int
+
+    @property
+    def number(self) -> int:
+        """The page's number, from 1 on."""
+        return self.start // ON_PAGE + 1
+
+    @property
+    def file(self) -> str:
+        """The page's name."""
+        return f"index{self.suffix}.html"
+
+    @property
+    def suffix(self) -> str:
+        """What tells files of this page from those of others; the first has none."""
+        return f"-{self.number}" if self.start else ""
+
+    @property
+    def neighbours(self) -> list[tuple[str, str]]:
+        """The pages before and after this one, each with its file."""
+        starts = {"before": self.start - ON_PAGE, "after": self.start + ON_PAGE}
+        return [
+            (f"the page {where}", Part(start, self.total).file)
+            for where, start in starts.items()
+            if 0 <= start < self.total
+        ]
+
+    @property
+    def lead(self) -> str:
+        """What the page is about."""
+        last = min(self.start + ON_PAGE, self.total)
+        count = f"{self.total} picture{'s' if self.total > 1 else ''}"
+        which = f"; here are {self.start + 1} to {last}" if self.total > ON_PAGE else ""
+        return f"SqueezeNet 1.1, asked about {count}{which}."
+
+    def figure(self, number: int, pictures: int) -> int:
+        """The number among all figures of one that is so far down on this page."""
+        return self.start // pictures + number
 
 
 def named(number: int, share: float | None = None) -> str:
@@ -51,18 +101,21 @@ def saliency_page(
     asked: np.ndarray,
     shares: np.ndarray,
     maps: Mapping[str, np.ndarray],
-    attribution: Attribution | None,
+    attributions: Sequence[Attribution],
     check: Sequence[tuple[str, Mapping[str, float]]],
+    part: Part,
 ) -> Path:
-    """Write maps of what the network looked at, and whether they tell anything."""
-    sections = [_maps(pictures, asked, shares, maps)]
-    if attribution is not None:
-        sections.append(_completeness(pictures, asked, attribution))
+    """Write maps of what the network looked at, and whether they tell anything.
+
+    `attributions` are of all pictures, a few in each, or there are none.
+    """
+    sections = [_maps(pictures, asked, shares, maps, part)]
+    if attributions:
+        sections.append(_completeness(pictures, asked, attributions))
     if check:
-        sections.append(_check(check))
+        sections.append(_check(check, part))
     sections.append(_answers(pictures, shares))
-    report = Report("What did the network look at?", sections, _lead(pictures))
-    return _written(report, folder)
+    return _written("What did the network look at?", sections, folder, part)
 
 
 def _maps(
@@ -70,21 +123,23 @@ def _maps(
     asked: np.ndarray,
     shares: np.ndarray,
     maps: Mapping[str, np.ndarray],
+    part: Part,
 ) -> Section:
     plots = []
-    for number, part in enumerate(_parts(range(len(pictures)), COLUMNS), start=1):
-        captions = [named(int(asked[i]), shares[i, asked[i]]) for i in part]
+    for number, few in enumerate(_parts(range(len(pictures)), COLUMNS), start=1):
+        captions = [named(int(asked[i]), shares[i, asked[i]]) for i in few]
         rows = [
             [
                 Panel(pictures[i].pixels, f"{pictures[i].name}\n{text}")
-                for i, text in zip(part, captions, strict=True)
+                for i, text in zip(few, captions, strict=True)
             ]
         ]
         for method, values in maps.items():
-            rows.append([Panel(_shown(method, pictures[i], values[i])) for i in part])
+            rows.append([Panel(_shown(method, pictures[i], values[i])) for i in few])
         figure = draw(rows, ["picture", *maps])
         alt = f"Pictures over maps, for {'; '.join(captions)}"
-        plots.append(Plot(f"saliency-{number}", figure, alt))
+        name = f"saliency-{part.figure(number, COLUMNS)}"
+        plots.append(Plot(name, figure, alt))
     meanings = Table(("map", "shows"), [(name, MEANINGS[name]) for name in maps])
     text = "Above each picture stands the class asked for, and how sure the network is."
     return Section("Maps", text, [*plots, meanings])
@@ -96,25 +151,33 @@ def _shown(method: str, picture: Picture, values: np.ndarray) -> np.ndarray:
 
 
 def _completeness(
-    pictures: Sequence[Picture], asked: np.ndarray, attribution: Attribution
+    pictures: Sequence[Picture],
+    asked: np.ndarray,
+    attributions: Sequence[Attribution],
 ) -> Section:
-    sums = attribution.attributed.sum(axis=(1, 2, 3), dtype=np.float64)
+    found = [row for few in attributions for row in _sums(few)]
     rows = [
-        (picture.name, named(int(i)), f"{gained:.3f}", f"{total:.3f}", f"{gap:.1%}")
-        for picture, i, gained, total, gap in zip(
-            pictures, asked, attribution.gained, sums, attribution.gap, strict=True
-        )
+        (picture.name, named(int(i)), *row)
+        for picture, i, row in zip(pictures, asked, found, strict=True)
     ]
     text = (
         "Integrated gradients add up to what the class's score gains from a black "
-        f"picture to this one. Over {attribution.steps} points between, they miss that "
-        "by the gap."
+        "picture to this one. Over so many points between, they miss that by the gap."
     )
-    heading = ("picture", "class", "score gained", "sum of attributions", "gap")
+    heading = "picture", "class", "score gained", "sum of attributions", "gap", "points"
     return Section("Do attributions add up?", text, [Table(heading, rows)])
 
 
-def _check(check: Sequence[tuple[str, Mapping[str, float]]]) -> Section:
+def _sums(few: Attribution) -> Iterator[tuple[str, ...]]:
+    """What the attributions of each picture add up to, in words."""
+    sums = few.attributed.sum(axis=(1, 2, 3), dtype=np.float64)
+    for gained, total, gap in zip(few.gained, sums, few.gap, strict=True):
+        yield f"{gained:.3f}", f"{total:.3f}", f"{gap:.1%}", f"{few.steps}"
+
+
+def _check(
+    check: Sequence[tuple[str, Mapping[str, float]]], part: Part
+) -> Section:
     stages = ["trained", *(layer for layer, _ in check)]
     names = list(check[0][1])
     values = {name: [1.0, *(alike[name] for _, alike in check)] for name in names}
@@ -127,7 +190,7 @@ def _check(check: Sequence[tuple[str, Mapping[str, float]]]) -> Section:
         "map that does not change explains the picture, not the network: as the edges "
         "of the picture do, which ask no network."
     )
-    plots = [Plot("sanity", figure, alt)]
+    plots = [Plot(f"sanity{part.suffix}", figure, alt)]
     return Section("Do maps depend on what was learned?", text, plots)
 
 
@@ -147,6 +210,7 @@ def fooling_page(
     fooled: Fooled,
     before: np.ndarray,
     after: np.ndarray,
+    part: Part,
 ) -> Path:
     """Write the pictures that fool the network, and what was done to them.
 
@@ -154,21 +218,19 @@ def fooling_page(
     read back.
     """
     plots = []
-    for number, part in enumerate(_parts(range(len(pictures)), ROWS), start=1):
-        rows = [
-            _four(pictures[i].name, fooled, i, before[i], after[i]) for i in part
-        ]
-        seen = ", ".join(pictures[i].name for i in part)
+    for number, few in enumerate(_parts(range(len(pictures)), ROWS), start=1):
+        rows = [_four(pictures[i].name, fooled, i, before[i], after[i]) for i in few]
+        seen = ", ".join(pictures[i].name for i in few)
         alt = f"Picture, fooled picture, their difference, and ten times that: {seen}"
-        plots.append(Plot(f"fooling-{number}", draw(rows), alt))
+        name = f"fooling-{part.figure(number, ROWS)}"
+        plots.append(Plot(name, draw(rows), alt))
     text = (
         "Each picture, what the network takes for something else, their difference "
         f"around grey, and {TIMES} times that. The saved picture was read back and "
         "shown to the network once more."
     )
     sections = [Section("Fooled", text, plots), _changes(pictures, fooled, after)]
-    report = Report("Pictures that fool the network", sections, _lead(pictures))
-    return _written(report, folder)
+    return _written("Pictures that fool the network", sections, folder, part)
 
 
 def _four(
@@ -225,29 +287,42 @@ def classes_page(folder: Path, drawn: Drawn, told: Sequence[tuple[str, str]]) ->
         Section("Settings", "", [Table(("setting", "value"), list(told))]),
     ]
     lead = "Pictures that were climbed from noise until the network was sure of them."
-    return _written(Report("What do classes look like?", sections, lead), folder)
+    path = folder / "index.html"
+    pages.write(Report("What do classes look like?", sections, lead), path)
+    return path
 
 
 def save_all(
-    folder: Path, names: Sequence[str], pixels: Iterable[np.ndarray]
+    folder: Path,
+    names: Sequence[str],
+    pixels: Iterable[np.ndarray],
+    part: Part | None = None,
 ) -> list[Path]:
     """Write pictures as PNG, numbered, as two may have one name."""
+    part = part or Part(0, len(names))
+    digits = max(2, len(str(part.total)))
     paths = []
-    for number, (name, image) in enumerate(zip(names, pixels, strict=True), start=1):
+    for place, (name, image) in enumerate(zip(names, pixels, strict=True), start=1):
+        number = part.start + place
         safe = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")
-        paths.append(folder / (f"{number:02}-{safe}".rstrip("-") + ".png"))
+        stem = f"{number:0{digits}}-{safe}".rstrip("-")
+        paths.append(folder / f"{stem}.png")
         save(image, paths[-1])
     return paths
 
 
-def _lead(pictures: Sequence[Picture]) -> str:
-    count = len(pictures)
-    return f"SqueezeNet 1.1, asked about {count} picture{'s' if count > 1 else ''}."
+def clear(folder: Path) -> None:
+    """Remove what a process that was killed left of our pages and pictures."""
+    for path in folder.glob(".*.part"):
+        if UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
-def _written(report: Report, folder: Path) -> Path:
-    path = folder / PAGE
-    pages.write(report, path)
+def _written(
+    title: str, sections: Sequence[Section], folder: Path, part: Part
+) -> Path:
+    path = folder / part.file
+    pages.write(Report(title, sections, part.lead, others=part.neighbours), path)
     return path
 
 

@@ -14,7 +14,18 @@ import minigrad as mg
 import nn
 
 N = TypeVar("N", bound=nn.Module)
+R = TypeVar("R")
 Of = Callable[[Any], Any]  # of scores (N, K), one number for each picture (N,)
+
+
+# Pictures that are looked into at once: more take more memory, and no less time.
+AT_ONCE = 5
+
+
+def in_parts(work: Callable[..., R], *arrays: np.ndarray) -> list[R]:
+    """What the work gives for a few pictures at a time. Shapes: arrays (N, ...)."""
+    starts = range(0, len(arrays[0]), AT_ONCE)
+    return [work(*(a[start : start + AT_ONCE] for a in arrays)) for start in starts]
 
 
 def frozen(network: N) -> N:

@@ -1,4 +1,4 @@
-"""How does a picture file become what the network reads, and back?
+"""How does a picture become what the network reads, and back?
 
 A picture is cut and scaled as torchvision's evaluation does it (the shorter side to
 256, of that the middle 224 x 224), in one step, so that a strip of a million pixels by
@@ -11,23 +11,24 @@ normalised pictures have them first.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from apps import pictures as files
 from apps.errors import UserError
 from apps.files import whole_file
-from apps.image_gradients.squeezenet import CLASSES
+from apps.image_gradients.arrays import read_arrays
 
 T = TypeVar("T")
+Progress = Callable[[int], None]  # how many pictures are read
 
 # Of ImageNet's pictures, for red, green and blue.
 MEAN = np.array([0.485, 0.456, 0.406])
@@ -37,14 +38,10 @@ SIDE = 224
 SHARE = 224 / 256  # of the shorter side is looked at
 
 SMALLEST = 8  # pixels; below, there is nothing to see
-LARGE = 10e6  # pixels; from here on a note says so
-HUGE = 50e6  # pixels; from here on a JPEG is decoded at a fraction of its size
+
+LISTED = 20  # files that cannot be read
 
 NAME_LENGTH = 24  # what a caption has room for
-
-# Not all that Pillow knows: some of its formats start other programs, or take any file.
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-GREY = ("1", "L", "LA")
 
 # scikit-image's photos: name, file, its class of ImageNet where there is one.
 SAMPLES = (
@@ -73,25 +70,58 @@ class Picture:
     path: Path | None = None
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures that are read when they are asked for, each time anew, and not kept.
+
+    So thousands take no more memory than a few. `notes` say of each, by its name, what
+    was done to it.
+    """
+
+    again: Callable[[], Iterator[Picture]]
+    notes: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @classmethod
+    def kept(cls, pictures: Sequence[Picture]) -> Pictures:
+        """A few that stay in memory."""
+        notes = tuple((picture.name, picture.notes) for picture in pictures)
+        return cls(lambda: iter(pictures), notes)
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        return len(self.notes)
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Read one after the other."""
+        return self.again()
+
+    def parts(self, size: int) -> Iterator[list[Picture]]:
+        """Read so many at a time; the last part may have fewer."""
+        pictures = iter(self)
+        for _ in range(0, len(self), size):
+            yield list(islice(pictures, size))
+
+
 def read(path: Path | str, side: int = SIDE) -> Picture:
     """Read a picture file, whatever its size and kinds of colour.
 
     Raises: UserError if it cannot be read, or is too small or too large.
     """
     path = Path(path)
-    notes: list[str] = []
-    with _explained(path):
-        _check_is_file(path)
-        with Image.open(path, formats=_formats()) as image:
-            _check_size(image.size, path)
-            _load(image, side, notes)
-            seen = _centre(_to_colour(image, notes), side, notes)
-            pixels = np.asarray(_on_white(seen, notes))
-    return Picture(_shortened(path.stem), pixels, tuple(notes), path=path)
+
+    def fit(image: Image.Image, notes: list[str]) -> Image.Image:
+        _check_size(image.size, path)
+        return _centre(image, side, notes)
+
+    photo = files.read(path, fit, 4 * side)
+    pixels = np.asarray(photo.image)
+    return Picture(_shortened(path.stem), pixels, photo.notes, path=path)
 
 
-def read_many(paths: Iterable[Path | str], side: int = SIDE) -> list[Picture]:
-    """Read picture files, the pictures in folders, and arrays (.npz).
+def find(
+    paths: Iterable[Path | str], side: int = SIDE, progress: Progress = lambda _: None
+) -> Pictures:
+    """Find picture files, the pictures in folders, and arrays (.npz); read each once.
 
     Raises: UserError that tells everything that cannot be read, not the first only.
     """
@@ -101,40 +131,40 @@ def read_many(paths: Iterable[Path | str], side: int = SIDE) -> list[Picture]:
         raise UserError(
             "no picture was given. Give one by --image: a file, or a folder of them."
         )
-    files = [file for place in places for file in _gather(faults, _expand, place)]
     # A folder and a picture in it may both be given.
-    pictures = [
-        picture
-        for file in dict.fromkeys(files)
-        for picture in _gather(faults, lambda file: _read_any(file, side), file)
-    ]
-    if len(faults) > 1:
-        lines = "".join(f"\n  - {fault}" for fault in faults)
-        raise UserError(f"{len(faults)} of the pictures cannot be used:{lines}")
-    if faults:
-        raise UserError(faults[0])
-    return pictures
+    found = list(dict.fromkeys(_gathered(faults, _expand, places)))
+    notes = []
+    for picture in _gathered(faults, lambda file: _read_any(file, side), found):
+        notes.append((picture.name, picture.notes))
+        progress(len(notes))
+    _refuse(faults)
+    return Pictures(lambda: _read_all(found, side), tuple(notes))
 
 
-def read_npz(
-    path: Path | str, count: int | None = None, side: int = SIDE
-) -> list[Picture]:
+def read_many(paths: Iterable[Path | str], side: int = SIDE) -> list[Picture]:
+    """Read what `find` finds, and keep all of it in memory.
+
+    Raises: UserError as `find` does.
+    """
+    return list(find(paths, side))
+
+
+def read_npz(path: Path | str, side: int = SIDE) -> Iterator[Picture]:
     """Read pictures and their classes from arrays, laid out as cs231n's of ImageNet.
 
-    Of the file, `X` (N, H, W, 3) uint8 and `y` (N,) are read, `count` pictures at most.
+    Of the file, `X` (N, H, W, 3) uint8 and `y` (N,) are read, one picture at a time.
     Its `label_map` is not: to read it would be to run code from the file.
 
     Raises: UserError if the file cannot be read, or holds something else.
     """
     path = Path(path)
-    with _explained(path):
-        _check_is_file(path)
-        X, y = _load_arrays(path)
-        _check_arrays(X, y, path)
-        return [
-            _from_array(x, int(label), f"{path.stem}[{number}]", path, side)
-            for number, (x, label) in enumerate(zip(X[:count], y[:count], strict=True))
-        ]
+    for number, (x, label) in enumerate(read_arrays(path)):
+        size = x.shape[1], x.shape[0]
+        _check_size(size, path)
+        notes: list[str] = []
+        pixels = np.asarray(_centre(Image.fromarray(x), side, notes))
+        name = _shortened(f"{path.stem}[{number}]")
+        yield Picture(name, pixels, tuple(notes), label, path)
 
 
 def samples(side: int = SIDE) -> list[Picture]:
@@ -200,68 +230,6 @@ def save(pixels: np.ndarray, path: Path) -> None:
         Image.fromarray(pixels).save(unfinished, format="PNG")
 
 
-def _load(image: Image.Image, side: int, notes: list[str]) -> None:
-    """Decode a picture, upright; of several in the file, the first."""
-    pixels = image.width * image.height
-    if pixels >= LARGE:
-        notes.append(f"{pixels / 1e6:.1f} megapixels, made smaller")
-    if pixels >= HUGE:
-        image.draft(None, (4 * side, 4 * side))  # only JPEG can
-    turned = _is_turned(image)  # asked first: to load a TIFF turns it
-    image.load()
-    if turned:
-        notes.append("turned as its EXIF data say")
-        ImageOps.exif_transpose(image, in_place=True)
-    # Photos of telephones have a preview as a second picture, of which none need know.
-    if image.format != "MPO" and getattr(image, "is_animated", False):
-        notes.append("the first of several pictures in the file")
-
-
-def _is_turned(image: Image.Image) -> bool:
-    """Whether a picture is to be shown otherwise than it is stored."""
-    # What is wrong with the data about a picture does not make the picture wrong, and
-    # damaged data raise nearly anything.
-    with contextlib.suppress(Exception):
-        return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
-    return False
-
-
-def _to_colour(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Convert any kind of colour to red, green and blue; what is transparent stays."""
-    if image.mode.startswith(("I", "F")):
-        image = _to_eight_bits(image, notes)
-    if image.mode in GREY:
-        notes.append("grey, shown as colour")
-    if image.mode == "CMYK":
-        notes.append("CMYK converted to RGB")
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def _to_eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Scale 16-bit grey; stretch measurements, whose range no format tells."""
-    values = np.asarray(image)
-    low, high = 0.0, 65535.0
-    if not (image.mode.startswith("I;16") or image.format in ("PNG", "PPM")):
-        finite = values[np.isfinite(values)]
-        if finite.size:
-            low, high = float(finite.min()), float(finite.max())
-        notes.append(f"stretched: {low:g} became black, {high:g} white")
-    levels = np.subtract(values, low, dtype="float64")
-    levels *= 255 / ((high - low) or 1.0)
-    levels = np.nan_to_num(levels, copy=False, posinf=255, neginf=0).clip(0, 255)
-    return Image.fromarray(np.rint(levels).astype("uint8"))
-
-
-def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Put what is transparent on white, as most viewers show it."""
-    if image.mode == "RGB" or image.getchannel("A").getextrema() == (255, 255):
-        return image.convert("RGB")
-    notes.append("transparent parts were put on white")
-    white = Image.new("RGBA", image.size, "white")
-    white.alpha_composite(image)
-    return white.convert("RGB")
-
-
 def _centre(image: Image.Image, side: int, notes: list[str]) -> Image.Image:
     """Cut out the middle and scale it, in one step."""
     width, height = image.size
@@ -279,61 +247,62 @@ def _centre(image: Image.Image, side: int, notes: list[str]) -> Image.Image:
     return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
 
 
-def _from_array(
-    x: np.ndarray, label: int, name: str, path: Path, side: int
-) -> Picture:
-    _check_size((x.shape[1], x.shape[0]), path)
-    notes: list[str] = []
-    pixels = np.asarray(_centre(Image.fromarray(x), side, notes))
-    return Picture(_shortened(name), pixels, tuple(notes), label, path)
+def _read_all(paths: Iterable[Path], side: int) -> Iterator[Picture]:
+    for path in paths:
+        yield from _read_any(path, side)
 
 
-def _read_any(path: Path, side: int) -> list[Picture]:
+def _read_any(path: Path, side: int) -> Iterator[Picture]:
     """Read what a file holds: one picture, or arrays of many."""
     if path.suffix.lower() == ".npz":
-        return read_npz(path, side=side)
-    return [read(path, side)]
+        yield from read_npz(path, side)
+    else:
+        yield read(path, side)
 
 
-def _expand(path: Path) -> list[Path]:
-    """Return a file itself; of a folder, its pictures by name, hidden ones left out.
+def _expand(path: Path) -> Iterator[Path]:
+    """Give a file itself; of a folder, its pictures by name, hidden ones left out.
 
     Raises: UserError if a folder has none.
     """
     if not os.path.isdir(path):
-        return [path]
-    known = Image.registered_extensions()
-    with _explained(path):
-        files = [
+        yield path
+        return
+    with files.explained(path):
+        found = [
             file
             for file in sorted(path.iterdir())
-            if known.get(file.suffix.lower()) in FORMATS
+            if files.has_known_name(file)
             and not file.name.startswith(".")
             and file.is_file()
         ]
-    if not files:
+    if not found:
         raise UserError(
             f"{path} is a folder without pictures (.jpg, .png and the like; folders "
             "inside it are not looked through). Name the folder that holds them."
         )
-    return files
+    yield from found
 
 
-def _gather(
-    faults: list[str], work: Callable[[Path], list[T]], path: Path
-) -> list[T]:
-    """Return what the work finds; if it fails, nothing, and remember why."""
-    try:
-        return work(path)
-    except UserError as error:
-        faults.append(str(error))
-        return []
+def _gathered(
+    faults: list[str], work: Callable[[Path], Iterator[T]], paths: Iterable[Path]
+) -> Iterator[T]:
+    """Give what the work finds; where it fails, nothing more, and remember why."""
+    for path in paths:
+        try:
+            yield from work(path)
+        except UserError as error:
+            faults.append(str(error))
 
 
-def _formats() -> list[str]:
-    """Of the formats, those that this Pillow can read."""
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
+def _refuse(faults: Sequence[str]) -> None:
+    if len(faults) == 1:
+        raise UserError(faults[0])
+    if faults:
+        lines = [f"  - {fault}" for fault in faults[:LISTED]]
+        if len(faults) > LISTED:
+            lines.append(f"  ... and {len(faults) - LISTED} more.")
+        raise UserError(f"{len(faults)} of the pictures cannot be used:", *lines)
 
 
 def _shortened(name: str) -> str:
@@ -342,97 +311,9 @@ def _shortened(name: str) -> str:
     return shown if len(shown) <= NAME_LENGTH else shown[: NAME_LENGTH - 1] + "…"
 
 
-def _load_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        # Opened here: NumPy leaves open what turns out to be damaged.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in ("X", "y") if name in arrays}
-    except OSError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"{path} is damaged, or is no .npz file of numbers. Copy or download it "
-            "again, or write it with NumPy's savez."
-        ) from error
-    for name in ("X", "y"):
-        if name not in found:
-            raise UserError(
-                f"{path} has no array {name}. It must hold X, the pictures "
-                "(N, H, W, 3), and y, their classes (N,)."
-            )
-    return found["X"], found["y"]
-
-
-def _check_arrays(X: np.ndarray, y: np.ndarray, path: Path) -> None:
-    if X.dtype != np.uint8 or X.ndim != 4 or X.shape[3] != 3 or not len(X):
-        raise UserError(
-            f"X in {path} is {X.dtype} {X.shape}. It must hold pictures: uint8 "
-            "(N, H, W, 3), at least one, red, green and blue last."
-        )
-    if y.dtype.kind not in "iu" or y.shape != X.shape[:1]:
-        raise UserError(
-            f"y in {path} is {y.dtype} {y.shape}. It must hold one whole number for "
-            f"each picture of X: integers ({len(X)},)."
-        )
-    if y.min() < 0 or y.max() >= CLASSES:
-        raise UserError(
-            f"y in {path} goes from {y.min()} to {y.max()}, but ImageNet's classes go "
-            f"from 0 to {CLASSES - 1}. Number the classes as ImageNet does."
-        )
-
-
-def _check_is_file(path: Path) -> None:
-    # A pipe would be waited for forever.
-    if os.path.exists(path) and not os.path.isfile(path):
-        kind = "a folder" if os.path.isdir(path) else "a pipe or a device"
-        raise UserError(f"{path} is {kind}, not a picture. Name a picture file.")
-
-
 def _check_size(size: tuple[int, int], path: Path) -> None:
     if min(size) < SMALLEST:
         raise UserError(
             f"{path} is {size[0]} x {size[1]} pixels: there is nothing to see below "
             f"{SMALLEST} x {SMALLEST}. Give a larger one, best {SIDE} x {SIDE} or more."
         )
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with a file into what its owner can do about it."""
-    try:
-        with warnings.catch_warnings():
-            # About oddities in the file; the picture comes out all the same.
-            warnings.simplefilter("ignore")
-            yield
-    except UserError:
-        raise
-    except Exception as error:
-        # Not narrower: damaged files make the readers raise nearly anything.
-        raise UserError(_reason(path, error)) from error
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"there is no file {path.absolute()}. Check its name and folder."
-    if isinstance(error, OSError) and error.strerror:
-        return (
-            f"{path} cannot be read: {error.strerror}. Check its name, and that you "
-            "may read it."
-        )
-    if os.path.getsize(path) == 0:
-        return f"{path} is empty (0 bytes). Copy or download it again."
-    if isinstance(error, (Image.DecompressionBombError, MemoryError)):
-        return (
-            f"{path} is too large for the memory, or pretends to be. Make it smaller "
-            "in a picture program: 1,000 x 1,000 pixels are plenty."
-        )
-    if isinstance(error, UnidentifiedImageError):
-        return (
-            f"{path} is none of the pictures that can be read here "
-            f"({', '.join(_formats())}), or is damaged. Save it as JPEG or PNG in a "
-            "picture program."
-        )
-    return (
-        f"{path} is damaged: {str(error) or type(error).__name__}. Copy or download it "
-        "again; or, if a picture program still opens it, save it anew from there."
-    )

@@ -231,13 +231,15 @@ def _take_over(
     if generator is not None:
         _require_generator(content, path)
         loads.append((generator.set_state, generator.get_state(), content.generator))
-    if optimizer is not None:
-        state = optimizer.state_dict()
-        loads.append((optimizer.load_state_dict, state, content.optimizer))
-    if model is not None:
-        loads.append((model.load_state_dict, model.state_dict(), content.model))
+    states = ((optimizer, content.optimizer), (model, content.model))
+    for part, state in states:
+        if part is not None:
+            loads.append((part.load_state_dict, part.state_dict(), state))
     begun = []
     try:
+        for part, state in states:
+            # Modules and optimisers of ours can say before anything is touched.
+            getattr(part, "check_state_dict", lambda state: None)(state)
         for load, before, state in loads:
             begun.append((load, before))
             load(state)
@@ -282,7 +284,14 @@ def _read(file: io.BufferedReader, path: str | os.PathLike[str]) -> Checkpoint:
 
 def _header(header: Any) -> dict[str, Any]:
     """The header's parts, each of the kind that was written."""
-    kinds = {"step": int, "config": dict, "generator": dict | None, "extra": dict}
+    # Which steps there are, who resumes knows: of a run of 4, neither 1.5 nor 999.
+    numbers = int | float
+    kinds: dict[str, Any] = {
+        "step": numbers,
+        "config": dict,
+        "generator": dict | None,
+        "extra": dict,
+    }
     if type(header) is not dict or set(header) != set(kinds):
         raise ValueError(f"its header does not have {', '.join(kinds)}")
     for name, kind in kinds.items():

@@ -48,7 +48,7 @@ def multiply(a: Array, b: Array) -> Array:
 @elementwise(
     lambda g, b: g / b,
     lambda g, b, y: -(g * y / b),
-    kinks={"b": (0,)},
+    kinks={"b": {0: None}},
 )
 def divide(a: Array, b: Array) -> Array:
     """Elementwise a / b, broadcasting."""
@@ -81,13 +81,13 @@ def negative(a: Array) -> Array:
 # -- functions ---------------------------------------------------------------------
 
 
-@elementwise(lambda g, a: masked(g, a > 0) - masked(g, a < 0), kinks={"a": (0,)})
+@elementwise(lambda g, a: masked(g, a > 0) - masked(g, a < 0), kinks={"a": {0: 0}})
 def absolute(a: Array) -> Array:
     """Elementwise |a|; the slope at 0 is 0."""
     return np.abs(a)
 
 
-@elementwise(lambda g, y: g / (y + y), domain={"a": POSITIVE})
+@elementwise(lambda g, y: g / (y + y), domain={"a": POSITIVE}, closed={"a": (0.0,)})
 def sqrt(a: Array) -> Array:
     """Elementwise square root."""
     return np.sqrt(a)
@@ -159,7 +159,7 @@ def gate(a: Array) -> Array:
     return result
 
 
-@elementwise(lambda g, y: masked(g, y > 0), kinks={"a": (0,)})
+@elementwise(lambda g, y: masked(g, y > 0), kinks={"a": {0: 0}})
 def relu(a: Array) -> Array:
     """Elementwise max(a, 0); the slope at 0 is 0."""
     return np.maximum(a, 0)
@@ -189,7 +189,7 @@ def cos(a: Array) -> Array:
 @elementwise(
     lambda g, a, b: _share(g, a, b),
     lambda g, a, b: _share(g, b, a),
-    kinks={"a": ("b",), "b": ("a",)},
+    kinks={"a": {"b": 0.5}, "b": {"a": 0.5}},
 )
 def maximum(a: Array, b: Array) -> Array:
     """Elementwise larger of a and b, broadcasting; a tie halves the gradient."""
@@ -199,7 +199,7 @@ def maximum(a: Array, b: Array) -> Array:
 @elementwise(
     lambda g, a, b: _share(g, b, a),
     lambda g, a, b: _share(g, a, b),
-    kinks={"a": ("b",), "b": ("a",)},
+    kinks={"a": {"b": 0.5}, "b": {"a": 0.5}},
 )
 def minimum(a: Array, b: Array) -> Array:
     """Elementwise smaller of a and b, broadcasting; a tie halves the gradient."""
@@ -213,7 +213,7 @@ def _share(g: Any, mine: Any, other: Any) -> Any:
 
 @elementwise(
     lambda g, a, low, high: masked(g, within(a, low=low, high=high)),
-    kinks={"a": ("low", "high")},
+    kinks={"a": {"low": 1, "high": 1}},
 )
 def clip(a: Array, *, low: float | None = None, high: float | None = None) -> Array:
     """Elementwise a, held between low and high; at a bound the slope is 1."""

@@ -27,7 +27,7 @@ from minigrad.tape import primitive
         g, places, shape=x_shape[-2:], size=size, stride=stride
     ),
     marks={"places": lambda x, y, size, stride: _places(x, y, size, stride)},
-    kinks={"x": ("x",)},
+    kinks={"x": {"x": "first"}},
 )
 def max_pool2d(x: Array, *, size: Pair, stride: Pair) -> Array:
     """The largest of every window. Shapes: (N, ..., H, W) -> (N, ..., P, Q).

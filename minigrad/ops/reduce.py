@@ -95,13 +95,17 @@ def _shift(a: Any, step: int) -> Any:
     return pad(kept, widths=((0, 0),) * (a.ndim - 1) + ((step, 0),), value=1)
 
 
-@primitive(lambda g, a, y, axis: _to_extremes(g, a, y, axis), kinks={"a": ("a",)})
+@primitive(
+    lambda g, a, y, axis: _to_extremes(g, a, y, axis), kinks={"a": {"a": "shared"}}
+)
 def max(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Largest over axes; elements that tie share the gradient equally."""
     return a.max(axis=axis, keepdims=keepdims)
 
 
-@primitive(lambda g, a, y, axis: _to_extremes(g, a, y, axis), kinks={"a": ("a",)})
+@primitive(
+    lambda g, a, y, axis: _to_extremes(g, a, y, axis), kinks={"a": {"a": "shared"}}
+)
 def min(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Smallest over axes; elements that tie share the gradient equally."""
     return a.min(axis=axis, keepdims=keepdims)

@@ -56,9 +56,14 @@ class Primitive:
             it must be piecewise constant.
         domain: for an operand's name the open interval (low, high) where the forward
             is defined and smooth; a name that is missing stands for all numbers.
+        closed: for an operand's name the ends of its domain that belong to it: the
+            gradient there is the slope from inside, which may be infinite.
         kinks: for an operand's name the values where the slope jumps or there is
             none: numbers, names of settings, or names of operands whose equal
-            values are ties (its own name: its elements among themselves).
+            values are ties (its own name: its elements among themselves); for "y"
+            values of the output. Each with the slope that the rule gives there: a
+            number, "shared" (all that tie have the same part), "first" (the first of
+            them has all), or None at a pole. `{"a": {0: 0}}` is relu's.
     """
 
     def __init__(
@@ -73,7 +78,8 @@ class Primitive:
         into: Callable[..., Any] | None = None,
         marks: Mapping[str, Callable[..., Any]] | None = None,
         domain: Mapping[str, tuple[float, float]] | None = None,
-        kinks: Mapping[str, tuple[float | str, ...]] | None = None,
+        closed: Mapping[str, tuple[float, ...]] | None = None,
+        kinks: Mapping[str, Any] | None = None,
     ) -> None:
         self.forward = forward
         self.name = forward.__name__
@@ -86,6 +92,7 @@ class Primitive:
         self.into = into
         self.marks = dict(marks or {})
         self.domain = dict(domain or {})
+        self.closed = dict(closed or {})
         self.kinks = dict(kinks or {})
         self._read_signature()
         self._check_names()
@@ -141,7 +148,7 @@ class Primitive:
                 "operands and one output. Let its rules name the operands instead."
             )
         known = {*self.operand_names, *self.setting_names}
-        named = {*self.domain, *self.kinks}
+        named = {*self.domain, *self.closed, *self.kinks} - {"y"}
         for values in self.kinks.values():
             named.update(value for value in values if isinstance(value, str))
         if named - known:
@@ -150,6 +157,14 @@ class Primitive:
                 f"{sorted(named - known)}: it has operands {self.operand_names} and "
                 f"settings {self.setting_names}. Name one of these."
             )
+        for name, ends in self.closed.items():
+            if not {*ends} <= {*self.domain.get(name, ())}:
+                raise TypeError(
+                    f"primitive {self.name!r} says closed={{{name!r}: {ends}}}, but "
+                    f"its domain is {self.domain.get(name)}: only an end of the domain "
+                    "can belong to it. Write for example domain={'a': (0, inf)}, "
+                    "closed={'a': (0,)}."
+                )
 
     def _pull(self, rule: Callable[..., Any] | None, own: int | None) -> Pull | None:
         """Read a rule's signature: what it names is what the tape keeps."""

@@ -118,6 +118,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.seen: list[Call] = []
+        self.dtypes: list[np.dtype] = []  # of their results
 
     def forward(
         self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
@@ -126,20 +127,31 @@ class Calls:
         if entry is not None:
             settings = {name: entry.settings[name] for name in made.setting_names}
             self.seen.append(Call(made, list(arrays), settings))
+            self.dtypes.append(entry.dtype)
 
     def backward(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
         """Nothing is collected on the way back."""
 
 
-def calls_of(function: Function, order: int) -> list[Call]:
+def calls_of(function: Any, order: int) -> list[Call]:
     """All operations that `function` and its derivatives below `order` record."""
     operands = function.operands
     for _ in range(1, order):
         cotangents = [np.ones(y.shape) for y in function.on_arrays(operands)]
         function = Derived(function, cotangents)
+    return _watched(function).seen
+
+
+def calls_with_dtypes(function: Any) -> list[tuple[Call, np.dtype]]:
+    """The operations that `function` records, each with the dtype of its result."""
+    calls = _watched(function)
+    return list(zip(calls.seen, calls.dtypes, strict=True))
+
+
+def _watched(function: Any) -> Calls:
     with Scope(enabled=True, observer=Calls()) as calls:
-        function(function.leaves(operands))
-    return calls.seen
+        function(function.leaves(function.operands))
+    return calls
 
 
 def blamed(
@@ -164,22 +176,33 @@ def blamed(
 
 
 def told(
-    name: str, function: Function, wrong: Wrong, seed: int, call: Call | None = None
+    name: str,
+    function: Function,
+    wrong: Wrong,
+    seed: int,
+    call: Call | None = None,
+    special: bool = False,
 ) -> GradientError:
-    """The error that says which primitive, which operand, where, and how to see it."""
+    """The error that says which primitive, which operand, where, and how to see it.
+
+    `special`: the operands are none that were given.
+    """
     operand = _operand_name(function, wrong, call)
     lines = [_first_line(name, wrong, call)]
     if wrong.operand is not None:
-        shape = function.operands[wrong.operand].shape
-        lines.append(f"  operand {operand}, shape {shape}, index {wrong.index}:")
+        lines.append(f"  operand {operand}, {_place(function, wrong)}:")
     elif wrong.index:
         lines.append(f"  index {wrong.index}:")
     if not np.isnan([wrong.found, wrong.expected]).all():
-        lines.append(f"    the tape says {wrong.found:.16g}")
-        bound = f"(+- {wrong.error:.1g})" if wrong.error else ""
+        lines.append(f"    {function.says} {wrong.found:.16g}")
+        bound = f"(+- {wrong.error:.1g})" if np.isfinite(wrong.error or np.nan) else ""
         lines.append(f"    {wrong.oracle}: {wrong.expected:.16g} {bound}".rstrip())
-    lines += _kinks_nearby(call)
-    lines.append(f"  {_way_out(wrong, call)} Seed {seed}. To see it again:")
+    touched = _touched(function, wrong, call)
+    lines += [f"  {text}" for text in touched]
+    if special and call is None:
+        lines.append(f"  {SPECIAL}")
+    way_out = _way_out(function, wrong, call, bool(touched))
+    lines.append(f"  {way_out} Seed {seed}. To see it again:")
     snippet = _snippet(name, function, wrong, seed, call)
     lines += [f"    {line}" for line in snippet.splitlines()]
     return GradientError(
@@ -193,6 +216,20 @@ def told(
         seed=seed,
         snippet=snippet,
     )
+
+
+SPECIAL = (
+    "Special values (0, -0.0, 1, -1, equal ones) stand in the operands' places, where "
+    "the function is smooth: special=False leaves them out."
+)
+
+
+def _place(function: Function, wrong: Wrong) -> str:
+    """Which element of an operand, and what it is."""
+    operand = function.operands[wrong.operand or 0]
+    text = f"shape {operand.shape}, index {wrong.index}"
+    plain = len(wrong.index) == operand.ndim
+    return f"{text}, where it is {operand[wrong.index]!s}" if plain else text
 
 
 def _operand_name(function: Function, wrong: Wrong, call: Call | None) -> str | int:
@@ -212,12 +249,9 @@ def _first_line(name: str, wrong: Wrong, call: Call | None) -> str:
     return f"primitive {call.made.name!r}: its gradient {wrong.what} {where}{via}"
 
 
-def _way_out(wrong: Wrong, call: Call | None) -> str:
+def _way_out(function: Function, wrong: Wrong, call: Call | None, touched: bool) -> str:
     if call is None:
-        return (
-            "No primitive of it is wrong alone: look for detach(), .data or .item() "
-            "in it, or for an array that is changed in place."
-        )
+        return CONVENTIONS if touched else function.way_out
     if wrong.order == 1:
         return "Look at the primitive's rule for that operand."
     return (
@@ -226,33 +260,71 @@ def _way_out(wrong: Wrong, call: Call | None) -> str:
     )
 
 
-def _kinks_nearby(call: Call | None) -> list[str]:
+CONVENTIONS = (
+    "No primitive of it is wrong alone, but where one has no finite slope the tape "
+    "follows a convention, and conventions need not add up to the function's own slope."
+)
+
+
+def _touched(function: Function, wrong: Wrong, call: Call | None) -> list[str]:
+    """Kinks and ends that operands are at or near, so that no slope is to be had."""
+    if call is not None:
+        return [
+            f"Operand {name!r} touches its kink at {kink!r}, where there is no one "
+            "slope: choose other values to check the rule itself."
+            for name, kink in _kinks_nearby(call)
+        ]
+    calls = calls_of(function, 1) if function.recorded else []
+    told = [f"{c.made.name} is at {where}." for c in calls for where in _places(c)]
+    return list(dict.fromkeys(told))[:MOST_TOUCHED]
+
+
+MOST_TOUCHED = 4  # lines of a message
+
+
+def _places(call: Call) -> list[str]:
+    """The kinks of a call that are touched, and the ends of its domain."""
+    values = _named(call)
+    kinks = [f"the kink of {name!r} at {kink!r}" for name, kink in _kinks_nearby(call)]
+    ends = [
+        f"the end {end!r} of the domain of {name!r}, where 0 times an infinite slope "
+        "is NaN"
+        for name, ends in call.made.domain.items()
+        for end in ends
+        if np.any(_on_host(values[name]) == end)
+    ]
+    return kinks + ends
+
+
+def _named(call: Call) -> dict[str, Any]:
+    return dict(zip(call.made.operand_names, call.arrays, strict=False))
+
+
+def _kinks_nearby(call: Call) -> list[tuple[str, float | str]]:
     """Kinks that an operand comes too close to for differences to mean anything."""
-    if call is None:
-        return []
-    told = []
-    values = dict(zip(call.made.operand_names, call.arrays, strict=False))
-    for name, kinks in call.made.kinks.items():
-        for kink in kinks:
-            if _distance(values, name, kink, call.settings) <= 2 * STEP:
-                told.append(
-                    f"  Operand {name!r} touches its kink at {kink!r}, where there is "
-                    "no one slope: choose other values to check the rule itself."
-                )
-    return told
+    values = _named(call)
+    return [
+        (name, kink)
+        for name, kinks in call.made.kinks.items()
+        for kink in kinks
+        if name in values and _distance(values, name, kink, call.settings) <= 2 * STEP
+    ]
 
 
 def _distance(
     values: dict[str, Any], name: str, kink: float | str, settings: dict[str, Any]
 ) -> float:
-    own = backend.to_numpy(values[name])
+    own = _on_host(values[name])
     if kink == name:
         return float(np.diff(np.sort(own, axis=None)).min(initial=np.inf))
     at = values.get(kink, settings.get(kink)) if isinstance(kink, str) else kink
     if at is None:
         return np.inf
-    at = backend.to_numpy(at) if backend.is_array(at) else at
-    return float(np.abs(own - at).min(initial=np.inf))
+    return float(np.abs(own - _on_host(at)).min(initial=np.inf))
+
+
+def _on_host(value: Any) -> np.ndarray:
+    return backend.to_numpy(value) if backend.is_array(value) else np.asarray(value)
 
 
 LARGEST_SHOWN = 300  # elements: a snippet is to be read
@@ -302,7 +374,9 @@ def _snippet(
         "check_gradients(",
         "    f,",
         *(f"    {_literal(a)}," for a in operands),
-        f"    order={wrong.order}, seed={seed},",
+        f"    order={wrong.order}, seed={seed},"
+        if function.recorded
+        else f"    grad=grad, seed={seed},",
         ")",
     ]
     return "\n".join(line for line in lines if line)

@@ -774,6 +774,31 @@ def calls_of(primitive: Call) -> Cases:
     )
 
 
+def whole_calls_of(primitive: Call) -> Cases:
+    """Those calls that differentiate by all operands, each of two numbers or more.
+
+    Raises:
+        TypeError: as `calls_of`.
+    """
+    made = primitive_of(primitive)
+    count = len(made.rules) - made.rules.count(None)
+    return calls_of(primitive).filter(
+        lambda case: is_full(case, 2) and len(differentiated(case)) >= count
+    )
+
+
+def differentiated(case: Case) -> list[Any]:
+    """The operands of floats that are no constants."""
+    operands = [x for x in case[1] if not isinstance(x, Constant)]
+    return [x for x in operands if np.asarray(x).dtype.kind == "f"]
+
+
+def is_full(case: Case, least: int = 1) -> bool:
+    """Whether there is an operand to differentiate by, and none has fewer elements."""
+    operands = differentiated(case)
+    return bool(operands) and all(np.size(x) >= least for x in operands)
+
+
 def _call_with(primitive: Call, made: Primitive, chosen: tuple[Any, ...]) -> Cases:
     operands = [
         operand_values(made, name, shape)

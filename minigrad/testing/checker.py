@@ -1,44 +1,32 @@
 """Is a gradient right?  `check_gradients`, and what it says of one that is not.
 
-Each order is checked alone: the tape's J^T c for random cotangents c (ones cannot see
-a softmax's or a transposition's mistakes) against an oracle's J v, by <c, J v> =
-<J^T c, v> and, where that has too few digits, element by element; then the recorded
-walk, and J v as the tape makes it from two walks.
+The operands are those that are given, and then the special points (0 and -0.0, 1, -1,
+equal values) in their places, wherever the function is smooth there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minigrad import backend
-from minigrad.tape import Scope, wrap
-from minigrad.tape.entry import as_result
-from minigrad.tensor import Tensor
-from minigrad.testing.blame import Wrong, blamed, told
-from minigrad.testing.function import Derived, Function, as_leaf, pull
-from minigrad.testing.oracles import (
-    COMPLEX_STEP,
-    EPS,
-    Derivative,
-    Oracle,
-    choose_oracle,
-    unit_directions,
-)
-
-# The tape may be off by this many round-offs of the largest number that it adds up.
-ROUND_OFFS = 500
+from minigrad.testing.blame import blamed, calls_with_dtypes, told
+from minigrad.testing.function import Function
+from minigrad.testing.given import Given, check_given
+from minigrad.testing.levels import first_wrong
+from minigrad.testing.special import check_special
 
 
 def check_gradients(
     f: Callable[..., Any],
     *arrays: Any,
-    order: int = 2,
+    order: int | None = None,
     seed: int = 0,
     name: str | None = None,
     device: str = "cpu",
+    special: bool = True,
+    grad: Any = None,
 ) -> None:
     """Compare the gradients of `f` with independent derivatives, up to `order`.
 
@@ -51,18 +39,37 @@ def check_gradients(
             that it draws from minigrad's generators are the same in every run.
         arrays: the operands. Floats and lists are differentiated, in float64; integer
             and boolean arrays and `Constant`s are passed as they are.
-        order: 1 for gradients, 2 also for gradients of gradients, and so on.
+        order: 1 for gradients, 2 (if not given) also for gradients of gradients, and
+            so on.
         seed: of the random cotangents.
         name: what messages call the function.
         device: where to compute.
+        special: also with 0, -0.0, 1, -1 and equal values in the operands' places,
+            wherever `f` is smooth there.
+        grad: gradients that were made elsewhere, to be checked in place of the tape's
+            in the first order: a function of the operands that returns one for each
+            operand of floats (alone or in a list or tuple), or these gradients. Then
+            `f` takes NumPy arrays and returns one number in float64.
 
     Raises:
         GradientError: names primitive, operand, index and both values, and gives a
             snippet that shows the failure again.
-        TypeError: `f` returns no Tensor.
+        TypeError: `f` returns no Tensor, or no number where there is `grad`.
+        ValueError: an order above 1 of gradients that were made elsewhere.
     """
-    function = Function(f, arrays, device)
-    check_orders(function, order, seed, name or name_of(f))
+    name = name or name_of(f)
+    if grad is not None:
+        if order not in (None, 1):
+            raise ValueError(
+                f"order={order} cannot be checked of gradients that were made "
+                "elsewhere: grad= gives the first order alone. Leave order out."
+            )
+        check_given(Given(f, arrays, grad), seed, name, special)
+        return
+    function, order = Function(f, arrays, device), order or 2
+    check_orders(function, order, seed, name)
+    if special:
+        check_special(function, order, seed, name)
 
 
 def name_of(f: Callable[..., Any]) -> str:
@@ -75,215 +82,26 @@ def check_orders(function: Function, order: int, seed: int, name: str) -> None:
 
     Raises:
         GradientError: as `check_gradients`.
+        ValueError: the function computes in less than float64.
     """
+    check_precision(function, name)
     wrong = first_wrong(function, order, seed)
     if wrong is not None:
         error = blamed(function, wrong, seed, name, check=first_wrong)
         raise error or told(name, function, wrong, seed)
 
 
-def first_wrong(function: Any, order: int, seed: int) -> Wrong | None:
-    """Check one order after the other; each works on the last one's gradient."""
-    if not function.operands:
-        return None
-    random = np.random.default_rng(seed)
-    for level in range(1, order + 1):
-        cotangents = [clear_of_zero(random, y.shape) for y in _values(function)]
-        for found in _level(function, cotangents, random, level, last=level == order):
-            return found
-        function = Derived(function, cotangents)
-    return None
+def check_precision(function: Function, name: str) -> None:
+    """Refuse a function that rounds to float32 on the way: it hides all mistakes.
 
-
-def _values(function: Any) -> list[np.ndarray]:
-    return function.on_arrays(function.operands)
-
-
-def _level(
-    function: Any,
-    cotangents: list[np.ndarray],
-    random: np.random.Generator,
-    level: int,
-    last: bool,
-) -> Iterator[Wrong]:
-    """What is wrong with the gradient of `function`, if anything is.
-
-    One random direction sees all elements: where a complex step along it agrees to the
-    last digits, no element can be wrong. Differences have fewer digits and look at one
-    element after the other, as does the search for the element that is wrong.
+    Raises:
+        ValueError: names the operation that rounds.
     """
-    operands = function.operands
-    oracle = choose_oracle(function.on_arrays, operands, random)
-    leaves = function.leaves(operands)
-    gradients = pull(function(leaves), leaves, cotangents)
-    size = _largest(function, cotangents)
-    for i, gradient in enumerate(gradients):
-        yield from _check_form(gradient, leaves[i], i, level)
-    found = [g.numpy() for g in gradients]
-    v = [clear_of_zero(random, a.shape) for a in operands]
-    slopes = oracle.along(function.on_arrays, operands, v, size)
-    wrong = list(_check_adjoint(cotangents, slopes, found, v, size, level))
-    if wrong or oracle is not COMPLEX_STEP:
-        yield from _check_elements(function, cotangents, found, size, oracle, level)
-    yield from wrong
-    if not last:
-        yield from _check_recorded(function, cotangents, found, size, level)
-        yield from _check_pushed(function, slopes, v, size, oracle, level)
-
-
-def clear_of_zero(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Random numbers of both signs from 0.5 to 1.5: each element counts."""
-    signs = random.choice([-1.0, 1.0], shape)
-    return np.asarray(signs * random.uniform(0.5, 1.5, shape))
-
-
-class Largest:
-    """An observer of the largest number that is computed: round-offs are relative."""
-
-    def __init__(self) -> None:
-        self.size = 1.0
-
-    def _see(self, values: Any) -> None:
-        for value in values if isinstance(values, list | tuple) else [values]:
-            array = value.numpy() if isinstance(value, Tensor) else value
-            magnitude = np.abs(backend.to_numpy(as_result(array)))
-            finite = magnitude[np.isfinite(magnitude)]  # what is not would excuse all
-            self.size = max(self.size, float(finite.max(initial=0.0)))
-
-    def forward(
-        self, made: Any, entry: Any, arrays: Any, result: Any, seconds: float
-    ) -> None:
-        """Look at a result."""
-        self._see(result)
-
-    def backward(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
-        """Look at the gradients that an entry hands on."""
-        for _, gradient in handed:
-            self._see(gradient)
-
-
-def _largest(function: Any, cotangents: list[np.ndarray]) -> float:
-    with Scope(observer=Largest()) as seen:
-        leaves = function.leaves(function.operands)
-        pull(function(leaves), leaves, cotangents)
-    return max([seen.size, *(np.abs(c).max(initial=1.0) for c in cotangents)])
-
-
-def _check_form(gradient: Tensor, leaf: Tensor, i: int, level: int) -> Iterator[Wrong]:
-    """Shape, dtype and device are the operand's."""
-    ours = (gradient.shape, str(gradient.dtype), gradient.device)
-    theirs = (leaf.shape, str(leaf.dtype), leaf.device)
-    if ours != theirs:
-        what = f"is {ours}, but the operand is {theirs} (shape, dtype, device)"
-        yield Wrong(what, i, (), np.nan, np.nan, 0.0, "the operand", level)
-
-
-def _check_elements(
-    function: Any,
-    cotangents: list[np.ndarray],
-    found: list[np.ndarray],
-    size: float,
-    oracle: Oracle,
-    level: int,
-) -> Iterator[Wrong]:
-    """Every element of every operand's gradient against the oracle."""
-    for which in range(len(function.operands)):
-        value, error = _expected(function, cotangents, which, size, oracle)
-        bound = error + ROUND_OFFS * EPS * size
-        index = first_beyond(found[which], value, bound)
-        if index is not None:
-            ours, theirs, off = (float(x[index]) for x in (found[which], value, bound))
-            yield Wrong("is wrong", which, index, ours, theirs, off, oracle.name, level)
-
-
-def _expected(
-    function: Any,
-    cotangents: list[np.ndarray],
-    which: int,
-    size: float,
-    oracle: Oracle,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The gradient by one operand, and its error bound."""
-    shape = function.operands[which].shape
-    value, error = np.zeros(shape), np.zeros(shape)
-    for index, v in unit_directions(function.operands, which):
-        slopes = oracle.along(function.on_arrays, function.operands, v, size)
-        for c, slope in zip(cotangents, slopes, strict=True):
-            value[index] += np.sum(c * slope.value)
-            error[index] += np.sum(np.abs(c) * slope.error)
-    return value, error
-
-
-def first_beyond(
-    found: np.ndarray, expected: np.ndarray, bound: np.ndarray | float
-) -> tuple[int, ...] | None:
-    """Where two arrays first differ by more than the bound (NaN always does)."""
-    wrong = ~(np.abs(found - expected) <= bound)
-    if not wrong.any():
-        return None
-    return tuple(int(k) for k in np.argwhere(wrong)[0])
-
-
-def _check_recorded(
-    function: Any,
-    cotangents: list[np.ndarray],
-    found: list[np.ndarray],
-    size: float,
-    level: int,
-) -> Iterator[Wrong]:
-    """The recorded walk, on which the next order builds, gives the same gradient."""
-    recorded = Derived(function, cotangents).on_arrays(function.operands)
-    for i, (ours, theirs) in enumerate(zip(recorded, found, strict=True)):
-        index = first_beyond(ours, theirs, ROUND_OFFS * EPS * size)
-        if index is not None:
-            what = "is another one with create_graph=True"
-            values = float(ours[index]), float(theirs[index])
-            yield Wrong(what, i, index, *values, 0.0, "the plain walk", level)
-
-
-def _check_adjoint(
-    cotangents: list[np.ndarray],
-    slopes: list[Derivative],
-    found: list[np.ndarray],
-    v: list[np.ndarray],
-    size: float,
-    level: int,
-) -> Iterator[Wrong]:
-    """<c, J v> against <J^T c, v>, all operands at once."""
-    left = [c * slope.value for c, slope in zip(cotangents, slopes, strict=True)]
-    right = [g * d for g, d in zip(found, v, strict=True)]
-    terms = sum(np.abs(t).sum() for t in (*left, *right))
-    errors = [np.abs(c) * s.error for c, s in zip(cotangents, slopes, strict=True)]
-    bound = ROUND_OFFS * EPS * (size + terms) + sum(e.sum() for e in errors)
-    one, other = float(sum(t.sum() for t in left)), float(sum(t.sum() for t in right))
-    if not abs(one - other) <= bound:
-        what = "is not the adjoint: <c, J v> is not <J^T c, v>"
-        yield Wrong(what, None, (), other, one, bound, "<c, J v>", level)
-
-
-def _check_pushed(
-    function: Any,
-    slopes: list[Derivative],
-    v: list[np.ndarray],
-    size: float,
-    oracle: Oracle,
-    level: int,
-) -> Iterator[Wrong]:
-    """J v, which the tape makes from two walks, against the oracle."""
-    for i, (ours, slope) in enumerate(zip(_push(function, v), slopes, strict=True)):
-        bound = slope.error + ROUND_OFFS * EPS * size
-        index = first_beyond(ours, slope.value, bound)
-        if index is not None:
-            what = f"gives a wrong J v (jvp) for output {i}"
-            one, other, off = (float(x[index]) for x in (ours, slope.value, bound))
-            yield Wrong(what, None, index, one, other, off, oracle.name, level)
-
-
-def _push(function: Any, v: list[np.ndarray]) -> list[np.ndarray]:
-    """J v for each output: J^T u is linear in u, and its derivative by u is J v."""
-    leaves = function.leaves(function.operands)
-    with Scope(enabled=True):
-        outputs = function(leaves)
-    u = [as_leaf(wrap(np.zeros_like(y.array))) for y in outputs]
-    pulled = pull(outputs, leaves, u, create_graph=True)
-    return [g.numpy() for g in pull(pulled, u, v)]
+    for call, dtype in calls_with_dtypes(function):
+        if dtype.itemsize < np.dtype(float).itemsize:
+            raise ValueError(
+                f"{name} computes in {dtype} from its {call.made.name} on, which "
+                "rounds: gradients are checked in float64, and rounding would be taken "
+                "for mistakes and hide them. Leave the conversion out, or convert to "
+                "the operand's own dtype: .astype(x.dtype)."
+            )

@@ -16,24 +16,23 @@ import numpy as np
 
 from minigrad.checkpointing import checkpoint
 from minigrad.inspect import profile, record_lines
-from minigrad.tape import Scope, wrap
+from minigrad.tape import Primitive, Scope, wrap
 from minigrad.tensor import Tensor
 from minigrad.testing.blame import Wrong, told
-from minigrad.testing.checker import (
-    ROUND_OFFS,
-    check_orders,
-    clear_of_zero,
-    first_beyond,
-    name_of,
-)
+from minigrad.testing.checker import check_orders, name_of
 from minigrad.testing.function import Function, as_leaf, pull
+from minigrad.testing.kinks import check_kinks
+from minigrad.testing.levels import ROUND_OFFS, clear_of_zero, first_beyond
 from minigrad.testing.oracles import EPS
+from minigrad.testing.special import check_special
 from minigrad.testing.strategies import hypothesis, primitive_of
 
 # float32 may be off from float64 by this many of its own round-offs of the largest
 # number: operands have a dozen elements, and each operation adds up to one.
 FLOAT32_ROUND_OFFS = 100
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
+# Each of these tries all special points; they differ in shapes and settings alone.
+SPECIAL_EXAMPLES = 5
 # So many pairs of operands of one shape are tried; large layers have hundreds.
 PAIRS = 20
 
@@ -47,6 +46,7 @@ def check_function(
     seed: int = 0,
     name: str | None = None,
     device: str = "cpu",
+    special: bool = True,
 ) -> None:
     """`check_gradients`, and all that must not change a gradient.
 
@@ -55,14 +55,36 @@ def check_function(
     Raises:
         GradientError: as `check_gradients`; it names the condition.
     """
-    _check(Function(f, arrays, device), order, seed, name or name_of(f))
+    _check(Function(f, arrays, device), order, seed, name or name_of(f), special)
 
 
-def _check(function: Function, order: int, seed: int, name: str) -> None:
-    """All orders, and one condition after the other."""
+def _check(
+    function: Function,
+    order: int,
+    seed: int,
+    name: str,
+    special: bool,
+    made: Primitive | None = None,
+) -> None:
+    """All orders, one condition after the other, and the special points."""
     check_orders(function, order, seed, name)
     if function.operands:
         _check_conditions(function, name, seed)
+    if special:
+        check_at_points(function, order, seed, name, made)
+
+
+def check_at_points(
+    function: Function, order: int, seed: int, name: str, made: Primitive | None
+) -> None:
+    """The special points, and the kinks that a primitive declares.
+
+    Raises:
+        GradientError: as `check_primitive`.
+    """
+    check_special(function, order, seed, name, made)
+    if made is not None:
+        check_kinks(function, made)
 
 
 def check_primitive(
@@ -93,29 +115,39 @@ def check_primitive(
         TypeError: operands cannot be drawn, because there are settings to choose.
     """
     made = primitive_of(primitive)
-    how: dict[str, Any] = {"order": order, "name": made.name, "device": device}
+    how: dict[str, Any] = {"order": order, "name": made.name}
     if arrays:
         chosen = dict(settings or {})
-        check_function(lambda *x: primitive(*x, **chosen), *arrays, seed=seed, **how)
+        function = Function(lambda *x: primitive(*x, **chosen), arrays, device)
+        _check(function, seed=seed, special=True, made=made, **how)
         return
     hypothesis()  # says how to install it, if it is not there
-    from minigrad.testing.cases import calls_of
-
-    drawn = calls_of(primitive)
+    from minigrad.testing.cases import calls_of, whole_calls_of
 
     def check(call: tuple[Callable[..., Any], Sequence[Any]], seed: int) -> None:
         f, operands = call
-        check_function(f, *operands, seed=seed, **how)
+        _check(Function(f, operands, device), seed=seed, special=False, **how)
 
-    hypothesis().seed(seed)(_property(check, drawn, examples))()
+    def at_points(call: tuple[Callable[..., Any], Sequence[Any]], seed: int) -> None:
+        f, operands = call
+        check_at_points(Function(f, operands, device), seed=seed, made=made, **how)
+
+    few = min(examples, SPECIAL_EXAMPLES)
+    whole = _property(at_points, whole_calls_of(primitive), few, shrinks=False)
+    hypothesis().seed(seed)(whole)()
+    hypothesis().seed(seed)(_property(check, calls_of(primitive), examples))()
 
 
-def _property(check: Callable[..., None], drawn: Any, examples: int) -> Any:
+def _property(
+    check: Callable[..., None], drawn: Any, examples: int, shrinks: bool = True
+) -> Any:
     """`check` as a Hypothesis test that keeps no memory of earlier runs."""
     tool = hypothesis()
+    phases = [tool.Phase.generate, *([tool.Phase.shrink] if shrinks else [])]
     seeds = tool.strategies.integers(0, 2**32 - 1)
     settings = tool.settings(
         max_examples=examples,
+        phases=phases,
         deadline=None,
         database=None,
         report_multiple_bugs=False,
@@ -130,11 +162,14 @@ def check_module(
     order: int = 2,
     seed: int = 0,
     device: str = "cpu",
+    special: bool = True,
+    method: str | None = None,
 ) -> None:
     """Check a layer by its inputs and by all of its parameters, in every condition.
 
-    The layer computes in float64 on copies; its own parameters stay as they are. What
-    it returns may be nested in tuples and lists.
+    The layer computes in float64 on copies; its own parameters stay as they are, and
+    so does what it remembers: every call starts from the same state. What it returns
+    may be nested in tuples and lists.
 
     Args:
         module: anything with `named_modules()` and `named_parameters()`.
@@ -142,21 +177,43 @@ def check_module(
         order: 1 for gradients, 2 also for gradients of gradients, and so on.
         seed: of the random cotangents.
         device: where to compute.
+        special: as in `check_gradients`.
+        method: what to call instead of the module itself, "loss" for example.
 
     Raises:
         GradientError: names primitive, operand, index and both values.
+        TypeError: the module has no forward, and no method is named.
     """
+    run = _runner(module, method)
     names, parameters = _parameters(module)
 
     def f(*operands: Any) -> list[Tensor]:
         given, stand_ins = operands[: len(inputs)], operands[len(inputs) :]
         with _replaced(module, dict(zip(map(id, parameters), stand_ins, strict=True))):
-            return list(_flat(module(*given)))
+            return list(_flat(run(*given)))
 
     arrays = [*inputs, *(parameter.numpy() for parameter in parameters)]
     function = Function(f, arrays, device)
     function.names = dict(enumerate(names, start=len(inputs)))
-    _check(function, order, seed, f"{type(module).__name__} and its parameters")
+    name = f"{type(module).__name__} and its parameters"
+    _check(function, order, seed, name, special)
+
+
+def _runner(module: Any, method: str | None) -> Callable[..., Any]:
+    """What is called: the module, or one of its methods."""
+    if method is not None:
+        return getattr(module, method)
+
+    def run(*given: Any) -> Any:
+        try:
+            return module(*given)
+        except NotImplementedError as error:
+            raise TypeError(
+                f"{type(module).__name__} has no forward to be checked. Name the "
+                "method to check instead: check_module(model, *inputs, method='loss')."
+            ) from error
+
+    return run
 
 
 def _parameters(module: Any) -> tuple[list[str], list[Any]]:
@@ -166,20 +223,41 @@ def _parameters(module: Any) -> tuple[list[str], list[Any]]:
 
 @contextlib.contextmanager
 def _replaced(module: Any, stand_ins: dict[int, Any]) -> Iterator[None]:
-    """Let other Tensors stand where the module has its parameters, for a while."""
-    places = [
-        (vars(owner), name, value)
-        for _, owner in module.named_modules()
-        for name, value in vars(owner).items()
-        if id(value) in stand_ins
-    ]
+    """Let other Tensors stand where the module has its parameters, for a while.
+
+    Afterwards all of its attributes are what they were, their contents too.
+    """
+    owners = [vars(owner) for _, owner in module.named_modules()]
+    known = [(attributes, dict(attributes)) for attributes in owners]
+    values = {id(x): x for _, before in known for x in before.values()}
+    held = [x.array if isinstance(x, Tensor) else x for x in values.values()]
+    contents = [(x, x.copy()) for x in held if isinstance(x, REMEMBERING)]
     try:
-        for attributes, name, value in places:
-            attributes[name] = stand_ins[id(value)]
+        for attributes in owners:
+            for name, value in attributes.items():
+                attributes[name] = stand_ins.get(id(value), value)
         yield
     finally:
-        for attributes, name, value in places:
-            attributes[name] = value
+        for attributes, before in known:
+            attributes.clear()
+            attributes.update(before)
+        for value, content in contents:
+            _refill(value, content)
+
+
+REMEMBERING = (np.ndarray, list, dict, set)
+
+
+def _refill(value: Any, content: Any) -> None:
+    """Give a container the content that it had."""
+    if isinstance(value, list):
+        value[:] = content
+    elif isinstance(value, np.ndarray):
+        if not np.array_equal(value, content):
+            value[...] = content
+    else:
+        value.clear()
+        value.update(content)
 
 
 def _flat(outputs: Any) -> Iterator[Tensor]:

@@ -7,8 +7,9 @@ Neither uses a recorded operation of its own: a wrong rule cannot hide in the ch
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -33,6 +34,13 @@ class Function:
 
     Floats are differentiated, in float64; integers, booleans and `Constant`s are not.
     """
+
+    recorded = True  # its calls can be looked at
+    says = "the tape says"
+    way_out = (
+        "No primitive of it is wrong alone: look for detach(), .data or .item() "
+        "in it, or for an array that is changed in place."
+    )
 
     def __init__(
         self, f: Callable[..., Any], operands: Sequence[Any], device: str = "cpu"
@@ -60,6 +68,12 @@ class Function:
         else:
             self.operands.append(np.array(operand, np.float64))
             self.places.append(place)
+
+    def at(self, operands: Sequence[np.ndarray]) -> Self:
+        """The same function with other values for the differentiated operands."""
+        there = copy.copy(self)
+        there.operands = [np.asarray(a) for a in operands]
+        return there
 
     def put(self, array: np.ndarray) -> Any:
         """The array on the device that is checked."""

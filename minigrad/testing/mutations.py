@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad import backend
+from minigrad.ops.elementwise import where
 from minigrad.ops.index import getitem
 from minigrad.ops.linalg import matmul
 from minigrad.ops.reduce import cumsum
@@ -28,10 +29,15 @@ from minigrad.ops.shape import (
     transpose,
     unstack,
 )
-from minigrad.tape import Primitive, registry
+from minigrad.tape import Primitive, Scope, registry
 from minigrad.tensor import Tensor
 from minigrad.testing.blame import GradientError
-from minigrad.testing.conditions import check_function
+from minigrad.testing.conditions import (
+    SPECIAL_EXAMPLES,
+    check_at_points,
+    check_function,
+)
+from minigrad.testing.function import Function
 from minigrad.testing.strategies import hypothesis, primitive_of
 
 Rule = Callable[..., Any]
@@ -53,6 +59,7 @@ def changed(made: Primitive, **changes: Any) -> Iterator[None]:
         "into": made.into,
         "marks": made.marks,
         "domain": made.domain,
+        "closed": made.closed,
         "kinks": made.kinks,
     }
     Primitive.__init__(made, made.forward, **{**arguments, **changes})
@@ -99,6 +106,130 @@ def one_rule_at_a_time(
     if made.joint_rule is not None:
         variants += [changed(made, joint=other) for other in broken(made.joint_rule)]
     return variants
+
+
+# -- what is done at one point alone -----------------------------------------------
+
+
+class Silent:
+    """An observer that looks away: while there is one, no call takes a short cut.
+
+    Short cuts have kept what their rules named when they were made; broken rules name
+    more.
+    """
+
+    def forward(self, *what: Any) -> None:
+        """An operation was recorded."""
+
+    def backward(self, *what: Any) -> None:
+        """An entry was walked."""
+
+
+Where = Callable[..., Any]  # (operand, the other operand or None) -> where to be wrong
+
+
+def at_points(
+    places: Callable[[Primitive, str], list[Where]], value: float | None = None
+) -> Callable[[Primitive], list[Variant]]:
+    """Break one rule at a time, at those operands alone that `places` pick.
+
+    There the rule gives `value`, or 1 more than is right.
+    """
+
+    def variants(made: Primitive) -> list[Variant]:
+        if made.sequence:
+            return []
+        return [
+            _changed_at(made, i, picked, value)
+            for i, rule in enumerate(made.rules)
+            if rule is not None
+            for picked in places(made, made.operand_names[i])
+        ]
+
+    return variants
+
+
+@contextlib.contextmanager
+def _changed_at(
+    made: Primitive, which: int, picked: Where, value: float | None
+) -> Iterator[None]:
+    rule, names = made.rules[which], made.operand_names
+    plain = [n for n in names if n != made.rest_name]
+    own, other = names[which], plain[1 - which] if len(plain) == 2 else None
+    read = list(inspect.signature(rule).parameters)[1:] if rule else []
+    more = [n for n in (own, other) if n and n not in read]
+
+    def broken(g: Any, **kept: Any) -> Any:
+        right = rule(g, **{n: kept[n] for n in read})  # type: ignore[misc]
+        here = picked(*(_array(kept[n]) for n in (own, other) if n))
+        if np.ndim(here) == 0:
+            here = broadcast_to(np.asarray(here), shape=right.shape)
+        return where(here, right + 1 if value is None else value, right)
+
+    kinds = inspect.Parameter
+    broken.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in ("g", *read, *more)]
+    )
+    rules = [*made.rules[:which], broken, *made.rules[which + 1 :]]
+    with changed(made, rules=rules), Scope(observer=Silent()):
+        yield
+
+
+def _array(value: Any) -> Any:
+    return value.array if isinstance(value, Tensor) else value
+
+
+def is_point(*points: float) -> Callable[[Primitive, str], list[Where]]:
+    """At each of these values, if the operand may have it: 0 and -0.0 told apart."""
+
+    def picks(point: float) -> Where:
+        sign = np.signbit(point)
+        return lambda a, *_: (a == point) & (np.signbit(a) == sign)
+
+    def where_allowed(made: Primitive, name: str) -> list[Where]:
+        low, high = made.domain.get(name, (-np.inf, np.inf))
+        kinks = made.kinks.get(name, ())
+        return [picks(p) for p in points if low < p < high and p not in kinks]
+
+    return where_allowed
+
+
+def is_tie(made: Primitive, name: str) -> list[Where]:
+    """Where both operands are equal, unless that is a kink."""
+    two = len(made.operand_names) == 2 and made.fit is not None
+    if not two or made.name == "matmul" or any(map(_names_operand(made), made.kinks)):
+        return []
+    return [lambda a, b: np.equal(a, b)]
+
+
+def _names_operand(made: Primitive) -> Callable[[str], bool]:
+    return lambda name: any(k in made.operand_names for k in made.kinks[name])
+
+
+def is_alike(made: Primitive, name: str) -> list[Where]:
+    """Where all elements of the operand are equal, unless that is a kink."""
+    if name in made.kinks.get(name, ()):
+        return []
+    return [lambda a, *_: np.size(a) > 1 and bool((a == a.reshape(-1)[:1]).all())]
+
+
+def is_kink(made: Primitive, name: str) -> list[Where]:
+    """At a kink with a promised slope: a number, or another operand's value."""
+    slopes = made.kinks.get(name, {})
+    picked: list[Where] = []
+    for kink, slope in slopes.items():
+        if kink == name:
+            picked += is_alike(made, "")
+        elif kink in made.operand_names:
+            picked.append(lambda a, b: np.equal(a, b))
+        elif not isinstance(kink, str) and slope is not None:
+            picked.append(lambda a, *_, at=kink: a == at)
+    return picked
+
+
+def is_end(made: Primitive, name: str) -> list[Where]:
+    """At an end that belongs to the domain."""
+    return [lambda a, *_, at=end: a == at for end in made.closed.get(name, ())]
 
 
 # -- what is done to what a rule reads ---------------------------------------------
@@ -271,6 +402,14 @@ MUTATIONS = (
     Mutation("not inverted", not_inverted),
     Mutation("assigned", assigned),
     Mutation("lost share", lost),
+    Mutation("NaN at 0", at_points(is_point(0.0), np.nan)),
+    Mutation("at 0", at_points(is_point(0.0))),
+    Mutation("at -0.0", at_points(is_point(-0.0))),
+    Mutation("at ±1", at_points(is_point(1.0, -1.0))),
+    Mutation("at a tie", at_points(is_tie)),
+    Mutation("at equal elements", at_points(is_alike)),
+    Mutation("at a kink", at_points(is_kink)),
+    Mutation("at an end", at_points(is_end, np.nan)),
 )
 
 CAUGHT, MISSED, NONE = "caught", "MISSED", ""
@@ -302,12 +441,42 @@ def outcome(made: Primitive, mutation: Mutation, examples: int) -> str:
 
 
 def _is_caught(name: str, variant: Variant, examples: int) -> bool:
+    """Whether the checker rejects a broken primitive: special points, then others."""
     from minigrad.testing.cases import PRIMITIVES
 
-    tool = hypothesis()
-    seeds = tool.strategies.integers(0, 2**32 - 1)
+    made = primitive_of(registry[name])
 
-    @tool.settings(
+    def anywhere(case: Any, seed: int) -> None:
+        f, operands = case
+        check_function(f, *operands, seed=seed, name=name, special=False)
+
+    whole = whole_cases(name)  # drawn once, by a primitive that is right
+    with variant, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # wrong rules divide by zero and the like
+        try:
+            for f, operands in whole:
+                check_at_points(Function(f, operands), 2, 0, name, made)
+            _on_drawn(anywhere, PRIMITIVES[name], examples)()
+        except (GradientError, ValueError, TypeError):
+            return True  # the engine itself refuses gradients of a wrong shape
+    return False
+
+
+@functools.cache
+def whole_cases(name: str) -> list[Any]:
+    """A few calls of a primitive that differentiate by all of its operands."""
+    from minigrad.testing.cases import whole_calls_of
+
+    drawn: list[Any] = []
+    cases = whole_calls_of(registry[name])
+    _on_drawn(lambda case, _: drawn.append(case), cases, SPECIAL_EXAMPLES)()
+    return drawn
+
+
+def _on_drawn(check: Callable[..., None], cases: Any, examples: int) -> Any:
+    """`check` as a property that tries the same examples every time."""
+    tool = hypothesis()
+    settings = tool.settings(
         max_examples=examples,
         derandomize=True,
         deadline=None,
@@ -315,18 +484,8 @@ def _is_caught(name: str, variant: Variant, examples: int) -> bool:
         phases=[tool.Phase.generate],
         suppress_health_check=list(tool.HealthCheck),
     )
-    @tool.given(PRIMITIVES[name], seeds)
-    def check(call: Any, seed: int) -> None:
-        f, operands = call
-        check_function(f, *operands, seed=seed, name=name)
-
-    with variant, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # wrong rules divide by zero and the like
-        try:
-            check()
-        except (GradientError, ValueError, TypeError):
-            return True  # the engine itself refuses gradients of a wrong shape
-    return False
+    seeds = tool.strategies.integers(0, 2**32 - 1)
+    return settings(tool.given(cases, seeds)(check))
 
 
 def text_of(rows: dict[str, dict[str, str]]) -> Iterator[str]:

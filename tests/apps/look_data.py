@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from apps.image_gradients import pictures
 from apps.image_gradients.gradients import frozen
 from apps.image_gradients.squeezenet import SqueezeNet
 from apps.image_gradients.weights import WeightsError, load
@@ -64,3 +66,19 @@ def noise(count: int, side: int = 40, seed: int = 0) -> np.ndarray:
     coarse = np.random.default_rng(seed).integers(0, 256, (count, side // 4 + 1, 2, 3))
     wide = coarse.repeat(4, axis=1).repeat(side // 2, axis=2)
     return wide[:, :side].astype("uint8")
+
+
+def watched_pictures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list of how many pictures are alive, one number more for each that is read."""
+    alive: weakref.WeakSet[pictures.Picture] = weakref.WeakSet()
+    counts = []
+
+    def made(*given: Any, **named: Any) -> Any:
+        picture = kind(*given, **named)
+        alive.add(picture)
+        counts.append(len(alive))
+        return picture
+
+    kind = pictures.Picture
+    monkeypatch.setattr(pictures, "Picture", made)
+    return counts

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import ExifTags, Image
 
 from apps import cli, download
 from apps.captioning import catalogue, data, look
@@ -124,8 +124,52 @@ def test_a_huge_picture_is_not_unpacked(
 ) -> None:
     path = copy / "images" / "val_00003.png"
     assert look.read_picture(path) is not None
-    monkeypatch.setattr(look, "MAX_PIXELS", 64 * 64 - 1)
+    monkeypatch.setattr("apps.pictures.LIMIT", 64 * 64 * 3)
     assert look.read_picture(path) is None
+
+
+@pytest.mark.parametrize("kind", ["turned", "16 bits", "floats", "transparent", "eps"])
+def test_pictures_are_read_as_everywhere_in_the_project(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "a.png"
+    grey = np.full((20, 10), 51, "uint8")
+    if kind == "turned":
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6
+        Image.fromarray(grey).save(path, exif=exif)
+    elif kind == "16 bits":
+        Image.fromarray(grey.astype("uint16") * 257).save(path)
+    elif kind == "floats":
+        values = np.where(np.arange(20)[:, None] < 10, 51, 255).repeat(10, 1) / 255
+        Image.fromarray((values - 0.2).astype("float32")).save(path, format="TIFF")
+    elif kind == "transparent":
+        Image.new("LA", (10, 20), (0, 204)).save(path)
+    else:
+        Image.fromarray(grey).convert("RGB").save(path, format="EPS")
+    picture = look.read_picture(path)
+    if kind == "eps":
+        assert picture is None
+        return
+    assert picture is not None
+    assert picture.mode == "RGB"
+    assert picture.size == ((20, 10) if kind == "turned" else (10, 20))
+    corner = (0, 0, 0) if kind == "floats" else (51, 51, 51)
+    assert picture.getpixel((0, 0)) == corner
+
+
+def test_a_picture_is_kept_no_larger_than_it_is_shown(tmp_path: Path) -> None:
+    Image.new("RGB", (3000, 1000)).save(tmp_path / "a.png")
+    picture = look.read_picture(tmp_path / "a.png")
+    assert picture is not None
+    assert picture.size == (look.LARGEST, 171)
+
+
+def test_names_and_captions_that_no_font_has_are_drawn(tmp_path: Path) -> None:
+    """Matplotlib would warn of them, or fail; a warning is an error here."""
+    captions = ("猫 on a \udce9 \x1b[31m mat", "$\\frac$")
+    card = look.Card(0, tmp_path / "caf\udce9 猫.png", "", captions, "猫 \udce9")
+    assert look.save_cards([card], tmp_path / "cards.png") == 0
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ import minigrad as mg
 from apps import cli
 from apps import run as runs
 from apps.captioning import data, train
+from minigrad.io import checkpoints
 from tests.apps.jobs import CONFIG, make_job, outcome, quiet
 from tests.edited import edited
 
@@ -142,6 +143,26 @@ def test_a_checkpoint_survives_every_failure_of_a_save(
     again = make_job()
     runs.restore(again, run)
     assert outcome(again, run) == expected
+
+
+@pytest.mark.parametrize("number", range(1, len(ONE_FILE) + 1))
+def test_a_save_that_fails_lets_go_of_its_image(
+    tmp_path: Path, disk: Disk, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error's traceback would keep a view of it, and it could not be freed."""
+    images, make = [], checkpoints._image
+
+    def noted(*args: Any) -> io.BytesIO:
+        images.append(make(*args))
+        return images[-1]
+
+    monkeypatch.setattr(checkpoints, "_image", noted)
+    disk.done, disk.refuse_at = [], number
+    with pytest.raises(OSError, match="No space left") as raised:
+        mg.save_checkpoint(tmp_path / "c.h5")
+    (image,) = images
+    image.close()  # a BufferError, if there were a view
+    assert raised.value.__traceback__ is not None
 
 
 def test_a_folder_that_cannot_be_flushed_is_no_failure(

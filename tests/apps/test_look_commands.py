@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import ExifTags, Image
+from rich.console import Console
 
 import nn
 from apps import cli
-from apps.image_gradients import fool, saliency
+from apps.image_gradients import fool, gallery, gradients, looking, saliency
 from apps.image_gradients.gradients import device_of
 from apps.image_gradients.pictures import read
 from apps.image_gradients.squeezenet import SqueezeNet
 from minigrad.testing import strict  # noqa: F401  (registers its devices)
-from tests.apps.look_data import guessing, noise
+from tests.apps.look_data import guessing, noise, watched_pictures
 from tests.apps.test_report import Page
 
 COMMANDS = ("classify", "saliency", "fool", "visualize", "download")
@@ -148,16 +156,195 @@ def test_fool_says_when_it_did_not_help(
 def test_the_smallest_change_counts_all_its_steps(
     look: Look, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from apps.image_gradients import commands
+    counts = {}
+    steps = looking.steps
 
-    counts = []
-    steps = commands._steps
-    monkeypatch.setattr(
-        commands, "_steps", lambda *given: counts.append(given[2]) or steps(*given)
-    )
+    def watched(console: Console, what: str, count: int | None) -> Any:
+        counts[what] = count
+        return steps(console, what, count)
+
+    monkeypatch.setattr(looking, "steps", watched)
     first = seen(look("classify", "--image", image))[0]
     look("fool", "--image", image, "--target", first, "--smallest", "--out", "out")
-    assert counts == [fool.TRIES * fool.LEVELS]
+    assert counts == {"reading": None, "fooling": fool.TRIES * fool.LEVELS}
+
+
+# -- many pictures -----------------------------------------------------------------
+
+
+@pytest.fixture
+def five(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of pictures, of which two stand on a page, and one is looked into."""
+    monkeypatch.setattr(gallery, "ON_PAGE", 2)
+    monkeypatch.setattr(looking, "ON_PAGE", 2)
+    monkeypatch.setattr(gradients, "AT_ONCE", 1)
+    folder = tmp_path / "five"
+    folder.mkdir()
+    for number, pixels in enumerate(noise(5, side=32), start=1):
+        Image.fromarray(pixels).save(folder / f"p{number:02}.png")
+    return folder
+
+
+@pytest.fixture
+def alive(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures are alive, each time that one is read."""
+    return watched_pictures(monkeypatch)
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures the network looked at, each time."""
+    sizes = []
+    forward = SqueezeNet.forward
+
+    def watched(network: SqueezeNet, x: Any) -> Any:
+        sizes.append(x.shape[0])
+        return forward(network, x)
+
+    monkeypatch.setattr(SqueezeNet, "forward", watched)
+    return sizes
+
+
+FEW: dict[str, list[str]] = {
+    "classify": [],
+    "saliency": ["--check"],
+    "fool": ["--steps", "1"],
+    "fool --smallest": ["--smallest"],
+}
+
+
+@pytest.mark.parametrize("command", FEW)
+def test_memory_does_not_grow_with_pictures(
+    look: Look,
+    five: Path,
+    alive: list[int],
+    batches: list[int],
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few = partial(fool.smallest_change, tries=1, most=1)
+    monkeypatch.setattr(fool, "smallest_change", few)
+    monkeypatch.setattr(saliency, "CHECKED", {"gradient": saliency.gradient_map})
+    once = partial(saliency.smooth_grad, copies=1)
+    monkeypatch.setattr(saliency, "smooth_grad", once)
+
+    def mean(network: SqueezeNet, x: Any, _: Any, classes: Any, __: int) -> np.ndarray:
+        return saliency.gradient_map(network, x, classes)[:, None]
+
+    monkeypatch.setattr(saliency, "_mean_gradient", mean)
+    randomized = saliency.randomized
+    monkeypatch.setattr(
+        saliency, "randomized", lambda *given: islice(randomized(*given), 1)
+    )
+    quick = partial(saliency.integrated_gradients, most=16)
+    monkeypatch.setattr(saliency, "integrated_gradients", quick)
+    out = [] if command == "classify" else ["--out", "out"]
+    verb = command.split()[0]
+    output = look(verb, "--image", five, *FEW[command], *out)
+    assert len(alive) >= 10  # each is read twice: to check it, and to look into it
+    # A page, and one that is being read; `fool` reads what it has saved besides.
+    assert max(alive) <= 4
+    assert max(batches) == 1
+    for number in range(1, 6):
+        assert f"p{number:02}" in output
+    if out:
+        pages = sorted(path.name for path in Path("out").glob("*.html"))
+        assert pages == ["index-2.html", "index-3.html", "index.html"]
+
+
+def test_targets_do_not_depend_on_pages() -> None:
+    labels = np.arange(12)
+    whole = fool.other_classes(labels, 1000, 7)
+    random = np.random.default_rng(7)
+    parts = [fool.other_classes(labels[i : i + 3], 1000, random) for i in (0, 3, 6, 9)]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
+def test_all_pictures_are_counted_at_the_end(look: Look, five: Path) -> None:
+    arguments = ["--steps", "1", "--rate", "0.001", "--out", "out"]
+    output = look("fool", "--image", five, *arguments)
+    assert "0 of 5 fool the network when they are read back" in output
+    names = sorted(path.name for path in Path("out").glob("*p??.png"))
+    assert names == [f"{number:02}-p{number:02}.png" for number in range(1, 6)]
+
+
+# -- names that are hard to show ---------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["classify", "saliency", "fool"])
+def test_any_name_is_survived(look: Look, command: str) -> None:
+    place = Path(os.fsdecode(b"caf\xe9 \x1b[31m"))
+    try:
+        place.mkdir()
+        for name in (b"\xff\x1b]0;me\x07.png", "猫 & <b>$.png".encode(), b"a\nb.png"):
+            Image.fromarray(noise(1, side=64)[0]).save(place / os.fsdecode(name))
+    except OSError:
+        pytest.skip("this system has no such file names")
+    options: dict[str, list[Any]] = {
+        "classify": [],
+        "saliency": ["--method", "gradient", "--out", place / "out"],
+        "fool": ["--steps", "1", "--out", place / "out"],
+    }
+    output = look(command, "--image", place, *options[command])
+    assert "猫 & <b>$" in output
+    assert "\x1b" not in output
+    output.encode("utf-8")
+    if options[command]:
+        found = page(place / "out")
+        assert "猫 & <b>$" in found.text("th")
+        assert not found.all("b")
+
+
+def test_each_picture_that_cannot_be_used_has_its_line(look: Look) -> None:
+    output = look("classify", "--image", "a\nb.png", "--image", "c.png", code=1)
+    first, *others = output.rstrip().split("\n")
+    assert first == "Error: 2 of the pictures cannot be used:"
+    assert len(others) == 2
+    assert "a\\nb.png. Check its name" in others[0]
+
+
+def test_the_folder_is_made_before_any_work(
+    look: Look, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saliency, "METHODS", {})  # which would fail
+    (tmp_path / "file").touch()
+    output = look("saliency", "--image", image, "--out", tmp_path / "file", code=1)
+    assert output.rstrip().split("\n")[-1].startswith("Error: ")
+    assert "gradient ..." not in output
+
+
+def test_what_was_left_of_an_earlier_page_is_cleared(
+    look: Look, image: Path, tmp_path: Path
+) -> None:
+    left = tmp_path / "out" / ".index.html.0123456789abcdef.part"
+    left.parent.mkdir()
+    left.touch()
+    look("saliency", "--image", image, "--method", "gradient", "--out", left.parent)
+    assert not left.exists()
+
+
+def test_no_warning_of_others_comes_between(
+    weights: Path, image: Path, tmp_path: Path
+) -> None:
+    """An odd file, and a name that no font has, in a process of its own."""
+    name = tmp_path / "猫.tiff"
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = "x" * 1000
+    file = io.BytesIO()
+    Image.open(image).save(file, format="TIFF", exif=exif)
+    content = file.getvalue()
+    name.write_bytes(content.replace(b"x" * 1000, b"") + b"x" * 10)
+    line = ["saliency", "--image", name, "--weights", weights, "--device", "cpu"]
+    line += ["--method", "gradient", "--out", tmp_path / "out"]
+    found = subprocess.run(
+        [sys.executable, "-m", "apps.image_gradients", *map(str, line)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
+    assert "Warning" not in found.stdout + found.stderr
+    assert ".py" not in found.stdout + found.stderr
 
 
 def test_visualize_draws_classes(look: Look, tmp_path: Path) -> None:

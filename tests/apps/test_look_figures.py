@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from apps.image_gradients import classes as imagenet
 from apps.image_gradients import figures, gallery
 from apps.image_gradients.figures import Panel, curves, difference, draw, overlaid
 from apps.image_gradients.fool import Fooled
+from apps.image_gradients.gallery import Part
 from apps.image_gradients.pictures import Picture, read
 from apps.image_gradients.saliency import Attribution
 from apps.image_gradients.visualize import Drawn
@@ -192,6 +193,7 @@ def test_curves_are_all_seen_and_named() -> None:
 
 # -- pages -------------------------------------------------------------------------
 
+ALONE = Part(0, 6)  # the page of all pictures
 SHARES = np.full((6, 1000), 1e-4)
 SHARES[np.arange(6), [1, 2, 3, 4, 5, 6]] = 0.9
 
@@ -220,11 +222,14 @@ def test_saliency_is_told_whole(tmp_path: Path, pictures: list[Picture]) -> None
         name: np.random.default_rng(0).random((6, 16, 16))
         for name in ("integrated", "grad-cam")
     }
-    attribution = Attribution(np.full((6, 3, 1, 1), 2.0), np.full(6, 8.0), 32)
+    attributions = [
+        Attribution(np.full((count, 3, 1, 1), 2.0), np.full(count, 8.0), steps)
+        for count, steps in ((4, 32), (2, 64))
+    ]
     check = [("classifier.1", {"grad-cam": 0.5}), ("features.0", {"grad-cam": 0.25})]
     page = written(
         gallery.saliency_page(
-            tmp_path, pictures, asked, SHARES, maps, attribution, check
+            tmp_path, pictures, asked, SHARES, maps, attributions, check, ALONE
         )
     )
     # Five pictures side by side, the sixth alone.
@@ -239,7 +244,8 @@ def test_saliency_is_told_whole(tmp_path: Path, pictures: list[Picture]) -> None
     assert {*maps} <= {*page.text("th")}
     assert {"one", "<two>", "$3$"} <= {*page.text("th")}
     assert {"6.000", "8.000", "25.0%"} <= {*page.text("td")}
-    assert any("Over 32 points" in text for text in page.text("p"))
+    assert page.text("td").count("32") == 4
+    assert page.text("td").count("64") == 2
     assert any(text.startswith("goldfish 90%; ") for text in page.text("td"))
     assert "grey, shown as colour" in " ".join(page.text("td"))
 
@@ -250,7 +256,14 @@ def test_saliency_is_told_without_what_was_not_asked(
     maps = {"gradient": np.ones((1, 16, 16))}
     page = written(
         gallery.saliency_page(
-            tmp_path, pictures[:1], np.array([1]), SHARES[:1], maps, None, []
+            tmp_path,
+            pictures[:1],
+            np.array([1]),
+            SHARES[:1],
+            maps,
+            [],
+            [],
+            Part(0, 1),
         )
     )
     assert page.text("h2") == ["Maps", "What the network says"]
@@ -264,7 +277,7 @@ def test_fooling_is_told_whole(tmp_path: Path, pictures: list[Picture]) -> None:
     steps = np.array([3, 0, -1, 1, 1, 1])
     fooled = Fooled(before, after, np.full(6, 9), steps)
     page = written(
-        gallery.fooling_page(tmp_path, pictures, fooled, SHARES, SHARES[::-1])
+        gallery.fooling_page(tmp_path, pictures, fooled, SHARES, SHARES[::-1], ALONE)
     )
     assert files(tmp_path) == ["fooling-1.png", "fooling-2.png", "index.html"]
     first, second = (image["alt"] or "" for image in page.all("img"))
@@ -284,7 +297,7 @@ def test_the_rows_of_a_fooling_say_what_was_and_is_seen(
     after = before.copy()
     after[1, 0, 0, 0] ^= 4
     fooled = Fooled(before, after, np.full(6, 9), np.ones(6, int))
-    gallery.fooling_page(tmp_path, pictures, fooled, SHARES, SHARES[::-1])
+    gallery.fooling_page(tmp_path, pictures, fooled, SHARES, SHARES[::-1], ALONE)
     assert [row[0].caption.split("\n")[0] for row in drawn] == [
         picture.name for picture in pictures
     ]
@@ -296,6 +309,75 @@ def test_the_rows_of_a_fooling_say_what_was_and_is_seen(
         "10 times that",
     ]
     np.testing.assert_array_equal(panels[1].image, after[1])  # type: ignore[arg-type]
+
+
+def test_many_pictures_have_pages_that_lead_to_one_another(
+    tmp_path: Path, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "ON_PAGE", 5)
+    maps = {"gradient": np.ones((5, 16, 16))}
+    check = [("features.0", {"gradient": 0.25})]
+    for start in (0, 5, 10):
+        few = pictures[: 12 - start][:5]
+        asked = np.arange(len(few))
+        part = Part(start, 12)
+        gallery.saliency_page(
+            tmp_path, few, asked, SHARES[: len(few)], maps, [], check, part
+        )
+    names = ["index.html", "index-2.html", "index-3.html"]
+    figures = [f"saliency-{number}.png" for number in (1, 2, 3)]
+    checks = ["sanity.png", "sanity-2.png", "sanity-3.png"]
+    assert files(tmp_path) == sorted([*names, *figures, *checks])
+    pages = [Page((tmp_path / name).read_text(encoding="utf-8")) for name in names]
+    found = [{link["href"] for link in page.all("a")} for page in pages]
+    assert found == [{names[1]}, {names[0], names[2]}, {names[1]}]
+    leads = [page.text("p")[0] for page in pages]
+    assert leads == [
+        f"SqueezeNet 1.1, asked about 12 pictures; here are {which}."
+        for which in ("1 to 5", "6 to 10", "11 to 12")
+    ]
+
+
+@given(total=st.integers(1, 300))
+def test_every_page_has_a_name_and_figures_of_its_own(total: int) -> None:
+    parts = [Part(start, total) for start in range(0, total, gallery.ON_PAGE)]
+    assert len({part.file for part in parts}) == len(parts)
+    assert parts[0].file == "index.html"
+    for part, following in pairwise(parts):
+        assert ("the page after", following.file) in part.neighbours
+        assert ("the page before", part.file) in following.neighbours
+        last = part.figure(-(-gallery.ON_PAGE // gallery.COLUMNS), gallery.COLUMNS)
+        assert following.figure(1, gallery.COLUMNS) == last + 1
+    assert len(parts[0].neighbours) == len(parts[-1].neighbours) == (len(parts) > 1)
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
+    ours = [".index.html.0123456789abcdef.part", ".01-cat.png.ab.part"]
+    others = ["index.html", ".index.html", ".film.mkv.ab.part", ".notes.part", "a.png"]
+    for name in (*ours, *others):
+        (tmp_path / name).touch()
+    gallery.clear(tmp_path)
+    assert files(tmp_path) == sorted(others)
+
+
+def test_what_is_left_is_called_as_it_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names are those that files have until they are whole."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr("os.replace", kill)
+    monkeypatch.setattr("os.unlink", kill)
+    with pytest.raises(Killed):
+        gallery.save_all(tmp_path, ["a"], noise(1))
+    (left,) = files(tmp_path)
+    monkeypatch.undo()
+    assert gallery.UNFINISHED.fullmatch(left)
 
 
 def test_classes_are_told_whole(tmp_path: Path) -> None:
@@ -326,6 +408,8 @@ def test_files_are_numbered_and_named_and_give_the_pixels_back(tmp_path: Path) -
         "03-b-c.png",
         "04.png",
     ]
+    later = gallery.save_all(tmp_path, ["a"], pixels[:1], Part(25, 400))
+    assert later[0].name == "026-a.png"
     for path, image in zip(paths, pixels, strict=True):
         assert path.parent == tmp_path
         np.testing.assert_array_equal(read(path).pixels, image)

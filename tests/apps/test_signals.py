@@ -32,11 +32,22 @@ SMALL = ["--wordvec-dim", "8", "--hidden-dim", "16", "--epochs", "2"]
 SMALL += ["--device", "cpu"]
 
 
+class Killed(BaseException):
+    """What the system's own handler would do, but to the tests."""
+
+
+def kill(number: int, _: object) -> None:
+    raise Killed(number)
+
+
+USUAL = {signal.SIGINT: signal.default_int_handler}
+USUAL |= dict.fromkeys(SIGNALS[1:], kill)
+
+
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
     """Handlers as a program has them that was started by hand."""
-    usual = {signal.SIGINT: signal.default_int_handler}
-    before = {n: signal.signal(n, usual.get(n, signal.SIG_DFL)) for n in SIGNALS}
+    before = {n: signal.signal(n, handler) for n, handler in USUAL.items()}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -59,7 +70,7 @@ def test_a_signal_stops_after_a_step_that_is_saved(
         runs.train(make_job(step, lambda: signal.raise_signal(number)), run, quiet())
     assert raised.value.number == number
     assert mg.load_checkpoint(run.checkpoint_path).step == step
-    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+    assert signal.getsignal(number) is USUAL[number]
     runs.train(again, run, quiet(), resume=True)
     assert outcome(again, run) == outcome(straight, whole)
 
@@ -129,7 +140,7 @@ def test_elsewhere_a_signal_ends_what_is_done_and_clears_up(
         work()
     assert raised.value.code == 128 + number
     assert cleared
-    assert signal.getsignal(number) is signal.SIG_DFL
+    assert signal.getsignal(number) is kill
 
 
 FAILURES = [KeyboardInterrupt, MemoryError, OSError]

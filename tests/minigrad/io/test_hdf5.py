@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import struct
 import subprocess
 import sys
 import zlib
@@ -54,6 +56,55 @@ def test_what_was_written_is_read(name, tmp_path):
         lambda file: file.create_dataset("rows", data=values(), **GOOD[name]),
     )
     np.testing.assert_array_equal(read(path), values())
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_the_latest_format_holds_is_read(name, tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest", userblock_size=512) as file:
+        file.create_dataset("rows", data=values(), **GOOD[name])
+    np.testing.assert_array_equal(read(path), values())
+
+
+def planned(*acts):
+    """Write rows with filters in an order of one's own."""
+
+    def act(file):
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_chunk(SHAPE)
+        for name, *settings in acts:
+            getattr(plan, name)(*settings)
+        space = h5py.h5s.create_simple(SHAPE)
+        h5py.h5d.create(file.id, b"rows", h5py.h5t.IEEE_F32LE, space, plan)
+        file["rows"][...] = values()
+
+    return act
+
+
+PACK, SHUFFLE = ("set_deflate", 1), ("set_shuffle",)
+ORDERS = list(itertools.permutations([PACK, SHUFFLE, ("set_fletcher32",)]))
+
+
+@pytest.mark.parametrize("acts", ORDERS)
+def test_filters_are_read_where_what_packs_comes_after_shuffling(acts, tmp_path):
+    path = written(tmp_path / "a.h5", planned(*acts))
+    if acts.index(PACK) > acts.index(SHUFFLE):
+        np.testing.assert_array_equal(read(path), values())
+    else:
+        with pytest.raises(UnreadableError, match="shuffle before what packs"):
+            read(path)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lzf"])
+@pytest.mark.parametrize("fletcher32", [True, False])
+def test_chunks_that_a_filter_left_out_are_read(fletcher32, compression, tmp_path):
+    def act(file):
+        rows = file.create_dataset(
+            "rows", SHAPE, "f4", chunks=SHAPE, compression=compression
+        )
+        rows.id.write_direct_chunk((0, 0), values().tobytes(), filter_mask=1)
+
+    np.testing.assert_array_equal(read(written(tmp_path / "a.h5", act)), values())
 
 
 @pytest.mark.parametrize("compression", ["gzip", "lzf"])
@@ -132,25 +183,25 @@ def never_written(**settings):
     return lambda file: file.create_dataset("rows", (10**12, 40), "f4", **settings)
 
 
-def too_much_in_a_chunk(file):
-    rows = file.create_dataset("rows", SHAPE, "f4", chunks=SHAPE, compression="gzip")
-    rows.id.write_direct_chunk((0, 0), zlib.compress(bytes(2**27)))
-
-
 def a_large_chunk(file):
     shape = (1, limits.FREE // 4 + 1)
     rows = file.create_dataset("rows", shape, "f4", chunks=shape, compression="gzip")
     rows[...] = 0
 
 
-def compressed_twice(file):
-    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plan.set_chunk(SHAPE)
-    plan.set_deflate(9)
-    plan.set_deflate(9)
-    space = h5py.h5s.create_simple(SHAPE)
-    h5py.h5d.create(file.id, b"rows", h5py.h5t.IEEE_F32LE, space, plan)
-    file["rows"][...] = 1
+def of_chunk(content, mask=0, **settings):
+    """One chunk, stored as it is given."""
+
+    def act(file):
+        rows = file.create_dataset("rows", SHAPE, "f4", chunks=SHAPE, **settings)
+        rows.id.write_direct_chunk((0, 0), content, filter_mask=mask)
+
+    return act
+
+
+ZEROS = bytes(4000)
+GZIP = {"compression": "gzip"}
+DOES_NOT = "does not unpack to its 4.0 kB"
 
 
 def large_lzf(file):
@@ -178,15 +229,48 @@ REFUSED = {
     "half written": (partly_written, "5 of its 10 chunks are missing"),
     "never written": (never_written(), "was never written: 160.0 TB"),
     "no chunk written": (never_written(chunks=(100, 40)), "never written"),
-    "an inflating chunk": (too_much_in_a_chunk, "unpacks to more than its 4.0 kB"),
+    "an inflating chunk": (of_chunk(zlib.compress(bytes(2**27)), **GZIP), DOES_NOT),
+    "a byte too many": (of_chunk(zlib.compress(ZEROS + b"a"), **GZIP), DOES_NOT),
+    "a chunk that is too short": (of_chunk(zlib.compress(b"abcd"), **GZIP), DOES_NOT),
+    "a chunk without its end": (of_chunk(zlib.compress(ZEROS)[:-1], **GZIP), DOES_NOT),
+    "a damaged chunk": (
+        of_chunk(zlib.compress(ZEROS)[:-1] + b"a", **GZIP),
+        "incorrect data check",
+    ),
+    "a chunk left as it is, too short": (of_chunk(b"abcd", mask=1, **GZIP), DOES_NOT),
+    "an empty chunk with a checksum": (
+        of_chunk(b"abcd", compression="lzf", fletcher32=True),
+        DOES_NOT,
+    ),
+    "a short chunk with a checksum": (
+        of_chunk(ZEROS, fletcher32=True),
+        DOES_NOT,
+    ),
     "a large chunk": (a_large_chunk, "at most 67.1 MB"),
-    "compressed twice": (compressed_twice, "filters [1, 1]"),
+    "compressed twice": (
+        planned(("set_deflate", 9), ("set_deflate", 9)),
+        "filters [1, 1]",
+    ),
     "scaled offsets": (
         lambda f: f.create_dataset("rows", data=[1], chunks=(1,), scaleoffset=0),
         "filters [6]",
     ),
-    "large lzf": (large_lzf, "too large for lzf"),
+    "large lzf": (large_lzf, "does not unpack to its 8.4 MB"),
 }
+
+
+def test_lzf_of_another_size_is_refused(tmp_path):
+    path = written(
+        tmp_path / "a.h5",
+        lambda f: f.create_dataset(
+            "rows", data=values(), chunks=SHAPE, compression="lzf"
+        ),
+    )
+    right, wrong = (struct.pack("<2I", 261, size) for size in (4000, 10))
+    assert path.read_bytes().count(right) == 1
+    path.write_bytes(path.read_bytes().replace(right, wrong))
+    with pytest.raises(UnreadableError, match="another size for lzf"):
+        read(path)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -199,6 +283,67 @@ def test_what_was_not_written_here_is_refused_by_name(name, tmp_path, monkeypatc
     assert_parts(raised.value, "a.h5' cannot be read as a set: ", words)
 
 
+# -- heaps of texts, which HDF5 walks through for ever -----------------------------
+
+
+def with_heap(path, change):
+    """A file with a text in a global heap, changed at an object of that heap."""
+    with h5py.File(path, "w") as file:
+        file.attrs["text"] = "hello"
+        file["rows"] = values()
+    content = bytearray(path.read_bytes())
+    at = content.index(b"GCOL") + 16
+    change(content, at)
+    path.write_bytes(content)
+    return path
+
+
+def object_of(index, length):
+    def change(content, at):
+        content[at : at + 16] = struct.pack("<HHIQ", index, 1, 0, length)
+
+    return change
+
+
+HEAPS = {
+    "an object of nothing": object_of(0, 0),
+    "free space beyond the heap": object_of(0, 10**6),
+    "an object beyond the heap": object_of(1, 10**6),
+    "a length that wraps to nothing": object_of(1, 2**64 - 16),
+    "a length that wraps backwards": object_of(1, 2**64 - 64),
+}
+
+
+@pytest.mark.parametrize("name", HEAPS)
+def test_a_heap_that_leads_astray_is_refused_at_the_door(name, tmp_path):
+    path = with_heap(tmp_path / "a.h5", HEAPS[name])
+    with pytest.raises(UnreadableError, match="a heap of texts in it is damaged"):
+        hdf5.open_hdf5(path)
+
+
+def test_heaps_in_heaps_do_not_take_for_ever(tmp_path):
+    path = tmp_path / "a"
+    heap = b"GCOL\1\0\0\0" + struct.pack("<Q", 16 * 2**14)
+    path.write_bytes((heap + struct.pack("<HHIQ", 1, 1, 0, 0)) * 2**14)
+    with pytest.raises(UnreadableError, match="a heap of texts in it is damaged"):
+        hdf5.open_hdf5(path)
+
+
+@pytest.mark.parametrize(
+    "text", [b"GCOL", b"GCOL\1\0\0\0", b"GCOL\0\0\0\0" + struct.pack("<Q", 4096)]
+)
+def test_numbers_that_look_like_a_heap_are_numbers(text, tmp_path):
+    rows = np.frombuffer(text * 2000 + text, np.uint8)
+    path = written(tmp_path / "a.h5", lambda file: file.update(rows=rows))
+    np.testing.assert_array_equal(read(path), rows)
+
+
+def test_a_sound_heap_is_read(tmp_path):
+    path = with_heap(tmp_path / "a.h5", lambda content, at: None)
+    with hdf5.open_hdf5(path) as file:
+        assert hdf5.text_attribute(file, "text") == "hello"
+
+
 # -- files that cannot be opened ---------------------------------------------------
 
 
@@ -209,15 +354,9 @@ def test_a_file_that_is_no_hdf5_says_so(tmp_path):
         hdf5.open_hdf5(path)
 
 
-def test_a_pipe_is_refused_before_it_is_opened(tmp_path):
-    path = tmp_path / "a.h5"
-    os.mkfifo(path)
-    held = os.open(path, os.O_RDWR)  # or a reader would wait for ever
-    try:
-        with pytest.raises(UnreadableError, match="is a pipe"):
-            hdf5.open_hdf5(path)
-    finally:
-        os.close(held)
+def test_a_pipe_is_refused_before_it_is_opened(pipe):
+    with pytest.raises(UnreadableError, match="is a pipe"):
+        hdf5.open_hdf5(pipe)
 
 
 def test_a_missing_file_and_a_folder_are_errors_of_the_system(tmp_path):

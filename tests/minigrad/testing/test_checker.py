@@ -330,3 +330,10 @@ def test_other_devices(device):
     check_gradients(lambda a, b: mg.softmax(a * b), A, B, device=device)
     error = failure(halved(), A, device=device)
     assert error.primitive == "tanh"
+
+
+def test_rounding_on_the_way_is_refused_and_nobody_is_blamed():
+    with pytest.raises(ValueError, match="float32") as raised:
+        check_gradients(lambda x: mg.sum(mg.astype(x, "float32") ** 2), A)
+    assert_parts(raised.value, "astype", "rounds", "x.dtype")
+    check_gradients(lambda x: mg.sum(mg.astype(x, x.dtype) ** 2), A)

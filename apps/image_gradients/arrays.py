@@ -1,0 +1,175 @@
+"""How are pictures read from an .npz of arrays?  One at a time; its sizes are checked.
+
+So a file of thousands takes no more memory than one picture, and a small file that
+unpacks to gigabytes takes none.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from apps.errors import UserError
+from apps.image_gradients.squeezenet import CLASSES
+from apps.pictures import LIMIT, check_is_file, check_memory, explained
+from minigrad.io.damaged import reading
+from minigrad.io.errors import RefusedError, TooLargeError
+from minigrad.io.limits import in_words, unpack
+from minigrad.io.numpy_files import HEADERS
+
+MOST = 100_000  # pictures in a file
+# Photos do not pack to a fiftieth; pictures of one colour do, and so does an attack.
+FREE = 2**30  # bytes that pictures may unpack to, whatever they are packed to
+EXPANSION = 50
+
+
+@dataclass(frozen=True)
+class Member:
+    """An array in an archive: what its header says, and the bytes that follow it."""
+
+    stream: IO[bytes]
+    shape: tuple[int, ...]
+    by_columns: bool
+    dtype: np.dtype
+
+    @property
+    def size(self) -> int:
+        """How many bytes the array has."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def read(self, shape: tuple[int, ...], by_columns: bool = False) -> np.ndarray:
+        """Read as many of its numbers as make an array of a shape.
+
+        Raises: EOFError if they are not there; what zipfile raises for damage.
+        """
+        count = math.prod(shape) * self.dtype.itemsize
+        content = self.stream.read(count)
+        if len(content) < count:
+            raise EOFError
+        array = np.frombuffer(content, self.dtype)
+        return array.reshape(shape, order="F" if by_columns else "C")
+
+    def finish(self) -> None:
+        """Make sure that this was all: only now zipfile compares the checksum."""
+        if self.stream.read(1):
+            raise ValueError("there are more numbers in it than its header says")
+
+
+def read_arrays(path: Path) -> Iterator[tuple[np.ndarray, int]]:
+    """Read pictures and their classes, one after the other.
+
+    Of the file, `X` (N, H, W, 3) uint8 and `y` (N,) are read.
+    Shapes: yields a picture (H, W, 3) uint8 and its class.
+    Raises: UserError if the file cannot be read, or holds something else.
+    """
+    with ExitStack() as stack:
+        with explained(path):
+            check_is_file(path)
+            file = stack.enter_context(path.open("rb"))
+        with _reading(path):
+            archive = stack.enter_context(zipfile.ZipFile(file))
+            y = _open(archive, "y", path, stack)
+            X = _open(archive, "X", path, stack)
+            _check_headers(X, y, path)
+            labels = y.read(y.shape)
+            y.finish()
+            _check_classes(labels, path)
+        pictures = _pictures(X)
+        for label in labels.tolist():
+            with _reading(path):
+                picture = next(pictures)
+            yield picture, label
+        with _reading(path):
+            X.finish()
+
+
+def _reading(path: Path) -> AbstractContextManager[None]:
+    again = "Copy or download it again, or write it with NumPy's savez"
+    return reading(path, "an .npz of pictures", UserError, again)
+
+
+def _open(
+    archive: zipfile.ZipFile, name: str, path: Path, stack: ExitStack
+) -> Member:
+    """Find an array, and read its header."""
+    try:
+        member = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        raise UserError(
+            f"{path} has no array {name}. It must hold X, the pictures "
+            "(N, H, W, 3), and y, their classes (N,)."
+        ) from None
+    stream: IO[bytes]
+    if name == "y":
+        stream = io.BytesIO(unpack(archive, member, most=16 * MOST))
+    else:
+        _check_unpacked(member)
+        stream = stack.enter_context(archive.open(member))
+    version = np.lib.format.read_magic(stream)
+    if version not in HEADERS:
+        raise ValueError(f"the version {version} of {name} is not one of numbers")
+    return Member(stream, *HEADERS[version](stream))
+
+
+def _check_unpacked(member: zipfile.ZipInfo) -> None:
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise RefusedError(
+            "it is packed in another way than NumPy packs. Write it again with NumPy's "
+            "savez"
+        )
+    if member.file_size > max(FREE, EXPANSION * member.compress_size):
+        raise TooLargeError(
+            f"its pictures would unpack to {in_words(member.file_size)}, from "
+            f"{in_words(member.compress_size)}; believed are {in_words(FREE)}, or "
+            f"{EXPANSION} times what is stored. If they are right, write them with "
+            "NumPy's savez, which does not pack"
+        )
+
+
+def _check_headers(X: Member, y: Member, path: Path) -> None:
+    shape, count = X.shape, X.shape[0] if X.shape else 0
+    if X.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or min(shape) < 1:
+        raise UserError(
+            f"X in {path} is {X.dtype} {shape}. It must hold pictures: uint8 "
+            "(N, H, W, 3), at least one, red, green and blue last."
+        )
+    if y.dtype.kind not in "iu" or y.shape != shape[:1]:
+        raise UserError(
+            f"y in {path} is {y.dtype} {y.shape}. It must hold one whole number for "
+            f"each picture of X: integers ({count},)."
+        )
+    if count > MOST:
+        raise TooLargeError(f"it has {count:,} pictures; at most {MOST:,} are read")
+    # Read, made a picture, and cut.
+    check_memory(3 * math.prod(shape[1:]), (shape[2], shape[1]), path)
+    if X.by_columns and X.size > LIMIT:
+        raise TooLargeError(
+            f"its pictures of {in_words(X.size)} lie column by column, so that they "
+            f"must be read at once, and at most {in_words(LIMIT)} are. Write them "
+            "as numpy.ascontiguousarray gives them"
+        )
+
+
+def _check_classes(labels: np.ndarray, path: Path) -> None:
+    if labels.min() < 0 or labels.max() >= CLASSES:
+        raise UserError(
+            f"y in {path} goes from {labels.min()} to {labels.max()}, but ImageNet's "
+            f"classes go from 0 to {CLASSES - 1}. Number the classes as ImageNet does."
+        )
+
+
+def _pictures(X: Member) -> Iterator[np.ndarray]:
+    """Read one picture after the other."""
+    if X.by_columns:
+        yield from X.read(X.shape, by_columns=True)
+    else:
+        for _ in range(X.shape[0]):
+            yield X.read(X.shape[1:])
