@@ -48,7 +48,7 @@ Tokens = Literal["word", "char"]
 UNITS: dict[Tokens, str] = {"word": "words", "char": "letters"}
 CHUNK = 2**22  # bytes of features read at a time where all of them are gone through
 
-LONGEST_WORD = 1_000  # letters; no language has more
+LONGEST_WORD = 100  # letters; hardly any language has more
 LONGEST_CAPTION = 1_000  # words; what is longer would fill the memory
 NARROW = 16  # numbers; fewer may well be zero all at once
 LONGEST_NAME = 255  # bytes, on every usual file system
