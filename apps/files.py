@@ -35,7 +35,8 @@ def read_bytes(
 
     Raises: `error` if it is larger, no regular file, or cannot be read.
     """
-    with reading(path, what, error, "Is it the right file, and may you read it?"):
+    way_out = "Check that it is the right file, and that you may read it"
+    with reading(path, what, error, way_out):
         with open_regular(path) as file:
             content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
         if len(content) > most:

@@ -290,10 +290,14 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     }
     if TRAIN_FILE not in members:
         glue = any(PurePosixPath(m.filename).name in GLUE for m in everything)
-        hint = "It has GLUE's names: unpack it, and give its folder. " if glue else ""
+        way_out = (
+            "It has GLUE's names: unpack it, and give its folder"
+            if glue
+            else "Fetch that by 'minigrad cola data download'"
+        )
         raise DataError(
             f"{path} does not hold raw/{TRAIN_FILE}, which CoLA's published zip "
-            f"does. {hint}Fetch CoLA by 'minigrad cola data download'."
+            f"does. {way_out}."
         )
     return members
 

@@ -156,7 +156,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "vocabulary of a list": (
         lambda d: (d / VOCABULARY).write_text("[]"),
-        "expected 'idx_to_word'",
+        "expected a dictionary with 'idx_to_word'",
     ),
     "vocabulary in two minds": (
         lambda d: (d / VOCABULARY).write_text(
@@ -314,14 +314,14 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "an endless caption": (
         lambda d: replace(d / CAPTIONS, "train_captions", wide_captions(1_001, 4)),
-        "is 1,001 ids long; 1,000 are the most",
+        r"1 of the 255 rows .* longer than 1,000 words \(row 0\)",
     ),
     "features in another file": (lambda d: link(d / FEATURES), "ExternalLink"),
     "features pieced together": (lambda d: virtual(d / FEATURES), "is virtual"),
     "features of any bytes": (lambda d: external(d / FEATURES), "external storage"),
     "features half written": (
         lambda d: half_written(d / FEATURES),
-        "20 rows of 'features' hold nothing but zeros, .* does row 31 and",
+        "20 rows of 'features' hold nothing but zeros, .* row 31 for one",
     ),
     "features half written, in chunks": (
         lambda d: half_written(d / FEATURES, chunks=(4, 176)),
