@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minigrad as mg
+from minigrad.io.torch_files import state_dicts_in
 from nn.conv import Conv2d
 from nn.embedding import Embedding
 from nn.linear import Linear
@@ -52,6 +53,7 @@ def load_torch_state_dict(module: Module, state: Mapping[str, Any]) -> None:
     Raises: ValueError that names every missing, unexpected and misshapen key.
     """
     expected = torch_state_dict(module)
+    _require_state_dict(expected, state)
     problems = _mismatches(expected, state)
     if problems:
         raise ValueError(
@@ -133,6 +135,17 @@ def _layout(module: Module) -> Layout:
     """The layout of the module's class, or of the nearest that it is made from."""
     found = (LAYOUTS[kind] for kind in type(module).__mro__ if kind in LAYOUTS)
     return next(found, SAME)
+
+
+def _require_state_dict(expected: Arrays, state: Mapping[str, Any]) -> None:
+    """Raise where weights stand deeper, as scripts save them beside an epoch, say."""
+    places = state_dicts_in(state)
+    if places and not any(name in state for name in expected):
+        raise ValueError(
+            "load_torch_state_dict: the state has no weights itself, so nothing was "
+            f"loaded; it holds state dictionaries at {', '.join(places)}. Load one of "
+            f"them: load_torch_state_dict(module, state{places[0]})."
+        )
 
 
 def _mismatches(expected: Arrays, state: Mapping[str, Any]) -> list[str]:

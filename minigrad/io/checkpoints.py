@@ -231,13 +231,15 @@ def _take_over(
     if generator is not None:
         _require_generator(content, path)
         loads.append((generator.set_state, generator.get_state(), content.generator))
-    if optimizer is not None:
-        state = optimizer.state_dict()
-        loads.append((optimizer.load_state_dict, state, content.optimizer))
-    if model is not None:
-        loads.append((model.load_state_dict, model.state_dict(), content.model))
+    states = ((optimizer, content.optimizer), (model, content.model))
+    for part, state in states:
+        if part is not None:
+            loads.append((part.load_state_dict, part.state_dict(), state))
     begun = []
     try:
+        for part, state in states:
+            # Modules and optimisers of ours can say before anything is touched.
+            getattr(part, "check_state_dict", lambda state: None)(state)
         for load, before, state in loads:
             begun.append((load, before))
             load(state)

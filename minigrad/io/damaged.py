@@ -8,6 +8,7 @@ takes them all.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -27,7 +28,7 @@ MEANINGS: dict[type[Exception], str] = {
     EOFError: "it ends too early",
     struct.error: "it ends too early",
     RecursionError: "it is nested too deeply",
-    UnicodeError: "its text is not in UTF-8",
+    UnicodeError: "its text is not in UTF-8 ({})",
     SyntaxError: "its header cannot be read",
     tokenize.TokenError: "its header cannot be read",
     AttributeError: "its content is of another kind than expected ({})",
@@ -111,7 +112,9 @@ def require_regular(path: str | os.PathLike[str]) -> None:
     """
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(f"{os.fspath(path)!r} is a folder. Name a file in it.")
+        raise IsADirectoryError(
+            errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path)
+        )
     for is_kind, kind in SPECIAL.items():
         if is_kind(mode):
             raise UnreadableError(

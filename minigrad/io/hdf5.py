@@ -26,9 +26,9 @@ FILTERS = {DEFLATE: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32", LZF: "
 # A compressed chunk is unpacked whole for each of its rows.
 LARGEST_CHUNK = FREE
 
-# Stored bytes of a chunk that cannot unpack to too much: DEFLATE makes at most 1032
-# bytes of one, and lzf 88.
-HARMLESS = {DEFLATE: FREE // 1032, LZF: 4 * FREE // 88}
+# Stored bytes of a chunk that lzf, which makes 88 of one at most, unpacks harmlessly.
+LARGEST_LZF = 4 * FREE // 88
+CHECKSUM = 4  # bytes that fletcher32 adds
 
 NUMBERS = "biufc"  # kinds of dtypes whose bytes stand in the dataset itself
 UNPACK = "Write it again without compression, for example by h5repack -f NONE"
@@ -156,61 +156,69 @@ def _require_chunks(found: Any, name: str) -> None:
             f"rows of {name!r} in it were never written: {missing:,} of its "
             f"{math.prod(grid):,} chunks are missing, which would read as zeros"
         )
-    codes = _filters(found, name)
-    packers = [code for code in codes if code in HARMLESS]
+    filters = _filters(found, name)
     size = math.prod(found.chunks) * found.dtype.itemsize
-    if packers and size > LARGEST_CHUNK:
+    if size > LARGEST_CHUNK and {DEFLATE, LZF} & set(filters):
         raise RefusedError(
             f"a chunk of {name!r} in it has {in_words(size)}, which are unpacked for "
             f"every row; at most {in_words(LARGEST_CHUNK)} are. {UNPACK}"
         )
-    if packers:
-        _require_bounded(found, name, codes.index(packers[0]), size)
+    chunks: list[Any] = []
+    found.id.chunk_iter(chunks.append)
+    for chunk in chunks:
+        if not _is_sound(found, chunk, filters, size):
+            raise RefusedError(
+                f"the chunk at {chunk.chunk_offset} of {name!r} in it does not unpack "
+                f"to its {in_words(size)}: it is damaged, or made to fill the memory. "
+                "Make the file again"
+            )
 
 
 def _filters(found: Any, name: str) -> list[int]:
     """The filters' numbers in their order, if all are known and one at most packs."""
     plan = found.id.get_create_plist()
-    codes = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
-    twice = len(set(codes)) < len(codes) or {DEFLATE, LZF} <= set(codes)
-    if twice or not set(codes) <= set(FILTERS):
+    filters = [plan.get_filter(i) for i in range(plan.get_nfilters())]
+    codes = [code for code, *_ in filters]
+    known = [code for code in codes if code in FILTERS]
+    packers = [code for code in codes if code in (DEFLATE, LZF)]
+    shuffled_late = SHUFFLE in codes[codes.index(packers[0]) :] if packers else False
+    if codes != known or len(set(codes)) < len(codes) or packers[1:] or shuffled_late:
         raise RefusedError(
             f"{name!r} in it is packed by the filters {codes}, and known here are "
-            f"{', '.join(FILTERS.values())}, each once, and not both packers. {UNPACK}"
+            f"{', '.join(FILTERS.values())}, each once, shuffle before what packs, and "
+            f"not both packers. {UNPACK}"
         )
+    # lzf unpacks into as many bytes as its last setting says.
+    size = math.prod(found.chunks) * found.dtype.itemsize
+    if any(code == LZF and values[2:] != (size,) for code, _, values, _ in filters):
+        raise ValueError(f"the chunks of {name!r} in it have another size for lzf")
     return codes
 
 
-def _require_bounded(found: Any, name: str, place: int, size: int) -> None:
-    """Raise where a chunk unpacks to more than it has numbers for.
+def _is_sound(found: Any, chunk: Any, filters: list[int], size: int) -> bool:
+    """Whether a chunk comes out of its filters in its size.
 
-    HDF5 unpacks whatever comes. Most chunks are too small to hold much; of the others
-    is looked how large they come out. `place` is the packer's among the filters.
+    HDF5 does not look: it unpacks whatever comes, and takes the memory behind a chunk
+    that is too short for numbers.
     """
-    packer = found.id.get_create_plist().get_filter(place)[0]
-    large: list[tuple[int, ...]] = []
-
-    def look(chunk: Any) -> None:
-        skipped = chunk.filter_mask >> place & 1
-        if not skipped and chunk.size > HARMLESS[packer]:
-            large.append(chunk.chunk_offset)
-
-    found.id.chunk_iter(look)
-    if large and packer == LZF:
-        raise RefusedError(f"chunks of {name!r} in it are too large for lzf. {UNPACK}")
-    for offset in large:
-        _, content = found.id.read_direct_chunk(offset)
-        if _unpacks_to_more(content, size):
-            raise ValueError(
-                f"the chunk at {offset} of {name!r} in it unpacks to more than its "
-                f"{in_words(size)}: it is damaged, or made to fill the memory"
-            )
+    done = [code for i, code in enumerate(filters) if not chunk.filter_mask >> i & 1]
+    added = CHECKSUM if FLETCHER32 in done else 0
+    if LZF in done:
+        return added < chunk.size <= LARGEST_LZF
+    if DEFLATE not in done:
+        return bool(chunk.size == size + added)
+    if not added < chunk.size <= 2 * size + 1024:  # noise grows a little
+        return False
+    if added and done.index(FLETCHER32) < done.index(DEFLATE):
+        size += added
+    return _unpacks_to(found.id.read_direct_chunk(chunk.chunk_offset)[1], size)
 
 
-def _unpacks_to_more(content: bytes, size: int) -> bool:
-    """Whether a zlib stream unpacks to more than so many bytes and a checksum."""
-    most = size + 4
-    return len(zlib.decompressobj().decompress(content, most + 1)) > most
+def _unpacks_to(content: bytes, size: int) -> bool:
+    """Whether a zlib stream unpacks to so many bytes, and ends there."""
+    unpacker = zlib.decompressobj()
+    length = len(unpacker.decompress(content, size + 1))
+    return length == size and unpacker.eof
 
 
 # -- texts, and what is where ------------------------------------------------------

@@ -24,8 +24,13 @@ FREE = 2**26
 # Numbers rarely pack to a twentieth; an attack packs zeros to a thousandth.
 EXPANSION = 20
 
-# What NumPy says, as a ValueError or OverflowError, of sizes beyond every memory.
-TOO_BIG = ("too big", "too large", "Maximum allowed", "Unable to allocate")
+# What Python and NumPy say, in errors of several kinds, of sizes beyond every memory.
+TOO_BIG = (
+    "array is too big",
+    "too large to convert",
+    "Maximum allowed dimension",
+    "Unable to allocate",
+)
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -42,7 +47,7 @@ def check_size(needed: int, what: str, stored: int | None = None) -> None:
     """
     if needed <= FREE:
         return
-    if stored is not None and needed > EXPANSION * stored:
+    if stored is not None and is_too_much(needed, stored):
         raise TooLargeError(
             f"{what} would take {in_words(needed)} of memory, but only "
             f"{in_words(stored)} of the file are stored for that; believed are "
@@ -58,19 +63,9 @@ def check_size(needed: int, what: str, stored: int | None = None) -> None:
         )
 
 
-@contextlib.contextmanager
-def allocating(what: str) -> Iterator[None]:
-    """Turn what Python and NumPy raise where memory runs out into a TooLargeError."""
-    try:
-        yield
-    except (MemoryError, OverflowError, ValueError) as error:
-        if not is_about_memory(error):
-            raise
-        raise TooLargeError(
-            f"there is not enough memory for {what} ({error or 'MemoryError'}). Take "
-            "something smaller, close other programs, or use a machine with more "
-            "memory"
-        ) from error
+def is_too_much(needed: int, stored: int) -> bool:
+    """Whether so many bytes are not believed of what is stored in so many."""
+    return needed > max(FREE, EXPANSION * stored)
 
 
 def is_about_memory(error: BaseException) -> bool:

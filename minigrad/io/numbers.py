@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
 BFLOAT16 = "bfloat16"
+
+
+MOST_AXES = 64  # NumPy's own bound
+LARGEST = 2**63  # no size, offset or number of bytes reaches that
+
+
+def are_sizes(values: Any) -> bool:
+    """Whether a list or tuple could be a shape, strides or offsets of an array.
+
+    Their product can be counted and written out: a file may have numbers of thousands
+    of digits.
+    """
+    fits = isinstance(values, list | tuple) and len(values) <= MOST_AXES
+    return fits and all(type(value) is int and 0 <= value < LARGEST for value in values)
+
+
+def size_in_memory(shape: tuple[int, ...], kind: str) -> int:
+    """How many bytes an array of a shape takes, once its numbers are read."""
+    return math.prod(shape) * dtype_in_memory(kind).itemsize
 
 
 def size_in_file(kind: str) -> int:

@@ -18,8 +18,16 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from minigrad import backend
+from minigrad.io.damaged import open_regular, reading
 from minigrad.io.files import replacing
-from minigrad.io.numbers import BFLOAT16, decode, size_in_file
+from minigrad.io.limits import check_size, stored_bytes
+from minigrad.io.numbers import (
+    BFLOAT16,
+    are_sizes,
+    decode,
+    size_in_file,
+    size_in_memory,
+)
 from minigrad.tape import Tensor
 
 KINDS = {
@@ -90,6 +98,12 @@ def save_safetensors(
 
 
 def _check_names(arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    for what, given in (("arrays", arrays), ("metadata", metadata)):
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"save_safetensors: {what} is a {type(given).__name__}, but must be a "
+                "dictionary with texts as keys, such as module.state_dict()."
+            )
     texts = [*arrays, *metadata, *metadata.values()]
     strange = [text for text in texts if not isinstance(text, str)]
     if strange:
@@ -152,15 +166,15 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ValueError: the file is damaged or no safetensors file; it is read completely
             or not at all.
     """
-    with open(path, "rb") as file:
-        try:
-            parts, start = _read_header(file)
-            return {part.name: _read_part(file, part, start) for part in parts}
-        except (ValueError, OverflowError, RecursionError) as error:
-            raise ValueError(
-                f"{os.fspath(path)!r} is no complete safetensors file: {error}. Fetch "
-                "it again, or read it with what wrote it and save it once more."
-            ) from error
+    way_out = "Fetch it again, or read it with what wrote it and save it once more"
+    with (
+        open_regular(path) as file,
+        reading(path, "no complete safetensors file", way_out=way_out, says="is"),
+    ):
+        parts, start = _read_header(file)
+        needed = sum(size_in_memory(part.shape, part.kind) for part in parts)
+        check_size(needed, "what it holds", stored_bytes(file))
+        return {part.name: _read_part(file, part, start) for part in parts}
 
 
 def _read_header(file: BinaryIO) -> tuple[list[Part], int]:
@@ -214,7 +228,7 @@ def _part(name: str, entry: Any) -> Part:
             f"{name!r} has dtype {str(code)[:20]!r}, and only {', '.join(KINDS)} "
             "are known here"
         )
-    if not (_are_sizes(shape) and _are_sizes(offsets) and len(offsets) == 2):
+    if not (are_sizes(shape) and are_sizes(offsets) and len(offsets) == 2):
         raise ValueError(f"shape or data_offsets of {name!r} are no lists of sizes")
     part = Part(name, KINDS[code], tuple(shape), *offsets)
     needed = math.prod(part.shape) * size_in_file(part.kind)
@@ -224,12 +238,6 @@ def _part(name: str, entry: Any) -> Part:
             f"needs {needed}"
         )
     return part
-
-
-def _are_sizes(values: Any) -> bool:
-    return isinstance(values, list) and all(
-        type(value) is int and value >= 0 for value in values
-    )
 
 
 def _check_layout(parts: list[Part], size: int) -> None:

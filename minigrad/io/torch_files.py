@@ -16,32 +16,29 @@ import mmap
 import os
 import struct
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from minigrad.io.numbers import BFLOAT16, decode, dtype_in_memory, size_in_file
-from minigrad.io.torch_pickle import SCALARS, Machine
+from minigrad.io.damaged import open_regular, reading
+from minigrad.io.errors import RefusedError
+from minigrad.io.limits import check_size, in_words, is_too_much, stored_bytes
+from minigrad.io.numbers import (
+    BFLOAT16,
+    are_sizes,
+    decode,
+    dtype_in_memory,
+    size_in_file,
+    size_in_memory,
+)
+from minigrad.io.torch_pickle import SCALARS, Machine, require_walkable
 
 ZIP_START = b"PK\x03\x04"
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 TAR_MARK = (257, b"ustar")  # where a tar archive has its mark
 BYTE_ORDERS = {b"little": "<", b"big": ">"}
-
-# What may go wrong inside of a damaged file, beside ValueError.
-BROKEN = (
-    zipfile.BadZipFile,
-    EOFError,
-    IndexError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    struct.error,
-)
 
 
 def load_torch(path: str | os.PathLike[str]) -> Any:
@@ -54,27 +51,57 @@ def load_torch(path: str | os.PathLike[str]) -> Any:
     memory; requires_grad and devices are forgotten.
 
     Returns:
-        The saved object, usually a dictionary of arrays by name.
+        The saved object, usually a dictionary of arrays by name; where it was saved
+        beside an epoch or an optimiser, a dictionary that holds this one.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or no file of PyTorch's, or holds more than
             data.
     """
-    with open(path, "rb") as file:
-        try:
-            return _read(file)
-        except (ValueError, *BROKEN) as error:
-            raise ValueError(
-                f"{os.fspath(path)!r} could not be read as a file of PyTorch's: "
-                f"{error}. Check that the copy is complete; or, with PyTorch, load it "
-                "if you trust it and save its tensors alone, with "
-                "torch.save(model.state_dict(), path)."
-            ) from error
+    way_out = (
+        "Check that the copy is complete; or, with PyTorch, load it if you trust it "
+        "and save its tensors alone, with torch.save(model.state_dict(), path)"
+    )
+    with (
+        open_regular(path) as file,
+        reading(
+            path, "a file of PyTorch's", way_out=way_out, says="could not be read as"
+        ),
+    ):
+        content = _read(file)
+        require_walkable(content)
+        return content
+
+
+def state_dicts_in(value: Any) -> list[str]:
+    """Where state dictionaries stand in what was loaded: "['model']", say.
+
+    Training scripts save them beside an epoch and an optimiser's state. It is one if
+    it has arrays, and texts as keys; what stands two dictionaries deep is found.
+    """
+    if not isinstance(value, Mapping):
+        return []
+    inner = {f"[{key!r}]": item for key, item in value.items() if type(key) is str}
+    deeper = {
+        place + f"[{key!r}]": item
+        for place, outer in inner.items()
+        if isinstance(outer, Mapping) and not _is_state_dict(outer)
+        for key, item in outer.items()
+    }
+    return [place for place, v in {**inner, **deeper}.items() if _is_state_dict(v)]
+
+
+def _is_state_dict(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not value:
+        return False
+    has_arrays = any(hasattr(item, "dtype") for item in value.values())
+    return has_arrays and all(type(key) is str for key in value)
 
 
 def _read(file: BinaryIO) -> Any:
     size = os.fstat(file.fileno()).st_size
+    check_size(size, "what it holds", stored_bytes(file))
     if file.read(len(ZIP_START)) == ZIP_START:
         return _Archive(file, size).read()
     place, mark = TAR_MARK
@@ -131,6 +158,7 @@ def _tensor(
     """A view of a storage, once it is known to lie inside: `_rebuild_tensor_v2`."""
     if not isinstance(storage, np.ndarray) or storage.ndim != 1:
         raise ValueError("a tensor in it has no storage")
+    _require_plain(metadata)
     return _view(storage, offset, shape, strides)
 
 
@@ -148,12 +176,27 @@ def _tensor_of_dtype(
     fits = isinstance(storage, np.ndarray) and storage.dtype == np.uint8
     if not fits or storage.ndim != 1 or not isinstance(kind, np.dtype):
         raise ValueError("a tensor in it has no storage of bytes, or no dtype")
+    _require_plain(metadata)
     return _view(storage.view(kind), offset, shape, strides)
+
+
+def _require_plain(metadata: Any) -> None:
+    """Raise where a tensor's numbers are not those of its storage, but their opposite.
+
+    PyTorch conjugates and negates some tensors by setting a bit alone: "conj", "neg".
+    """
+    bits = {} if metadata is None else metadata
+    if type(bits) is not dict or any(value is not False for value in bits.values()):
+        raise RefusedError(
+            "a tensor in it is stored as the conjugate or the negative of its numbers, "
+            "or in another way that is not read. With PyTorch, save "
+            "tensor.resolve_conj().resolve_neg() in its place"
+        )
 
 
 def _view(array: np.ndarray, offset: Any, shape: Any, strides: Any) -> np.ndarray:
     """The elements of a flat array that shape and strides (in elements) pick out."""
-    if not (_are_sizes([offset]) and _are_sizes(shape) and _are_sizes(strides)):
+    if not (are_sizes([offset]) and are_sizes(shape) and are_sizes(strides)):
         raise ValueError("offset, shape or strides of a tensor in it are none")
     if len(shape) != len(strides):
         raise ValueError(f"a tensor of {len(shape)} axes has {len(strides)} strides")
@@ -164,6 +207,12 @@ def _view(array: np.ndarray, offset: Any, shape: Any, strides: Any) -> np.ndarra
             f"a tensor of shape {tuple(shape)} with strides {tuple(strides)}, from "
             f"element {offset} on, reaches beyond its storage of {array.size} elements"
         )
+    needed = size_in_memory(tuple(shape), array.dtype.name)
+    if is_too_much(needed, array.nbytes):
+        raise ValueError(
+            f"a tensor in it repeats the {in_words(array.nbytes)} of its storage up to "
+            f"{in_words(needed)}"
+        )
     if empty:
         return np.empty(shape, array.dtype)
     repeated = any(n > 1 and not step for n, step in zip(shape, strides, strict=True))
@@ -172,12 +221,6 @@ def _view(array: np.ndarray, offset: Any, shape: Any, strides: Any) -> np.ndarra
         shape,
         [step * array.itemsize for step in strides],
         writeable=not repeated,
-    )
-
-
-def _are_sizes(values: Any) -> bool:
-    return isinstance(values, list | tuple) and all(
-        type(value) is int and value >= 0 for value in values
     )
 
 
@@ -210,7 +253,7 @@ def _bytes(text: Any = "", encoding: Any = "latin1") -> bytes:
 
 
 def _size(sizes: Any = ()) -> tuple[Any, ...]:
-    if not _are_sizes(sizes):
+    if not are_sizes(sizes):
         raise ValueError("a torch.Size in it is made of something else than sizes")
     return tuple(sizes)
 
@@ -282,7 +325,7 @@ class _Storages:
         _, kind, key, _, count, *views = (*reference, None, None, None, None)[:6]
         if not isinstance(kind, Kind) or type(key) is not str:
             raise ValueError("it refers to a storage of an unknown kind")
-        if not _are_sizes([count]) or views != [None]:
+        if not are_sizes([count]) or views != [None]:
             raise ValueError(f"its storage {key!r} has a size or a view of its own")
         return kind.numbers, key, count
 
@@ -345,7 +388,7 @@ def _read_legacy(file: mmap.mmap, size: int) -> Any:
     plain = Machine({})
     try:
         magic = plain.run(file)
-    except (ValueError, *BROKEN) as error:
+    except Exception as error:
         raise ValueError("it begins as neither of PyTorch's two containers") from error
     if magic != MAGIC_NUMBER or plain.run(file) != LEGACY_PROTOCOL:
         raise ValueError("its magic number or protocol is not PyTorch's")

@@ -9,12 +9,24 @@ are called and how their arguments are written.
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
 SCALARS = (str, int, float, bool, bytes, type(None))
 NEWEST = 5  # protocol
+
+# What a pickle makes may be as deep, and have as many items, counted again wherever
+# something is shared: a few bytes can stand for a list that nobody can walk through.
+DEEPEST = 100
+MOST_ITEMS = 10_000_000
+
+# How many items, for each opcode, all calls together may be given, besides the letters
+# of texts: a call copies its list, and a pickle that gives one long list to many calls
+# would take for ever.
+ITEMS_A_STEP = 8
+
+SIZED = (list, tuple, dict, str, bytes)
 
 
 class Source(Protocol):
@@ -49,6 +61,7 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.work = 0  # items and letters that calls may still be given
 
     def run(self, file: Source) -> Any:
         """Read one pickle from where the file stands, and give the object it makes.
@@ -57,10 +70,13 @@ class Machine:
         """
         while True:
             opcode = self.opcode(file)
+            self.work += ITEMS_A_STEP
             if opcode.name == "STOP":
                 return _value(self.pop())
             # A refused opcode's argument is not even read.
-            STEPS[opcode.name](self, _argument(opcode, file))
+            argument = _argument(opcode, file)
+            self.work += len(argument) if isinstance(argument, str | bytes) else 0
+            STEPS[opcode.name](self, argument)
 
     def opcode(self, file: Source) -> pickletools.OpcodeInfo:
         """The next opcode, if it is one of the known."""
@@ -127,6 +143,55 @@ def _argument(opcode: pickletools.OpcodeInfo, file: Any) -> Any:
 
 def _line(file: Source) -> str:
     return file.readline().removesuffix(b"\n").decode()
+
+
+# -- how large it is ---------------------------------------------------------------
+
+
+def require_walkable(value: Any) -> None:
+    """Raise if what a pickle made is endless, or too deep or large to walk through.
+
+    Every container is looked at once, after what it holds, without recursion.
+    """
+    extents: dict[int, tuple[int, int]] = {}
+    begun: set[int] = set()
+    pending = [(value, False)]
+    while pending:
+        container, is_walked = pending.pop()
+        if is_walked:
+            extents[id(container)] = _extent(_items(container), extents)
+        elif id(container) not in extents:
+            if id(container) in begun:
+                raise ValueError("something in it holds itself")
+            begun.add(id(container))
+            _require_shallow(len(begun) - len(extents))
+            pending.append((container, True))
+            pending += [(i, False) for i in _items(container) if _items(i)]
+
+
+def _require_shallow(depth: int) -> None:
+    if depth > DEEPEST:
+        raise ValueError("it is nested too deeply")
+
+
+def _items(value: Any) -> Collection[Any]:
+    """What a container holds; nothing where it is none."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _extent(
+    items: Collection[Any], extents: Mapping[int, tuple[int, int]]
+) -> tuple[int, int]:
+    """How deep a container is, and how many items are inside, all in all."""
+    inner = [extents.get(id(item), (0, 1)) for item in items]
+    depth = 1 + max((depth for depth, _ in inner), default=0)
+    count = sum(count for _, count in inner)
+    _require_shallow(depth)
+    if count > MOST_ITEMS:
+        raise ValueError(f"it has more than {MOST_ITEMS:,} items, shared ones repeated")
+    return depth, count
 
 
 # -- what the opcodes do -----------------------------------------------------------
@@ -233,6 +298,9 @@ def _reduce(machine: Machine, _: Any) -> None:
         raise ValueError("it calls what is no function")
     if not callable(name.meaning):
         raise ValueError(f"it calls {name.text!r}, which is no function here")
+    machine.work -= sum(len(a) for a in arguments if isinstance(a, SIZED))
+    if machine.work < 0:
+        raise ValueError("it gives the same items to calls again and again")
     try:
         machine.push(name.meaning(*arguments))
     except TypeError as error:

@@ -173,6 +173,32 @@ def test_a_whole_module_is_refused(is_zip, torch, tmp_path):
         mg.io.load_torch(path)
 
 
+def imaginary(torch):
+    """A part of conjugated numbers, whose sign PyTorch turns by a bit alone."""
+    return torch.tensor([1 + 2j, 3 - 4j]).conj().imag
+
+
+OPPOSITE = {
+    "conj": lambda torch: torch.tensor([1 + 2j]).conj(),
+    "neg": imaginary,
+    "a parameter": lambda torch: torch.nn.Parameter(torch.tensor([1j]).conj()),
+}
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize("name", OPPOSITE)
+def test_a_tensor_whose_sign_is_a_bit_is_refused_until_it_is_resolved(
+    name, is_zip, torch, tmp_path
+):
+    path, tensor = tmp_path / "x.pth", OPPOSITE[name](torch).detach()
+    torch.save({"a": tensor}, path, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(ValueError, match=r"tensor\.resolve_conj\(\)\.resolve_neg\(\)"):
+        mg.io.load_torch(path)
+    plain = tensor.resolve_conj().resolve_neg()
+    torch.save({"a": plain}, path, _use_new_zipfile_serialization=is_zip)
+    np.testing.assert_array_equal(mg.io.load_torch(path)["a"], plain.numpy())
+
+
 # -- safetensors -------------------------------------------------------------------
 
 ARRAYS = hnp.arrays(

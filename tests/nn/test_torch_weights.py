@@ -211,3 +211,15 @@ def test_gradients_in_pytorchs_layout():
     gradients = torch_weights.in_torch_layout(module, lambda p: p.grad.numpy())
     i, f, o, g = np.split(module.b.grad.numpy(), 4)
     np.testing.assert_array_equal(gradients["bias_ih_l0"], np.concatenate([i, f, g, o]))
+
+
+def test_a_state_that_stands_deeper_is_found():
+    module = nn.Linear(3, 2)
+    state = nn.torch_state_dict(module)
+    with pytest.raises(ValueError, match="no weights itself") as error:
+        nn.load_torch_state_dict(module, {"epoch": 3, "net": {"ema": state}})
+    says(
+        error,
+        "nothing was loaded",
+        "load_torch_state_dict(module, state['net']['ema'])",
+    )

@@ -628,6 +628,29 @@ def test_not_even_half_of_a_part_is_loaded(error, part, tmp_path):
     assert_same({name: value.state_dict() for name, value in parts.items()}, before)
 
 
+class Checking(Stateful):
+    """Says itself what does not fit."""
+
+    def check_state_dict(self, state):
+        if state.get("optimizer") != "SGD":
+            raise ValueError("another optimiser. Take that one.")
+
+
+def test_what_can_be_checked_is_checked_before_anything_is_loaded(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "run.h5"
+    saved_run(path)
+    model = linear(3, 2)
+    monkeypatch.setattr(model, "load_state_dict", pytest.fail)
+    for parts in (
+        {"model": model, "optimizer": Checking({})},
+        {"model": Checking({}), "optimizer": model},
+    ):
+        with pytest.raises(ValueError, match="another optimiser"):
+            mg.load_checkpoint(path, **parts)
+
+
 def test_a_checkpoint_of_another_model_names_what_differs(tmp_path):
     path = tmp_path / "run.h5"
     mg.save_checkpoint(path, model=nn.Linear(3, 2))

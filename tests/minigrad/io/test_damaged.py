@@ -114,7 +114,7 @@ def test_pipes_and_devices_are_refused_before_they_are_opened(tmp_path):
 
 
 def test_folders_and_missing_files_are_errors_of_the_system(tmp_path):
-    with pytest.raises(IsADirectoryError, match="is a folder"):
+    with pytest.raises(IsADirectoryError, match="Is a directory"):
         require_regular(tmp_path)
     with pytest.raises(FileNotFoundError):
         require_regular(tmp_path / "none")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import struct
 import subprocess
 import sys
 import zlib
@@ -54,6 +56,55 @@ def test_what_was_written_is_read(name, tmp_path):
         lambda file: file.create_dataset("rows", data=values(), **GOOD[name]),
     )
     np.testing.assert_array_equal(read(path), values())
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_the_latest_format_holds_is_read(name, tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest", userblock_size=512) as file:
+        file.create_dataset("rows", data=values(), **GOOD[name])
+    np.testing.assert_array_equal(read(path), values())
+
+
+def planned(*acts):
+    """Write rows with filters in an order of one's own."""
+
+    def act(file):
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_chunk(SHAPE)
+        for name, *settings in acts:
+            getattr(plan, name)(*settings)
+        space = h5py.h5s.create_simple(SHAPE)
+        h5py.h5d.create(file.id, b"rows", h5py.h5t.IEEE_F32LE, space, plan)
+        file["rows"][...] = values()
+
+    return act
+
+
+PACK, SHUFFLE = ("set_deflate", 1), ("set_shuffle",)
+ORDERS = list(itertools.permutations([PACK, SHUFFLE, ("set_fletcher32",)]))
+
+
+@pytest.mark.parametrize("acts", ORDERS)
+def test_filters_are_read_where_what_packs_comes_after_shuffling(acts, tmp_path):
+    path = written(tmp_path / "a.h5", planned(*acts))
+    if acts.index(PACK) > acts.index(SHUFFLE):
+        np.testing.assert_array_equal(read(path), values())
+    else:
+        with pytest.raises(UnreadableError, match="shuffle before what packs"):
+            read(path)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lzf"])
+@pytest.mark.parametrize("fletcher32", [True, False])
+def test_chunks_that_a_filter_left_out_are_read(fletcher32, compression, tmp_path):
+    def act(file):
+        rows = file.create_dataset(
+            "rows", SHAPE, "f4", chunks=SHAPE, compression=compression
+        )
+        rows.id.write_direct_chunk((0, 0), values().tobytes(), filter_mask=1)
+
+    np.testing.assert_array_equal(read(written(tmp_path / "a.h5", act)), values())
 
 
 @pytest.mark.parametrize("compression", ["gzip", "lzf"])
@@ -132,25 +183,25 @@ def never_written(**settings):
     return lambda file: file.create_dataset("rows", (10**12, 40), "f4", **settings)
 
 
-def too_much_in_a_chunk(file):
-    rows = file.create_dataset("rows", SHAPE, "f4", chunks=SHAPE, compression="gzip")
-    rows.id.write_direct_chunk((0, 0), zlib.compress(bytes(2**27)))
-
-
 def a_large_chunk(file):
     shape = (1, limits.FREE // 4 + 1)
     rows = file.create_dataset("rows", shape, "f4", chunks=shape, compression="gzip")
     rows[...] = 0
 
 
-def compressed_twice(file):
-    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plan.set_chunk(SHAPE)
-    plan.set_deflate(9)
-    plan.set_deflate(9)
-    space = h5py.h5s.create_simple(SHAPE)
-    h5py.h5d.create(file.id, b"rows", h5py.h5t.IEEE_F32LE, space, plan)
-    file["rows"][...] = 1
+def of_chunk(content, mask=0, **settings):
+    """One chunk, stored as it is given."""
+
+    def act(file):
+        rows = file.create_dataset("rows", SHAPE, "f4", chunks=SHAPE, **settings)
+        rows.id.write_direct_chunk((0, 0), content, filter_mask=mask)
+
+    return act
+
+
+ZEROS = bytes(4000)
+GZIP = {"compression": "gzip"}
+DOES_NOT = "does not unpack to its 4.0 kB"
 
 
 def large_lzf(file):
@@ -178,15 +229,48 @@ REFUSED = {
     "half written": (partly_written, "5 of its 10 chunks are missing"),
     "never written": (never_written(), "was never written: 160.0 TB"),
     "no chunk written": (never_written(chunks=(100, 40)), "never written"),
-    "an inflating chunk": (too_much_in_a_chunk, "unpacks to more than its 4.0 kB"),
+    "an inflating chunk": (of_chunk(zlib.compress(bytes(2**27)), **GZIP), DOES_NOT),
+    "a byte too many": (of_chunk(zlib.compress(ZEROS + b"a"), **GZIP), DOES_NOT),
+    "a chunk that is too short": (of_chunk(zlib.compress(b"abcd"), **GZIP), DOES_NOT),
+    "a chunk without its end": (of_chunk(zlib.compress(ZEROS)[:-1], **GZIP), DOES_NOT),
+    "a damaged chunk": (
+        of_chunk(zlib.compress(ZEROS)[:-1] + b"a", **GZIP),
+        "incorrect data check",
+    ),
+    "a chunk left as it is, too short": (of_chunk(b"abcd", mask=1, **GZIP), DOES_NOT),
+    "an empty chunk with a checksum": (
+        of_chunk(b"abcd", compression="lzf", fletcher32=True),
+        DOES_NOT,
+    ),
+    "a short chunk with a checksum": (
+        of_chunk(ZEROS, fletcher32=True),
+        DOES_NOT,
+    ),
     "a large chunk": (a_large_chunk, "at most 67.1 MB"),
-    "compressed twice": (compressed_twice, "filters [1, 1]"),
+    "compressed twice": (
+        planned(("set_deflate", 9), ("set_deflate", 9)),
+        "filters [1, 1]",
+    ),
     "scaled offsets": (
         lambda f: f.create_dataset("rows", data=[1], chunks=(1,), scaleoffset=0),
         "filters [6]",
     ),
-    "large lzf": (large_lzf, "too large for lzf"),
+    "large lzf": (large_lzf, "does not unpack to its 8.4 MB"),
 }
+
+
+def test_lzf_of_another_size_is_refused(tmp_path):
+    path = written(
+        tmp_path / "a.h5",
+        lambda f: f.create_dataset(
+            "rows", data=values(), chunks=SHAPE, compression="lzf"
+        ),
+    )
+    right, wrong = (struct.pack("<2I", 261, size) for size in (4000, 10))
+    assert path.read_bytes().count(right) == 1
+    path.write_bytes(path.read_bytes().replace(right, wrong))
+    with pytest.raises(UnreadableError, match="another size for lzf"):
+        read(path)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -104,6 +104,8 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
     ("arrays", "metadata", "error", "parts"),
     [
         ({"a": np.ones(2, "c8")}, None, TypeError, ["'a'", "complex64", ".real"]),
+        (nn.Linear(2, 2), None, TypeError, ["arrays is a Linear", "state_dict()"]),
+        ({}, ["a"], TypeError, ["metadata is a list", "must be a dictionary"]),
         ({0: np.ones(2)}, None, TypeError, ["0 is a int", "texts as keys"]),
         ({}, {"a": 1}, TypeError, ["1 is a int", "metadata as texts"]),
         ({"__metadata__": np.ones(2)}, None, ValueError, ["Rename the array"]),
@@ -168,6 +170,10 @@ def test_a_missing_file_is_missing(tmp_path):
         mg.io.load_safetensors(tmp_path / "none")
 
 
+def made_of_digits(count):
+    return json.dumps({"a": entry()}).encode().replace(b"[2]", b"[%s]" % (b"9" * count))
+
+
 TWICE = b'{"a": %s, "a": %s}' % ((json.dumps(entry()).encode(),) * 2)
 UNSOUND = {
     "empty": (b"", "too early"),
@@ -210,6 +216,15 @@ UNSOUND = {
         made({"a": entry(), "b": entry(offsets=(1, 3))}, b"\1" * 3),
         "an overlap at 'b'",
     ),
+    "a size of 4,300 digits": (
+        made({}, text=made_of_digits(4300)),
+        "no lists of sizes",
+    ),
+    "a size of 5,000 digits": (
+        made({}, text=made_of_digits(5000)),
+        "a number in it has thousands of digits",
+    ),
+    "a size beyond 64 bits": (made({"a": entry(shape=[2**63, 0])}), "no lists"),
     "endless and empty": (made({"a": entry(shape=[10**30, 0], offsets=(0, 0))}), ""),
     "too many axes": (made({"a": entry(shape=[1] * 99, offsets=(0, 1))}, b"\1"), ""),
 }
@@ -223,6 +238,26 @@ def test_what_is_not_sound_is_refused(case, tmp_path):
     with pytest.raises(ValueError, match=r"x\.safetensors") as raised:
         mg.io.load_safetensors(path)
     assert_parts(raised.value, "no complete safetensors file", reason, "Fetch it again")
+
+
+def test_a_file_of_holes_is_not_believed(tmp_path):
+    path, size = tmp_path / "x.safetensors", 3 * 10**9
+    with open(path, "wb") as file:
+        file.write(made({"a": entry("U8", (size,), (0, size))}))
+        file.truncate(file.tell() + size)
+    with pytest.raises(ValueError, match=r"what it holds would take 3\.0 GB"):
+        mg.io.load_safetensors(path)
+
+
+def test_a_pipe_is_no_safetensors_file(tmp_path):
+    path = tmp_path / "x.safetensors"
+    os.mkfifo(path)
+    held = os.open(path, os.O_RDWR)  # or a reader would wait for ever
+    try:
+        with pytest.raises(ValueError, match="is a pipe"):
+            mg.io.load_safetensors(path)
+    finally:
+        os.close(held)
 
 
 def test_a_header_may_not_be_larger_than_the_format_allows(tmp_path):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
+from minigrad.io.torch_files import state_dicts_in
 from tests.interop import cases, files
 from tests.minigrad.helpers import assert_parts
 from tests.minigrad.io.torch_writer import (
@@ -244,6 +245,166 @@ def test_tuples_in_tuples_do_not_take_for_ever(tmp_path, write):
         write(tmp_path / "x.pth", pickled(content))
         with pytest.raises(ValueError, match=r"x\.pth"):
             mg.io.load_torch(tmp_path / "x.pth")
+
+
+MANY = b"]" + b"(" + several(text("a"), integer(1)) * 1000 + b"e" + b"q\x00"
+LONG = text("a" * 1000) + b"q\x00"
+ORDERED, ENCODE = name("collections", "OrderedDict"), name("_codecs", "encode")
+
+# Each list holds the one before it; those that are walked first come last.
+CHAIN = b"".join(
+    [b"]q\x00"]
+    + [b"](h%ceq%c" % (i - 1, i) for i in range(1, 200)]
+    + [b"h%c" % i for i in range(199, -1, -1)]
+)
+
+ENDLESS = {
+    "doubled lists": (
+        b"]" + b"q\x00]q\x01h\x00ah\x00ah\x01" * 60,
+        "more than 10,000,000 items",
+    ),
+    "doubled tuples": (b")" + b"q\x00h\x00h\x00\x86" * 60, "items, shared ones"),
+    "doubled dictionaries": (
+        b"}" + (b"q\x00}" + b"".join(text(k) + b"h\x00s" for k in "ab")) * 60,
+        "more than 10,000,000 items",
+    ),
+    "very deep": (b"]" * 10**5 + b"a" * (10**5 - 1), "nested too deeply"),
+    "tuples, deep": (b")" + b"\x85" * 10**4, "nested too deeply"),
+    "deep by what is shared": (b"](" + CHAIN + b"e", "nested too deeply"),
+    "itself": (b"]q\x00h\x00a", "holds itself"),
+    "itself, by a dictionary": (b"}q\x00" + text("a") + b"]h\x00as", "holds itself"),
+    "one list for many calls": (
+        b"](" + MANY + (ORDERED + b"h\x00\x85R") * 1000 + b"e",
+        "again and again",
+    ),
+    "one text for many calls": (
+        b"](" + LONG + (ENCODE + b"h\x00" + text("latin1") + b"\x86R") * 1000 + b"e",
+        "again and again",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+def test_what_nobody_can_walk_through_is_refused(case, tmp_path, write):
+    content, reason = ENDLESS[case]
+    write(tmp_path / "x.pth", pickled(content), {})
+    with pytest.raises(ValueError, match=r"x\.pth") as raised:
+        mg.io.load_torch(tmp_path / "x.pth")
+    assert_parts(raised.value, reason, "Check that the copy is complete")
+
+
+def test_what_is_shared_a_few_times_is_read(tmp_path, write):
+    shared = b"](" + MANY + b"h\x00" * 100 + ORDERED + b"h\x00\x85R" + b"e"
+    write(tmp_path / "x.pth", pickled(shared), {})
+    read = mg.io.load_torch(tmp_path / "x.pth")
+    assert len(read) == 102
+    assert read[-1] == {"a": 1}
+
+
+@pytest.mark.parametrize("digits", [30, 4300, 10_000])
+def test_sizes_of_thousands_of_digits_are_none(digits, tmp_path, write):
+    huge = 10**digits
+    for content in (
+        tensor(offset=huge),
+        tensor(shape=(huge, 1)),
+        tensor(strides=(1, huge)),
+        tensor(storage(count=huge)),
+        call(name("torch", "Size"), sizes(huge)),
+    ):
+        write(tmp_path / "x.pth", pickled(content))
+        with pytest.raises(ValueError, match=r"size or a view|offset, shape|Size"):
+            mg.io.load_torch(tmp_path / "x.pth")
+
+
+def test_an_expanded_tensor_may_not_stand_for_gigabytes(tmp_path, write):
+    write(tmp_path / "x.pth", pickled(tensor(shape=(10**6, 10**3), strides=(0, 0))))
+    with pytest.raises(ValueError, match=r"24 bytes .* up to 4\.0 GB"):
+        mg.io.load_torch(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("begin", [b"", b"PK\x03\x04"])
+def test_a_file_of_holes_is_not_believed(begin, tmp_path):
+    path = tmp_path / "x.pth"
+    with open(path, "wb") as file:
+        file.write(begin)
+        file.truncate(3 * 10**9)
+    with pytest.raises(ValueError, match=r"what it holds would take 3\.0 GB"):
+        mg.io.load_torch(path)
+
+
+def test_a_pipe_is_no_file_of_tensors(tmp_path):
+    path = tmp_path / "x.pth"
+    os.mkfifo(path)
+    held = os.open(path, os.O_RDWR)  # or a reader would wait for ever
+    try:
+        with pytest.raises(ValueError, match="is a pipe"):
+            mg.io.load_torch(path)
+    finally:
+        os.close(held)
+
+
+# -- tensors whose numbers are not those of their storage --------------------------
+
+
+def bits(**values):
+    """What PyTorch writes of a tensor's bits: a dictionary of truths."""
+    truths = {True: b"\x88", False: b"\x89"}
+    pairs = b"".join(text(k) + truths[v] + b"s" for k, v in values.items())
+    return [b"}" + pairs]
+
+
+@pytest.mark.parametrize("bit", ["conj", "neg", "later"])
+def test_a_tensor_that_is_stored_as_its_opposite_is_refused(bit, tmp_path, write):
+    bytes_, kind = storage("Byte", count=24), name("torch", "uint16")
+    for content in (
+        tensor(metadata=bits(**{bit: True})),
+        tensor_of_dtype(bytes_, kind, bits(**{bit: True})),
+    ):
+        write(tmp_path / "x.pth", pickled(content))
+        with pytest.raises(
+            ValueError, match=r"the conjugate or the negative"
+        ) as raised:
+            mg.io.load_torch(tmp_path / "x.pth")
+        assert_parts(raised.value, "tensor.resolve_conj().resolve_neg()")
+
+
+@pytest.mark.parametrize("metadata", [bits(), bits(conj=False, neg=False), [b"N"]])
+def test_bits_that_are_not_set_change_nothing(metadata, tmp_path, write):
+    write(tmp_path / "x.pth", pickled(tensor(metadata=metadata)))
+    read = mg.io.load_torch(tmp_path / "x.pth")
+    np.testing.assert_array_equal(read, np.arange(6).reshape(2, 3))
+
+
+def test_odd_metadata_is_refused(tmp_path, write):
+    for odd in (b")", integer(1), text("conj")):
+        write(tmp_path / "x.pth", pickled(tensor(metadata=[odd])))
+        with pytest.raises(ValueError, match="another way that is not read"):
+            mg.io.load_torch(tmp_path / "x.pth")
+
+
+# -- where the state dictionary stands ---------------------------------------------
+
+STATE = {"a.weight": np.ones(2), "a.bias": np.ones(1)}
+ADAM = {"state": {0: {"step": np.ones(1)}}, "param_groups": [{"lr": 0.1}]}
+
+PLACES = {
+    "itself": (STATE, []),
+    "beside an epoch": ({"model": STATE, "epoch": 3}, ["['model']"]),
+    "beside an optimiser": (
+        {"epoch": 3, "state_dict": STATE, "optimizer": ADAM},
+        ["['state_dict']"],
+    ),
+    "two": ({"ema": STATE, "model": STATE}, ["['ema']", "['model']"]),
+    "deeper": ({"nets": {"g": STATE, 0: STATE}}, ["['nets']['g']", "['nets'][0]"]),
+    "nothing": ({"a": {}, "b": {"c": 1}}, []),
+    "a list": ([STATE], []),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_state_dictionaries_are_found(case):
+    value, places = PLACES[case]
+    assert state_dicts_in(value) == places
 
 
 def test_the_list_of_storages_has_to_be_that_of_the_tensors(tmp_path):

@@ -16,6 +16,8 @@ def text(value):
 
 def integer(value):
     data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    if len(data) > 255:
+        return b"\x8b" + struct.pack("<i", len(data)) + data
     return b"\x8a" + bytes([len(data)]) + data
 
 
@@ -43,18 +45,18 @@ def storage(kind="Float", key="0", count=6, first="storage", more=()):
     return several(*items) + b"Q"
 
 
-def tensor(memory=None, offset=0, shape=(2, 3), strides=(3, 1)):
+def tensor(memory=None, offset=0, shape=(2, 3), strides=(3, 1), metadata=()):
     function = name("torch._utils", "_rebuild_tensor_v2")
     hooks = call(name("collections", "OrderedDict"))
     arguments = (integer(offset), sizes(*shape), sizes(*strides), b"\x89", hooks)
-    return call(function, memory or storage(), *arguments)
+    return call(function, memory or storage(), *arguments, *metadata)
 
 
-def tensor_of_dtype(memory, kind):
+def tensor_of_dtype(memory, kind, metadata=()):
     function = name("torch._utils", "_rebuild_tensor_v3")
     hooks = call(name("collections", "OrderedDict"))
     arguments = (integer(0), sizes(2), sizes(1), b"\x89", hooks, kind)
-    return call(function, memory, *arguments)
+    return call(function, memory, *arguments, *metadata)
 
 
 def pickled(content):
