@@ -33,7 +33,7 @@ import numpy as np
 
 from apps.captioning import unpacked
 from apps.errors import UserError
-from apps.files import read_json, read_text, split_lines
+from apps.texts import read_json, read_text, split_lines
 from minigrad.io import hdf5
 from minigrad.io.damaged import reading
 

@@ -25,7 +25,8 @@ from typing import Literal
 import numpy as np
 
 from apps.errors import UserError
-from apps.files import decode, read_bytes, read_text, split_lines, whole_folder
+from apps.files import whole_folder
+from apps.texts import decode, read_bytes, read_text, split_lines
 from minigrad.io.damaged import open_regular, reading
 from minigrad.io.errors import TooLargeError
 from minigrad.io.limits import check_size, unpack
