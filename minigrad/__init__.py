@@ -1,11 +1,12 @@
 """minigrad: a tape-based autograd framework to be read.  What does it offer?
 
 Read the engine in this order: `backend`, `tape`, `ops`, `functions`, `tensor`,
-`transforms`.
+`transforms`, `checkpointing`.
 """
 
 from minigrad import inspect, io, testing
 from minigrad.backend import Device, device, keep_memory
+from minigrad.checkpointing import checkpoint
 from minigrad.functions import (
     asarray,
     dropout,
@@ -87,7 +88,6 @@ from minigrad.random import Generator, default_generator, manual_seed
 from minigrad.tape import no_grad, primitive, record_write
 from minigrad.tensor import Tensor
 from minigrad.transforms import (
-    checkpoint,
     grad,
     hessian,
     hvp,

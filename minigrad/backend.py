@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,13 +53,13 @@ def is_array(value: object) -> bool:
 def as_array(value: Any, dtype: Any = None) -> Array:
     """Return `value` as an array, without a copy where it is one already.
 
-    Python numbers and lists become float32 (booleans stay booleans); arrays and NumPy
-    scalars keep their dtype.
+    Python numbers and lists become float32 (booleans stay booleans); arrays, NumPy
+    scalars and what has a dtype in another library keep it.
 
     Raises:
         TypeError: the value is ragged or not numeric.
     """
-    dtype = None if dtype is None else np.dtype(dtype)
+    dtype = None if dtype is None else _dtype(dtype)
     register_arrays()
     if is_array(value):
         return _plain_array(value, dtype)
@@ -68,15 +68,22 @@ def as_array(value: Any, dtype: Any = None) -> Array:
             "cannot make one tensor from a list that holds tensors: their gradients "
             "would be lost. Join them with minigrad.stack or minigrad.concatenate."
         )
-    if dtype is None and not isinstance(value, np.generic | np.ndarray):
-        dtype = _dtype_of_python(value)
     try:
-        array = np.asarray(value, dtype=dtype)
-    except (ValueError, TypeError) as error:
-        raise TypeError(_not_an_array(value)) from error
+        array = np.asarray(value, dtype=dtype or _dtype_of(value, ()))
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise TypeError(_not_an_array(value, error)) from error
     if array.dtype.kind not in "biufc":
         raise TypeError(_not_an_array(value))
     return array
+
+
+def _dtype(name: Any) -> np.dtype:
+    try:
+        return np.dtype(name)
+    except TypeError as error:
+        raise TypeError(
+            f"{name!r} is no dtype: {error}. Name one such as 'float32' or 'int64'."
+        ) from error
 
 
 def _plain_array(array: Array, dtype: Any) -> Array:
@@ -88,20 +95,62 @@ def _plain_array(array: Array, dtype: Any) -> Array:
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
-def _dtype_of_python(value: Any) -> Any:
-    """float32 for Python numbers and lists of them; None keeps the value's own."""
-    try:
-        own = np.asarray(value).dtype
-    except (ValueError, TypeError) as error:
-        raise TypeError(_not_an_array(value)) from error
-    holds_arrays = isinstance(value, list | tuple) and any(map(is_array, value))
-    return np.dtype(np.float32) if own.kind in "iuf" and not holds_arrays else None
+NUMBERS = {bool: True, int: 1, float: 1.0, complex: 1j}
 
 
-def _not_an_array(value: Any) -> str:
+def _dtype_of(value: Any, beside: Sequence[Any]) -> Any:
+    """The dtype that a value which is no array takes, beside arrays of some dtypes.
+
+    What has a dtype keeps it (None); Python numbers do not widen others, and alone are
+    float32.
+    """
+    if not isinstance(value, list | tuple | range) and type(value) not in NUMBERS:
+        return None
+    kinds: set[Any] = set()
+    _collect(value, kinds)
+    weak = [NUMBERS[kind] for kind in kinds if kind in NUMBERS]
+    own = [kind for kind in kinds if kind not in NUMBERS]
+    if own or beside:
+        return np.result_type(*own, *beside, *weak)
+    return np.dtype(np.float32) if kinds not in ({bool}, {complex}) else None
+
+
+def _collect(value: Any, kinds: set[Any]) -> None:
+    """Add the dtypes and Python's types of number that a value is made of."""
+    if type(value) in NUMBERS:
+        kinds.add(type(value))
+    elif isinstance(value, list | tuple | range):
+        types = set(map(type, value))
+        kinds |= types & set(NUMBERS)
+        for part in value if types - set(NUMBERS) else ():
+            _collect(part, kinds)
+    elif isinstance(value, int) and not isinstance(value, np.generic):
+        kinds.add(int)  # a subclass, such as a member of an enumeration
+    else:
+        kinds.add(np.asarray(value).dtype)
+
+
+def as_arrays(values: Sequence[Any], numbers: bool = False) -> list[Any]:
+    """Operands that go together as arrays; lists take the dtype of the arrays there.
+
+    Python numbers stay numbers, which do not widen arrays, unless there is no array or
+    `numbers` are to become arrays too.
+    """
+    dtypes = [v.dtype for v in values if is_array(v) or isinstance(v, np.generic)]
+    known = ARRAY_TYPES if numbers or not dtypes else KNOWN
+    return [
+        v
+        if v.__class__ in known or isinstance(v, np.generic)
+        else as_array(v, _dtype_of(v, dtypes))
+        for v in values
+    ]
+
+
+def _not_an_array(value: Any, error: Exception | None = None) -> str:
+    why = f" ({str(error).rstrip('.')})" if error else ""
     return (
         f"cannot make an array of numbers from {type(value).__name__} "
-        f"{str(value)[:60]!r}: expected a number, a rectangular nested list of "
+        f"{str(value)[:60]!r}{why}: expected a number, a rectangular nested list of "
         "numbers, "
         "or an array. Convert it first, for example with numpy.array(value, float)."
     )
@@ -406,15 +455,30 @@ def piece_bytes(array: Array) -> int:
     return CPU_PIECE if isinstance(array, np.ndarray) else GPU_PIECE
 
 
+# Long sums are added up in a wider dtype: of float16, which cannot count beyond 2,048,
+# and of float32, where rounding grows with their length.
+WIDER = {np.dtype(np.float16): np.float32, np.dtype(np.float32): np.float64}
+LONG = 512  # numbers: up to here NumPy's own sum is close enough
+
+
 def add_at(total: Array, index: tuple, values: Array) -> None:
     """Add `values` to ``total[index]`` in place; repeated positions add up."""
     rows: Any = index[0] if len(index) == 1 else None
-    if isinstance(total, np.ndarray) and total.ndim > 1 and _is_rows(rows):
-        _add_rows(total, rows.reshape(-1), values.reshape(rows.size, *total.shape[1:]))
-    elif isinstance(total, np.ndarray):
-        np.add.at(total, index, values)
-    else:
+    if not isinstance(total, np.ndarray):
         _library_of(total).add_at(total, index, values)
+    elif total.ndim > 1 and _is_rows(rows):
+        _add_rows(total, rows.reshape(-1), values.reshape(rows.size, *total.shape[1:]))
+    elif _is_long(total, values):
+        wide = np.zeros(total.shape, WIDER[total.dtype])
+        np.add.at(wide, index, values.astype(wide.dtype))
+        total += wide
+    else:
+        np.add.at(total, index, values)
+
+
+def _is_long(total: np.ndarray, values: np.ndarray) -> bool:
+    """Whether so much is added to so few places that its rounding could show."""
+    return total.dtype in WIDER and values.size > max(LONG, total.size)
 
 
 def _is_rows(rows: Any) -> bool:
@@ -432,4 +496,7 @@ def _add_rows(total: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     first = np.flatnonzero(np.diff(ordered, prepend=-1))
-    total[ordered[first]] += np.add.reduceat(values[order], first, axis=0)
+    longest = np.diff(first, append=len(rows)).max()
+    wide = WIDER.get(total.dtype) if longest > LONG or total.itemsize < 4 else None
+    sums = np.add.reduceat(values[order], first, axis=0, dtype=wide)
+    total[ordered[first]] += sums.astype(total.dtype, copy=False)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad import backend
-from minigrad.backend import as_array, beside, device_of, to_device
-from minigrad.ops.elementwise import multiply, sqrt, where
+from minigrad.backend import as_array, as_arrays, beside, device_of, to_device
+from minigrad.ops.elementwise import masked, multiply, sqrt, where
 from minigrad.ops.index import IDS, checks_ids, gather, getitem
 from minigrad.ops.index import scatter_add as place_at
 from minigrad.ops.linalg import matmul
-from minigrad.ops.reduce import Axis, axes_of, sum
 from minigrad.ops.reduce import log_softmax as log_softmax_along
 from minigrad.ops.reduce import softmax as softmax_along
-from minigrad.ops.shape import Shape, Slice, expand_dims, reshape, transpose
-from minigrad.random import Generator, default_generator
+from minigrad.ops.reduce import sum
+from minigrad.ops.shape import Shape, Slice, astype, expand_dims, reshape, transpose
+from minigrad.ops.sums import Axis, axes_of
+from minigrad.random import Generator, generator_of
 from minigrad.tape import new_leaf, wrap
 
 if TYPE_CHECKING:
@@ -39,8 +42,26 @@ def full(
     device: str = "cpu",
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor of `shape` filled with `value`."""
-    array = to_device(np.full(shape, value, dtype), device)
+    """A tensor of `shape` filled with `value`.
+
+    Raises:
+        TypeError: the sizes were not given as one tuple.
+    """
+    if isinstance(dtype, int):
+        raise TypeError(
+            f"got {dtype!r} as the dtype of a tensor of shape {shape!r}: a shape is "
+            "one argument. Write it as a tuple, for example zeros((2, 3))."
+        )
+    try:
+        filled = np.full(shape, value, dtype)
+    except (TypeError, ValueError, MemoryError) as error:
+        kinds = (TypeError, ValueError, MemoryError)  # NumPy's own are subclasses
+        raise next(kind for kind in kinds if isinstance(error, kind))(
+            f"cannot make a tensor of shape {shape!r} and dtype {dtype!r}: "
+            f"{str(error).rstrip('.')}. Give sizes as a tuple of whole numbers, 0 or "
+            "more, and a dtype such as 'float32'."
+        ) from error
+    array = to_device(filled, device)
     return wrap(array, new_leaf(array) if requires_grad else None)
 
 
@@ -109,16 +130,33 @@ def _reader_of_gpu(number: int) -> Any:
 # -- statistics --------------------------------------------------------------------
 
 
+def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compute on float16 in float32: its sums and squares overflow at 65,504."""
+
+    @functools.wraps(function)
+    def wrapped(x: Any, *args: Any, **settings: Any) -> Any:
+        x = _with_shape(x)
+        if x.dtype != np.float16:
+            return function(x, *args, **settings)
+        wide = function(astype(x, dtype=np.float32), *args, **settings)
+        return astype(wide, dtype=np.float16)
+
+    return wrapped
+
+
+@_in_float32
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Mean over axes (all, if none is named)."""
-    x = _with_shape(x)
-    total = sum(x, axis=axis, keepdims=keepdims)
-    return total / _count(x, axis)
+    return sum(x, axis=axis, keepdims=keepdims) / _count(x, axis)
 
 
 def _with_shape(x: Any) -> Any:
     """`x` itself, or the array that a list or number stands for."""
     return x if isinstance(x, Tensor) else as_array(x)
+
+
+def _array_of(x: Any) -> Any:
+    return x.array if isinstance(x, Tensor) else x
 
 
 def _count(x: Any, axis: Axis) -> int:
@@ -128,22 +166,30 @@ def _count(x: Any, axis: Axis) -> int:
     return count
 
 
+@_in_float32
 def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
     """Variance over axes; the sum of squares is divided by n - ddof."""
-    x = _with_shape(x)
     centred = x - mean(x, axis=axis, keepdims=True)
-    total = sum(multiply(centred, centred), axis=axis, keepdims=keepdims)
-    return total / (_count(x, axis) - ddof)
+    squares = sum(multiply(centred, centred), axis=axis, keepdims=keepdims)
+    return squares / (_count(x, axis) - ddof)
 
 
+@_in_float32
 def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    """Standard deviation over axes: the square root of `var`."""
-    return sqrt(var(x, axis, keepdims, ddof))
+    """Standard deviation over axes; where it is 0, its gradient is 0 as well."""
+    return _root(var(x, axis, keepdims, ddof))
 
 
+@_in_float32
 def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Euclidean norm over axes; where it is 0, its gradient is 0 as well."""
-    squares = sum(multiply(x, x), axis=axis, keepdims=keepdims)
+    if x.dtype.kind in "iub":
+        x = astype(x, dtype=np.float64)  # squares of small integers overflow
+    return _root(sum(multiply(x, x), axis=axis, keepdims=keepdims))
+
+
+def _root(squares: Any) -> Any:
+    """The square root; at 0, where all deviations are 0, a gradient of 0."""
     zero = squares == 0
     return where(zero, 0, sqrt(where(zero, 1, squares)))
 
@@ -166,21 +212,26 @@ def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
 
     Raises:
         ValueError: p is not in [0, 1).
+        TypeError: x holds no floats, or the generator is none of minigrad's.
 
     Source: Srivastava et al., "Dropout", JMLR 2014 (in its inverted form).
     """
-    if not 0 <= p < 1:
+    if not (isinstance(p, int | float) and 0 <= p < 1):
         raise ValueError(
             f"dropout got p={p}: the probability of zeroing an element lies in [0, 1). "
             "Pass for example p=0.5."
         )
+    x = _with_shape(x)
+    if x.dtype.kind not in "fc":
+        raise TypeError(
+            f"dropout got {x.dtype}: what it keeps is divided by 1 - p, so it takes "
+            "floats. Convert first, with x.astype('float32')."
+        )
+    generator = generator_of(generator)
     if p == 0:
         return x
-    draws = (generator or default_generator).uniform(x.shape)
-    mask = np.asarray(draws >= p, x.dtype)
-    mask *= 1 / (1 - p)
-    array = x.array if isinstance(x, Tensor) else x
-    return multiply(x, to_device(mask, device_of(array)))
+    kept = to_device(generator.uniform(x.shape) >= p, device_of(_array_of(x)))
+    return masked(x, kept) * (1 / (1 - p))
 
 
 # -- looking up --------------------------------------------------------------------
@@ -192,6 +243,7 @@ def take(x: Any, ids: Any, axis: int = 0) -> Any:
     Shapes:
         x (..., n, ...), ids (any shape) -> the axis replaced by the shape of ids.
     """
+    x = _with_shape(x)
     if not -x.ndim <= axis < x.ndim:
         raise IndexError(
             f"take along axis {axis} of a tensor of shape {x.shape}: there is no such "
@@ -227,7 +279,7 @@ def scatter_add(values: Any, ids: Any, size: int, axis: int = 0) -> Any:
 def _ids_beside(ids: Any, x: Any) -> Any:
     """Ids as an array on the device of `x`."""
     array = ids.array if isinstance(ids, Tensor) else as_array(ids, _ids_dtype(ids))
-    return beside(array, x.array if isinstance(x, Tensor) else x)
+    return beside(array, _array_of(x))
 
 
 def _ids_dtype(ids: Any) -> Any:
@@ -249,7 +301,11 @@ def einsum(equation: str, *operands: Any) -> Any:
     Raises:
         ValueError: the equation does not fit the operands.
     """
-    operands = tuple(_with_shape(x) for x in operands)
+    arrays = as_arrays([_array_of(x) for x in operands], numbers=True)
+    operands = tuple(
+        x if isinstance(x, Tensor) else array
+        for x, array in zip(operands, arrays, strict=True)
+    )
     inputs, output = _parse(equation, [x.ndim for x in operands])
     _check_sizes(equation, inputs, operands)
     names, result = _diagonal(inputs[0], operands[0])
@@ -349,10 +405,16 @@ def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
     """Rows of the identity matrix: (...) integers -> (..., classes).
 
     Raises:
+        TypeError: ids are no integers.
         IndexError: an id is not one of 0, ..., classes - 1 (on a GPU only inside
             detect_anomaly(); otherwise its row is zeros).
     """
     array = ids.array if isinstance(ids, Tensor) else np.asarray(ids)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(
+            f"one_hot got ids of dtype {array.dtype}: an id is a whole number. Convert "
+            "them, for example with .astype(int)."
+        )
     looked_at = array.size and (isinstance(array, np.ndarray) or checks_ids())
     if looked_at and not (array.min() >= 0 and array.max() < classes):
         raise IndexError(

@@ -51,8 +51,18 @@ class Generator:
         return self._stream
 
     def seed(self, seed: int | None) -> None:
-        """Start again from `seed` (None: from the operating system's entropy)."""
-        self._stream = np.random.Generator(np.random.PCG64(seed))
+        """Start again from `seed` (None: from the operating system's entropy).
+
+        Raises:
+            ValueError: the seed is no whole number, or a negative one.
+        """
+        try:
+            self._stream = np.random.Generator(np.random.PCG64(seed))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"cannot draw from the seed {seed!r}: {str(error).rstrip('.')}. Give a "
+                "whole number, 0 or more."
+            ) from error
 
     def normal(self, shape: Shape = (), dtype: Any = "float32") -> np.ndarray:
         """Draw from the standard normal distribution."""
@@ -113,3 +123,20 @@ def manual_seed(seed: int) -> Generator:
     """Seed the default generator and return it."""
     default_generator.seed(seed)
     return default_generator
+
+
+def generator_of(given: Generator | None) -> Generator:
+    """The generator that was given, or the default one.
+
+    Raises:
+        TypeError: it is none of minigrad's.
+    """
+    if given is None:
+        return default_generator
+    if not isinstance(given, Generator):
+        raise TypeError(
+            f"generator= got a {type(given).__module__}.{type(given).__name__}: its "
+            "state could not be saved with a run, or its numbers drawn again. Pass "
+            "minigrad.Generator(seed), or None for the default one."
+        )
+    return given

@@ -36,7 +36,7 @@ def _get_data(self: Tensor) -> Any:
 
 def _set_data(self: Tensor, data: Any) -> None:
     """Replace the array of a leaf or of plain data."""
-    array = data.array if isinstance(data, Tensor) else backend.as_array(data)
+    array = data.array if isinstance(data, Tensor) else _like(self, data)
     if self.entry is not None:
         _refuse_recorded(self, "assigning .data")
         if array.shape != self.array.shape or array.dtype != self.array.dtype:
@@ -46,6 +46,12 @@ def _set_data(self: Tensor, data: Any) -> None:
                 "shape and dtype. Make a new Tensor instead."
             )
     self.array = array
+
+
+def _like(self: Tensor, data: Any) -> Any:
+    """Data as an array: lists in the tensor's dtype, arrays in their own."""
+    listed = isinstance(data, list | tuple | int | float)
+    return backend.as_array(data, self.array.dtype if listed else None)
 
 
 def _refuse_recorded(tensor: Tensor, action: str) -> None:
@@ -70,16 +76,16 @@ def _set_grad(self: Tensor, gradient: Any) -> None:
             "tensor is a result or a constant. Use minigrad.grad for its gradient."
         )
     if gradient is not None:
-        gradient = (
-            gradient if isinstance(gradient, Tensor) else functions.asarray(gradient)
-        )
+        if not isinstance(gradient, Tensor):
+            gradient = wrap(_like(self, gradient))
         if gradient.shape != self.array.shape:
             raise ValueError(
                 f"a gradient of shape {gradient.shape} does not fit a tensor of shape "
                 f"{self.array.shape}. Assign one of the same shape, or None."
             )
         # Without its history: a leaf holding a graph that holds the leaf would not die.
-        array = gradient.array.astype(self.array.dtype, copy=False)
+        # A copy: one array given to two leaves would be clipped or scaled twice.
+        array = gradient.array.astype(self.array.dtype)
         gradient = wrap(backend.to_device(array, backend.device_of(self.array)))
     self.entry.grad = gradient
 
@@ -411,11 +417,11 @@ OPERATORS: dict[str, Any] = {
     "__le__": elementwise.less_equal,
     "__gt__": elementwise.greater,
     "__ge__": elementwise.greater_equal,
-    "__invert__": elementwise.logical_not,
-    "__and__": elementwise.logical_and,
-    "__or__": elementwise.logical_or,
-    "__rand__": elementwise.logical_and,
-    "__ror__": elementwise.logical_or,
+    "__invert__": elementwise.bitwise_not,
+    "__and__": elementwise.bitwise_and,
+    "__or__": elementwise.bitwise_or,
+    "__rand__": elementwise.bitwise_and,
+    "__ror__": elementwise.bitwise_or,
     "__iadd__": _in_place(elementwise.add, "+="),
     "__isub__": _in_place(elementwise.subtract, "-="),
     "__imul__": _in_place(elementwise.multiply, "*="),

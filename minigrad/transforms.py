@@ -1,8 +1,9 @@
-"""What can be asked of the tape?  Gradients of every kind, and less memory."""
+"""What can be asked of the tape?  Gradients of every kind, composed at will."""
 
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 
 from minigrad import functions
 from minigrad.backend import as_array
+from minigrad.checkpointing import reaches_older
 from minigrad.ops.elementwise import multiply
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import reshape, stack, unstack
-from minigrad.random import Generator, watch_draws
 from minigrad.tape import (
     Entry,
     Item,
@@ -22,10 +23,10 @@ from minigrad.tape import (
     Walk,
     check_differentiable,
     freed_error,
+    next_order,
     recording,
     seed_of,
     wrap,
-    writes,
 )
 from minigrad.tensor import Tensor
 
@@ -94,11 +95,16 @@ def _walk_to(
 
 
 def _found(walk: Walk, tensor: Tensor) -> Tensor:
+    """What the walk found for a tensor, in an array that nobody else holds."""
     found: Any = walk.found.get(tensor.entry.order) if tensor.entry else None
     if found is None:
         return wrap(np.zeros_like(tensor.array))
-    # A copy, since an input may be asked for twice.
-    return found if isinstance(found, Tensor) else wrap(found.copy())
+    if isinstance(found, Tensor):
+        return wrap(found.array.copy(), found.entry)
+    return wrap(found.copy())
+
+
+# -- transforms of functions -------------------------------------------------------
 
 
 class Argument(Leaf):
@@ -107,48 +113,156 @@ class Argument(Leaf):
     __slots__ = ()
 
 
-def _arguments(inputs: Sequence[Any]) -> tuple[list[Tensor], bool]:
-    """The tensors to differentiate by, and whether somebody differentiates further.
+class Depth(threading.local):
+    """How many transforms' functions this thread is inside of."""
 
-    An argument that was computed, or that is another transform's, stays connected, and
-    results are recorded: transforms nest. A leaf of the user's is a constant here.
+    value = 0
+
+
+depth = Depth()
+
+
+class Differentiated:
+    """One run of a transformed function, to be differentiated by its inputs.
+
+    Gradients may come in through more than the arguments: through tensors that the
+    function finds in its closure, through cotangents, tangents and directions. Where
+    any can, results are recorded, so that transforms compose: inside of another
+    transform at once, for that one will differentiate them, and elsewhere when somebody
+    does (`Deferred`), since most are used as plain numbers. Inside ``no_grad()``
+    results are plain numbers, and the walk frees the tape as it goes.
+
+    Args:
+        name: of the transform, for messages.
+        others: cotangents, tangents, directions: what gradients can come through.
     """
-    entries = [x.entry for x in inputs if isinstance(x, Tensor)]
-    nested = any(entry is not None and type(entry) is not Leaf for entry in entries)
-    live = [_on_top(x) if nested and _is_live(x) else _fresh_leaf(x) for x in inputs]
-    return live, nested
+
+    def __init__(
+        self, name: str, f: Callable[..., Any], inputs: Sequence[Any], *others: Any
+    ) -> None:
+        wanted = recording.enabled  # whether anybody outside may differentiate
+        self.inputs = [_argument(x, wanted) for x in inputs]
+        depth.value += 1
+        try:
+            with Scope(enabled=True):
+                self.output = f(*self.inputs)
+        finally:
+            depth.value -= 1
+        _check_output(name, f, self.output)
+        reached = wanted and self._reaches_more()
+        self.carries = reached or (wanted and any(map(_is_live, others)))
+
+    def _reaches_more(self) -> bool:
+        """Whether the output depends on more than what was made for the arguments."""
+        entries = [x.entry for x in self.inputs if x.entry is not None]
+        first = entries[0].order if entries else next_order()
+        return reaches_older([self.output], first)
+
+    def gradients(
+        self,
+        output: Tensor,
+        inputs: Sequence[Tensor],
+        seed: Any = None,
+        retain_graph: bool = False,
+    ) -> list[Tensor]:
+        """The gradients of `output`, recorded if more than the inputs came in."""
+        carries = self.carries or (recording.enabled and _is_live(seed))
+        if carries and not depth.value:
+            return _deferred(output, inputs, seed)
+        return grad(output, inputs, seed, carries, retain_graph)
+
+    def value(self) -> Tensor:
+        """The output; without history, and in memory of its own, if it is plain."""
+        if self.carries:
+            return self.output
+        entry, array = self.output.entry, self.output.array
+        fresh = entry is not None and not isinstance(entry, Leaf)
+        return wrap(array if fresh and array.base is None else array.copy())
 
 
-def _on_top(x: Tensor) -> Tensor:
-    """`x` under an entry of its own: its other uses are no business of the function."""
-    return reshape(x, shape=x.array.shape)
+def _argument(x: Any, wanted: bool) -> Tensor:
+    """A tensor to differentiate by, on top of `x` where that is on a tape."""
+    if wanted and _is_live(x):
+        # Under an entry of its own: x's other uses are no business of the function.
+        return reshape(x, shape=x.array.shape)
+    array = x.array if isinstance(x, Tensor) else as_array(x)
+    check_differentiable(array)
+    return wrap(array, Argument(array.shape, array.dtype))
 
 
 def _is_live(x: Any) -> bool:
     return isinstance(x, Tensor) and x.entry is not None
 
 
-def _fresh_leaf(x: Any) -> Tensor:
-    array = x.array if isinstance(x, Tensor) else as_array(x)
-    check_differentiable(array)
-    return wrap(array, Argument(array.shape, array.dtype))
+def _check_output(name: str, f: Callable[..., Any], output: Any) -> None:
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"{name} got a {type(output).__name__} from "
+            f"{getattr(f, '__name__', 'the function')}: it differentiates one Tensor. "
+            "Return the Tensor that was computed (stack or concatenate several), not "
+            "its .numpy(), .item() or a tuple."
+        )
+
+
+def _deferred(output: Tensor, inputs: Sequence[Tensor], seed: Any) -> list[Tensor]:
+    """Gradients as numbers, which are recorded when somebody differentiates them."""
+    if not inputs:
+        return []
+    found = grad(output, inputs, seed, retain_graph=True)
+    entry = Deferred(output, inputs, seed, found)
+    return [wrap(g.array, Item(entry, i, g.array)) for i, g in enumerate(found)]
+
+
+class Deferred(Entry):
+    """The entry of gradients whose walk is recorded only when it is differentiated.
+
+    A recorded walk takes about half as much time again as a plain one; what is kept for
+    it is the tape that was there anyway.
+    """
+
+    __slots__ = ("inputs", "seed", "source")
+
+    name = "gradient"
+
+    def __init__(
+        self,
+        source: Tensor,
+        inputs: Sequence[Tensor],
+        seed: Any,
+        found: Sequence[Tensor],
+    ) -> None:
+        parents = (source.entry, seed.entry if isinstance(seed, Tensor) else None)
+        shapes: Any = tuple(g.array.shape for g in found)
+        super().__init__(None, parents, (), None, {}, shapes, found[0].array.dtype)
+        self.source = source
+        self.inputs = inputs
+        self.seed = seed
+
+    def propagate(self, gradients: list[Any], owned: bool, walk: Walk) -> None:
+        """Record the walk; the one under way goes on through the new entries."""
+        if self.parents is None:
+            raise freed_error(self)
+        recorded = grad(self.source, self.inputs, self.seed, create_graph=True)
+        for output, gradient in zip(recorded, gradients, strict=True):
+            if gradient is not None and output.entry is not None:
+                walk.start(output.entry, gradient)
+        if not walk.retain_graph:
+            self.release()
 
 
 def value_and_grad(f: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Any]]:
     """The function that returns ``f(*args)`` and its gradients for all of `args`.
 
     The gradients come alone for one argument and as a list for several. Arguments are
-    Tensors or arrays of floats; `f` returns a single number.
+    Tensors or arrays of floats; `f` returns a single number. Like those of all
+    transforms, results can be differentiated further wherever a gradient came in.
     """
 
     @functools.wraps(f)
     def wrapped(*args: Any) -> tuple[Tensor, Any]:
-        inputs, nested = _arguments(args)
-        with Scope(enabled=True):
-            output = f(*inputs)
-        gradients = grad(output, inputs, create_graph=nested)
-        value = output if nested else output.detach()
-        return value, gradients[0] if len(inputs) == 1 else gradients
+        run = Differentiated("value_and_grad", f, args)
+        gradients = run.gradients(run.output, run.inputs)
+        return run.value(), gradients[0] if len(args) == 1 else gradients
 
     return wrapped
 
@@ -159,14 +273,23 @@ def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any],
     Returns:
         The output, and pull(cotangent) -> list of J^T cotangent, one an input.
     """
-    leaves, nested = _arguments(inputs)
-    with Scope(enabled=True):
-        output = f(*leaves)
+    _check_separate("vjp", inputs)
+    run = Differentiated("vjp", f, inputs)
 
     def pull(cotangent: Any) -> list[Tensor]:
-        return grad(output, leaves, cotangent, nested, retain_graph=True)
+        return run.gradients(run.output, run.inputs, cotangent, retain_graph=True)
 
-    return (output if nested else output.detach()), pull
+    return run.value(), pull
+
+
+def _check_separate(name: str, inputs: Sequence[Any]) -> None:
+    for x in inputs:
+        if isinstance(x, tuple | list) and any(np.ndim(part) for part in x):
+            raise TypeError(
+                f"{name} got a {type(x).__name__} of arrays for one input: inputs are "
+                f"Tensors or arrays, each by itself. Write {name}(f, x, y) for a "
+                "function of two."
+            )
 
 
 def jvp(
@@ -177,28 +300,43 @@ def jvp(
     J^T u is linear in u, so the gradient of <J^T u, v> with respect to u is J v.
 
     Raises:
+        TypeError: inputs or tangents are no lists.
         ValueError: a tangent's shape is not its input's.
 
     Source: J. Townsend, "A new trick for calculating Jacobian vector products", 2017.
     """
-    leaves, nested = _arguments(inputs)
-    for leaf, tangent in zip(leaves, tangents, strict=True):
-        _check_direction("jvp", leaf, tangent)
+    _check_lists(inputs, tangents)
+    for x, tangent in zip(inputs, tangents, strict=True):
+        _check_direction("jvp", x, tangent)
+    run = Differentiated("jvp", f, inputs, *tangents)
     with Scope(enabled=True):
-        output = f(*leaves)
-        u = _fresh_leaf(np.zeros_like(output.array))
-        pulled = grad(output, leaves, u, create_graph=True)
+        u = _argument(np.zeros_like(run.output.array), False)
+        pulled = grad(run.output, run.inputs, u, create_graph=True)
         products = [sum(multiply(p, t)) for p, t in zip(pulled, tangents, strict=True)]
         total = functools.reduce(lambda a, b: a + b, products)
-    pushed = grad(total, u, create_graph=nested)
-    return (output if nested else output.detach()), pushed
+    return run.value(), run.gradients(total, [u])[0]
 
 
-def _check_direction(name: str, x: Tensor, direction: Any) -> None:
-    if np.shape(direction) != x.array.shape:
+def _check_lists(inputs: Any, tangents: Any) -> None:
+    for name, given in (("inputs", inputs), ("tangents", tangents)):
+        if not isinstance(given, list | tuple):
+            raise TypeError(
+                f"jvp takes its {name} as a list, one for each argument of the "
+                f"function, not as a {type(given).__name__}. Write jvp(f, [x], [v])."
+            )
+    if len(inputs) != len(tangents) or not inputs:
+        raise ValueError(
+            f"jvp got {len(inputs)} inputs and {len(tangents)} tangents: each input "
+            "moves along a tangent of its own, and there is one at least. Pass as many "
+            "of the one as of the other."
+        )
+
+
+def _check_direction(name: str, x: Any, direction: Any) -> None:
+    if np.shape(direction) != np.shape(x):
         raise ValueError(
             f"{name} got a direction of shape {np.shape(direction)} for an input of "
-            f"shape {x.array.shape}: it says how each element moves, so the shapes "
+            f"shape {np.shape(x)}: it says how each element moves, so the shapes "
             "must be equal. Broadcast or reshape the direction first."
         )
 
@@ -209,12 +347,13 @@ def hvp(f: Callable[[Any], Tensor], x: Any, v: Any) -> Tensor:
     Raises:
         ValueError: the shape of `v` is not that of `x`.
     """
-    (x,), nested = _arguments([x])
+    _check_separate("hvp", [x])
     _check_direction("hvp", x, v)
+    run = Differentiated("hvp", f, [x], v)
     with Scope(enabled=True):
-        slope = grad(f(x), x, create_graph=True)
+        slope = grad(run.output, run.inputs[0], create_graph=True)
         product = sum(multiply(slope, v))
-    return grad(product, x, create_graph=nested)
+    return run.gradients(product, run.inputs)[0]
 
 
 def hessian(f: Callable[[Any], Tensor], x: Any) -> Tensor:
@@ -223,120 +362,14 @@ def hessian(f: Callable[[Any], Tensor], x: Any) -> Tensor:
     Shapes:
         x of shape s -> (*s, *s): one backward a row.
     """
-    (x,), nested = _arguments([x])
-    shape = (*x.array.shape, *x.array.shape)
-    if x.array.size == 0:
-        return functions.zeros(shape, x.dtype)
+    _check_separate("hessian", [x])
+    run = Differentiated("hessian", f, [x])
+    at = run.inputs[0]
+    shape = (*at.array.shape, *at.array.shape)
+    if at.array.size == 0:
+        return functions.zeros(shape, at.dtype)
     with Scope(enabled=True):
-        slope = grad(f(x), x, create_graph=True)
+        slope = grad(run.output, at, create_graph=True)
         flat = unstack(reshape(slope, shape=(-1,)))
-        rows = [grad(s, x, create_graph=nested, retain_graph=True) for s in flat]
-        return reshape(stack(rows), shape=shape)
-
-
-# -- memory for time ---------------------------------------------------------------
-
-
-def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
-    """`f`, but its stretch of the tape is dropped and recorded again by backward.
-
-    The arrays inside `f` live only while they are used, at the price of running `f`
-    twice. `f` returns a Tensor or several. The generators that it draws from draw the
-    same numbers again (do not draw from them in another thread meanwhile).
-
-    Raises:
-        RuntimeError: in backward, when what `f` reads was changed in place meanwhile.
-
-    Source: T. Chen et al., "Training deep nets with sublinear memory cost", 2016.
-    """
-
-    @functools.wraps(f)
-    def wrapped(*operands: Any, **settings: Any) -> Any:
-        function = functools.partial(f, **settings) if settings else f
-        if not recording.enabled:
-            return function(*operands)
-        with watch_draws() as states:
-            outputs = function(*operands)
-        several = isinstance(outputs, tuple | list)
-        parts = list(outputs) if several else [outputs]
-        if all(part.entry is None for part in parts):
-            return outputs
-        stretch = Stretch(function, operands, states, [part.array for part in parts])
-        dropped = [
-            wrap(part.array, part.entry and Item(stretch, i, part.array))
-            for i, part in enumerate(parts)
-        ]
-        return type(outputs)(dropped) if several else dropped[0]
-
-    return wrapped
-
-
-class Stretch(Entry):
-    """The entry of a dropped stretch: enough to record it once more."""
-
-    __slots__ = ("function", "states", "tensors")
-
-    name = "checkpoint"
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        operands: Sequence[Any],
-        states: dict[Generator, dict[str, Any]],
-        arrays: list[Any],
-    ) -> None:
-        kept = tuple(x.array if isinstance(x, Tensor) else x for x in operands)
-        parents = tuple(x.entry if isinstance(x, Tensor) else None for x in operands)
-        shapes: Any = tuple(array.shape for array in arrays)
-        super().__init__(None, parents, kept, None, {}, shapes, arrays[0].dtype)
-        self.function = function
-        self.states = states
-        self.tensors = tuple(isinstance(x, Tensor) for x in operands)
-
-    def propagate(self, gradients: list[Any], owned: bool, walk: Walk) -> None:
-        """Record the stretch again; the walk goes on through the new entries."""
-        if self.parents is None:
-            raise freed_error(self)
-        writes.check(self)
-        outputs = self._run_again()
-        for output, gradient in zip(outputs, gradients, strict=True):
-            if gradient is not None and output.entry is not None:
-                self._check_again(output.entry)
-                walk.start(output.entry, gradient)
-        if not walk.retain_graph:
-            self.release()
-
-    def _run_again(self) -> Sequence[Any]:
-        operands = [
-            wrap(x, parent) if is_tensor else x
-            for x, parent, is_tensor in zip(
-                self.operands, self.parents, self.tensors, strict=True
-            )
-        ]
-        now = {generator: generator.get_state() for generator in self.states}
-        _set_states(self.states)
-        try:
-            with Scope(enabled=True):
-                outputs = self.function(*operands)
-        finally:
-            _set_states(now)
-        return outputs if isinstance(outputs, tuple | list) else (outputs,)
-
-    def _check_again(self, newest: Entry) -> None:
-        """Refuse arrays that `f` reads from elsewhere and that were written since."""
-        if writes.last < self.order:
-            return
-        seen: set[int] = set()
-        waiting = [newest]
-        while waiting:
-            entry = waiting.pop()
-            if entry.order in seen or entry.order < self.order:
-                continue
-            seen.add(entry.order)
-            writes.check(entry, since=self.order)
-            waiting.extend(parent for parent in entry.parents if parent is not None)
-
-
-def _set_states(states: dict[Generator, dict[str, Any]]) -> None:
-    for generator, state in states.items():
-        generator.set_state(state)
+    rows = [run.gradients(part, [at], retain_graph=True)[0] for part in flat]
+    return reshape(stack(rows), shape=shape)

@@ -16,7 +16,7 @@ from nn.norm import LayerNorm
 from nn.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
 from nn.positions import LearnedPositions, SinusoidalPositions
 from nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from nn.schedule import CosineWithWarmup, ExponentialDecay
+from nn.schedule import CosineWithWarmup, ExponentialDecay, Schedule
 from nn.torch_weights import load_torch_state_dict, torch_state_dict
 from nn.transformer import (
     FeedForward,
@@ -52,6 +52,7 @@ __all__ = [
     "Optimizer",
     "Parameter",
     "RNNCell",
+    "Schedule",
     "Sequential",
     "SinusoidalPositions",
     "TransformerDecoder",

@@ -18,6 +18,7 @@ import numpy as np
 import minigrad as mg
 from minigrad.backend import beside
 from nn.checks import array_of, check_shape, check_size
+from nn.dtypes import floats, narrow, wide
 
 
 def scaled_dot_product_attention(
@@ -32,7 +33,8 @@ def scaled_dot_product_attention(
     """Give `softmax(q @ k.T / sqrt(E)) @ v`: values, mixed by how well keys fit.
 
     With `causal`, a position sees itself and what lies before it. A query that may look
-    at nothing gets zeros. With `chunk`, the same is computed for so many queries and
+    at nothing gets zeros, also where there are no keys. float16 is computed in float32.
+    With `chunk`, the same is computed for so many queries and
     keys at a time and recorded again by backward: memory grows with T and not with its
     square, and about one more forward pass is the price.
 
@@ -42,12 +44,15 @@ def scaled_dot_product_attention(
     Source: Vaswani et al., Attention Is All You Need (2017), equation 1; the blocks,
     Rabe and Staats, Self-attention Does Not Need O(n^2) Memory (2021).
     """
+    if chunk is not None:
+        check_size("scaled_dot_product_attention", chunk=chunk)
+    q, k, v = given = floats("attention", q=q, k=k, v=v)
     _check_operands(q, k, v)
     seen = Seen.of(q, k, mask, causal)
-    if chunk is None:
-        return seen.or_zeros(attention_weights(q, k, seen) @ v)
-    check_size("scaled_dot_product_attention", chunk=chunk)
-    return _in_blocks(q, k, v, seen, chunk)
+    q, k, v = map(wide, given)
+    if chunk is None or seen.is_empty:
+        return narrow(seen.or_zeros(attention_weights(q, k, seen) @ v), *given)
+    return narrow(_in_blocks(q, k, v, seen, chunk), *given)
 
 
 class Seen(NamedTuple):
@@ -77,6 +82,11 @@ class Seen(NamedTuple):
             mask = beside(_checked(mask, (T, S)), array_of(q))
         return cls(T, S, mask, causal)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no pairs of positions at all."""
+        return self.T == 0 or self.S == 0
+
     def block(self, rows: slice, columns: slice) -> Any:
         """The mask of some queries and keys, or None where all may be seen."""
         mask = self.mask
@@ -103,6 +113,8 @@ def attention_weights(q: Any, k: Any, seen: Seen) -> Any:
     queries that may look at nothing mean nothing.
     """
     allowed = seen.block(slice(0, seen.T), slice(0, seen.S))
+    if seen.is_empty:
+        return _scores(q, k, allowed)  # the softmax of nothing is nothing
     return mg.softmax(_scores(_scaled(q), k, allowed), axis=-1)
 
 

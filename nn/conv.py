@@ -17,6 +17,7 @@ from minigrad.ops import windows
 from minigrad.ops.windows import Pair
 from nn import init
 from nn.checks import array_of, check_shape, check_size
+from nn.dtypes import floats, narrow, numbers, wide
 from nn.module import Module, Parameter
 
 Sides = int | Sequence[int]
@@ -46,6 +47,7 @@ def conv2d(
     (1998), section II.A.
     """
     moves = _moves("conv2d", stride, padding, dilation)
+    x, W, b = floats("conv2d", x=x, W=W, b=b, optional=("b",))
     check_shape("conv2d", "W", W, ("O", "C", "K", "L"), "Weights have four axes.")
     way_out = "Pictures are (N, C, H, W), the channels first, as many as W has."
     check_shape("conv2d", "x", x, ("N", W.shape[1], "H", "W"), way_out)
@@ -72,6 +74,7 @@ def conv_transpose2d(
     Raises: ValueError where the shapes disagree.
     """
     moves = _moves("conv_transpose2d", stride, padding, dilation)
+    x, W, b = floats("conv_transpose2d", x=x, W=W, b=b, optional=("b",))
     check_shape("conv_transpose2d", "W", W, ("O", "C", "K", "L"), "It has four axes.")
     way_out = "Pictures are (N, C, H, W), as many channels as W has first."
     check_shape("conv_transpose2d", "x", x, ("N", W.shape[0], "P", "Q"), way_out)
@@ -107,10 +110,11 @@ def max_pool2d(
     a last window then reaches over the edge, but begins inside.
     Raises: ValueError where the window does not fit, or is mostly padding.
     """
+    x = numbers("max_pool2d", "x", x)
     pool = _Pool.of("max_pool2d", x, size, stride, padding, ceil_mode)
-    # The least number there is: minus infinity would give NaN in differences.
-    least = float(np.finfo(x.dtype).min)
-    return mg.max_pool2d(pool.padded(x, least), size=pool.size, stride=pool.stride)
+    return mg.max_pool2d(
+        pool.padded(x, _least(x.dtype)), size=pool.size, stride=pool.stride
+    )
 
 
 def avg_pool2d(
@@ -124,13 +128,22 @@ def avg_pool2d(
     """Give the mean of every window; padding counts as zeros.
 
     What a last window of `ceil_mode` has beyond the padding does not count.
+    Windows of float16 are summed in float32.
     Shapes and Raises: as `max_pool2d`.
     """
+    (x,) = floats("avg_pool2d", x=x)
     pool = _Pool.of("avg_pool2d", x, size, stride, padding, ceil_mode)
-    windows = mg.unfold(pool.padded(x, 0.0), size=pool.size, stride=pool.stride)
-    total = windows.sum(axis=(-4, -3))
+    padded = pool.padded(wide(x), 0.0)
+    total = mg.sum(mg.unfold(padded, size=pool.size, stride=pool.stride), (-4, -3))
     counts = pool.counted().astype(total.dtype)
-    return total / beside(counts, array_of(total))
+    return narrow(total / beside(counts, array_of(total)), x)
+
+
+def _least(dtype: Any) -> float:
+    """The least number of a dtype: minus infinity would give NaN in differences."""
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min)
+    return 0 if dtype.kind == "b" else int(np.iinfo(dtype).min)
 
 
 class _Pool:

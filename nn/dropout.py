@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import minigrad as mg
+from nn.checks import SHARE, check_generator, check_number
+from nn.dtypes import floats
 from nn.module import Module
 
 
@@ -20,16 +22,18 @@ class Dropout(Module):
     def __init__(
         self, p: float = 0.5, *, generator: mg.Generator | None = None
     ) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(
-                f"Dropout: p is {p}, but it is the probability of dropping an element "
-                "and something must be left. Give 0 <= p < 1."
-            )
-        self.p = p
+        why = (
+            "but it is the probability of dropping an element and something must be "
+            "left"
+        )
+        check_number("Dropout", "p", p, SHARE, why)
+        check_generator("Dropout", generator)
+        self.p = float(p)
         self.generator = generator
 
     def forward(self, x: Any) -> Any:
         """Drop elements of x while training, give x itself otherwise."""
         if not self.training or self.p == 0:
             return x
+        (x,) = floats("Dropout", x=x)
         return mg.dropout(x, self.p, generator=self.generator)

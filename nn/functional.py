@@ -16,9 +16,11 @@ import math
 from typing import Any
 
 import minigrad as mg
+from minigrad.ops.elementwise import gate
 from nn.attention import scaled_dot_product_attention
-from nn.checks import check_shape, integer_array
+from nn.checks import check_ids, check_shape, integer_array
 from nn.conv import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
+from nn.dtypes import floats
 from nn.losses import bce_with_logits, cross_entropy, mse_loss, temporal_softmax_loss
 from nn.norm import layer_norm
 
@@ -55,7 +57,8 @@ def linear(x: Any, W: Any, b: Any = None) -> Any:
     Shapes: x (..., D), W (D, M), b (M,) or None, output (..., M).
     Raises: ValueError where the shapes disagree.
     """
-    _check_affine("linear", ("...", W.shape[0]), x, W, b)
+    x, W, b = floats("linear", x=x, W=W, b=b, optional=("b",))
+    _check_affine("linear", ("...",), x, W, b)
     y = x @ W
     return y if b is None else y + b
 
@@ -66,7 +69,8 @@ def temporal_affine(x: Any, W: Any, b: Any) -> Any:
     Shapes: x (N, T, D), W (D, M), b (M,), output (N, T, M).
     Raises: ValueError where the shapes disagree.
     """
-    _check_affine("temporal_affine", ("N", "T", W.shape[0]), x, W, b)
+    x, W, b = floats("temporal_affine", x=x, W=W, b=b)
+    _check_affine("temporal_affine", ("N", "T"), x, W, b)
     return x @ W + b
 
 
@@ -76,7 +80,10 @@ def word_embedding(ids: Any, table: Any) -> Any:
     Shapes: ids (...), usually (N, T), table (V, D), output (..., D).
     Raises: TypeError for ids that are no integers, ValueError for ids out of range.
     """
-    ids = integer_array("word_embedding", "ids", ids, below=table.shape[0])
+    (table,) = floats("word_embedding", table=table)
+    check_shape("word_embedding", "table", table, ("V", "D"), "A row for each id.")
+    ids = integer_array("word_embedding", "ids", ids)
+    check_ids("word_embedding", "ids", ids, below=table.shape[0])
     return mg.take(table, ids, axis=0)
 
 
@@ -90,7 +97,10 @@ def gelu(x: Any) -> Any:
     Shapes: x and output (...).
     Source: Hendrycks and Gimpel, Gaussian Error Linear Units (2016), section 2.
     """
-    inner = (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)
+    (x,) = floats("gelu", x=x)
+    # Beyond 30 the share is 0 or 1 to the last digit, and x^3 might overflow.
+    near = mg.clip(x, low=-30, high=30)
+    inner = (near + near * near * near * 0.044715) * math.sqrt(2 / math.pi)
     return x * mg.sigmoid(inner + inner)
 
 
@@ -104,17 +114,18 @@ def rnn_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any) -> Any:
     Raises: ValueError where the shapes disagree.
     Source: Elman, Finding structure in time (1990).
     """
-    _check_recurrent("rnn_step", 1, x, h, Wx, Wh, b=b)
+    x, h, Wx, Wh, b = _operands("rnn_step", 1, x, h, Wx, Wh, b=b)
     return mg.tanh(x @ Wx + h @ Wh + b)
 
 
 def rnn(x: Any, h0: Any, Wx: Any, Wh: Any, b: Any) -> Any:
     """Run a vanilla RNN over whole sequences and give the state at every step.
 
-    Shapes: x (N, T, D), h0 (N, H), Wx (D, H), Wh (H, H), b (H,), output (N, T, H).
+    Shapes: x (N, T, D), h0 (N, H) or None for zeros, Wx (D, H), Wh (H, H), b (H,),
+    output (N, T, H).
     Raises: ValueError where the shapes disagree, or T is 0.
     """
-    _check_recurrent("rnn", 1, x, h0, Wx, Wh, b=b, sequence=True)
+    x, h0, Wx, Wh, b = _operands("rnn", 1, x, h0, Wx, Wh, b=b, sequence=True)
     h, states = h0, []
     for a in _input_part(x, Wx, b):
         h = mg.tanh(a + h @ Wh)
@@ -134,19 +145,18 @@ def lstm_step(x: Any, h: Any, c: Any, Wx: Any, Wh: Any, b: Any) -> tuple[Any, An
     Source: Hochreiter and Schmidhuber, Long short-term memory (1997), with the forget
     gate of Gers, Schmidhuber, Cummins, Learning to forget (2000).
     """
-    _check_recurrent("lstm_step", 4, x, h, Wx, Wh, b=b, c=c)
+    x, h, Wx, Wh, b, c = _operands("lstm_step", 4, x, h, Wx, Wh, b=b, c=c)
     return _lstm_gates(x @ Wx + h @ Wh + b, c)
 
 
 def lstm(x: Any, h0: Any, Wx: Any, Wh: Any, b: Any) -> Any:
     """Run an LSTM over whole sequences from cell state 0, giving h at every step.
 
-    Shapes: x (N, T, D), h0 (N, H), Wx (D, 4H), Wh (H, 4H), b (4H,),
+    Shapes: x (N, T, D), h0 (N, H) or None for zeros, Wx (D, 4H), Wh (H, 4H), b (4H,),
     output (N, T, H).
     Raises: ValueError where the shapes disagree, or T is 0.
     """
-    c0 = mg.zeros(h0.shape, dtype=Wh.dtype, device=Wh.device)
-    outputs, _, _ = lstm_sequence(x, h0, c0, Wx, Wh, b)
+    outputs, _, _ = lstm_sequence(x, h0, None, Wx, Wh, b)
     return outputs
 
 
@@ -155,10 +165,11 @@ def lstm_sequence(
 ) -> tuple[Any, Any, Any]:
     """Run an LSTM from a state (h0, c0) and give h at every step, last h and last c.
 
-    Shapes: as in `lstm`, c0 (N, H); outputs (N, T, H), (N, H) and (N, H).
+    Shapes: as in `lstm`, c0 (N, H) or None for zeros; outputs (N, T, H), (N, H) and
+    (N, H).
     Raises: ValueError where the shapes disagree, or T is 0.
     """
-    _check_recurrent("lstm", 4, x, h0, Wx, Wh, b=b, c=c0, sequence=True)
+    x, h0, Wx, Wh, b, c0 = _operands("lstm", 4, x, h0, Wx, Wh, b=b, c=c0, sequence=True)
     h, c, states = h0, c0, []
     for a in _input_part(x, Wx, b):
         h, c = _lstm_gates(a + h @ Wh, c)
@@ -171,7 +182,7 @@ def _lstm_gates(a: Any, c: Any) -> tuple[Any, Any]:
     H = c.shape[1]
     gates, candidate = mg.split(a, (3 * H, H), axis=1)
     # The three sigmoids lie side by side: one pass computes them.
-    i, f, o = mg.split(mg.sigmoid(gates), 3, axis=1)
+    i, f, o = mg.split(gate(gates), 3, axis=1)
     g = mg.tanh(candidate)
     c = f * c + i * g
     return o * mg.tanh(c), c
@@ -189,18 +200,20 @@ def gru_step(x: Any, h: Any, Wx: Any, Wh: Any, bx: Any, bh: Any) -> Any:
     Source: Cho et al., Learning phrase representations using RNN encoder-decoder
     (2014); the reset after the product, with a hidden bias of its own, as in cuDNN.
     """
-    _check_recurrent("gru_step", 3, x, h, Wx, Wh, bx=bx, bh=bh)
+    x, h, Wx, Wh, bx, bh = _operands("gru_step", 3, x, h, Wx, Wh, bx=bx, bh=bh)
     return _gru_gates(x @ Wx + bx, h @ Wh + bh, h)
 
 
 def gru(x: Any, h0: Any, Wx: Any, Wh: Any, bx: Any, bh: Any) -> Any:
     """Run a GRU over whole sequences and give the state at every step.
 
-    Shapes: x (N, T, D), h0 (N, H), Wx (D, 3H), Wh (H, 3H), bx and bh (3H,),
-    output (N, T, H).
+    Shapes: x (N, T, D), h0 (N, H) or None for zeros, Wx (D, 3H), Wh (H, 3H), bx and
+    bh (3H,), output (N, T, H).
     Raises: ValueError where the shapes disagree, or T is 0.
     """
-    _check_recurrent("gru", 3, x, h0, Wx, Wh, bx=bx, bh=bh, sequence=True)
+    x, h0, Wx, Wh, bx, bh = _operands(
+        "gru", 3, x, h0, Wx, Wh, bx=bx, bh=bh, sequence=True
+    )
     h, states = h0, []
     for a in _input_part(x, Wx, bx):
         h = _gru_gates(a, h @ Wh + bh, h)
@@ -213,7 +226,7 @@ def _gru_gates(a: Any, q: Any, h: Any) -> Any:
     H = h.shape[1]
     a_gates, a_candidate = mg.split(a, (2 * H, H), axis=1)
     q_gates, q_candidate = mg.split(q, (2 * H, H), axis=1)
-    r, z = mg.split(mg.sigmoid(a_gates + q_gates), 2, axis=1)
+    r, z = mg.split(gate(a_gates + q_gates), 2, axis=1)
     n = mg.tanh(a_candidate + r * q_candidate)
     return n + z * (h - n)
 
@@ -227,18 +240,19 @@ def _input_part(x: Any, Wx: Any, b: Any) -> list[Any]:
     return mg.unstack(mg.swapaxes(x, 0, 1) @ Wx + b, axis=0)
 
 
-def _check_affine(layer: str, expected: Any, x: Any, W: Any, b: Any) -> None:
+def _check_affine(layer: str, leading: Any, x: Any, W: Any, b: Any) -> None:
+    check_shape(layer, "W", W, ("D", "M"), "Its rows are the width of x.")
     way_out = (
         f"W has shape {W.shape}, and its rows are the width of x: give x that width, "
         "or W that many rows."
     )
-    check_shape(layer, "x", x, expected, way_out)
+    check_shape(layer, "x", x, (*leading, W.shape[0]), way_out)
     if b is not None:
         way_out = f"W has shape {W.shape}: give b one entry for each column of W."
         check_shape(layer, "b", b, W.shape[1:], way_out)
 
 
-def _check_recurrent(
+def _operands(
     layer: str,
     gates: int,
     x: Any,
@@ -246,29 +260,71 @@ def _check_recurrent(
     Wx: Any,
     Wh: Any,
     *,
-    c: Any = None,
     sequence: bool = False,
-    **biases: Any,
-) -> None:
-    """Hold every operand of a recurrent layer against Wx (D, gates * H)."""
+    **others: Any,
+) -> list[Any]:
+    """The operands of a recurrent layer as floats that fit; a state of None is zeros.
+
+    They come as they are given: x, h, Wx, Wh, biases and, where there is one, c.
+    """
+    names = {"h": "h0", "c": "c0"} if sequence else {"h": "h", "c": "c"}
+    given = {names["h"]: h, "x": x, "Wx": Wx, "Wh": Wh}
+    given |= {names.get(name, name): value for name, value in others.items()}
+    for name in names.values():
+        _check_one_state(layer, name, given.get(name))
+    optional = tuple(names.values()) if sequence else ()
+    h, x, Wx, Wh, *rest = floats(layer, optional=optional, **given)
+    others = dict(zip(others, rest, strict=True))
+    N, H = _check_weights(layer, gates, x, Wx, Wh, sequence)
+    way_out = _sizes(gates, Wx)
+    states = {"h": h, **({"c": others.pop("c")} if "c" in others else {})}
+    for name, bias in others.items():
+        check_shape(layer, name, bias, (gates * H,), way_out)
+    way_out = f"A state has one row for each of the N={N} rows of x. {way_out}"
+    for name, state in states.items():
+        if state is None:
+            states[name] = mg.zeros((N, H), dtype=Wh.dtype, device=_device_of(Wh))
+        check_shape(layer, names[name], states[name], (N, H), way_out)
+    h, *c = states.values()
+    return [x, h, Wx, Wh, *others.values(), *c]
+
+
+def _check_weights(
+    layer: str, gates: int, x: Any, Wx: Any, Wh: Any, sequence: bool
+) -> tuple[int, int]:
+    """Hold x and Wh against Wx (D, gates * H); give N and H."""
+    check_shape(layer, "Wx", Wx, ("D", f"{gates} * H"), "It multiplies x.")
     D, width = Wx.shape
-    H, N = width // gates, x.shape[0]
-    way_out = (
-        f"Wx has shape {Wx.shape}, which means input width D={D} and hidden width "
-        f"H={H} ({gates} * H columns)."
-    )
+    H = width // gates
+    way_out = _sizes(gates, Wx)
+    if width % gates:
+        raise ValueError(f"{layer}: {way_out} Give it such a number of columns.")
     layout = "Batch first: x is (N, T, D). " if sequence else "x is one step, (N, D). "
     x_shape = ("N", "T", D) if sequence else ("N", D)
     check_shape(layer, "x", x, x_shape, layout + way_out)
     check_shape(layer, "Wh", Wh, (H, gates * H), way_out)
-    for name, bias in biases.items():
-        check_shape(layer, name, bias, (gates * H,), way_out)
-    state_way_out = f"A state has one row for each of the N={N} rows of x. {way_out}"
-    check_shape(layer, "h0" if sequence else "h", h, (N, H), state_way_out)
-    if c is not None:
-        check_shape(layer, "c0" if sequence else "c", c, (N, H), state_way_out)
     if sequence and x.shape[1] == 0:
         raise ValueError(
             f"{layer}: x has shape {x.shape}, a sequence of no time steps, so there "
             "is no output to stack. Give at least one step."
         )
+    return x.shape[0], H
+
+
+def _sizes(gates: int, Wx: Any) -> str:
+    return (
+        f"Wx has shape {Wx.shape}, which means input width D={Wx.shape[0]} and hidden "
+        f"width H={Wx.shape[1] // gates} ({gates} * H columns)."
+    )
+
+
+def _check_one_state(layer: str, name: str, state: Any) -> None:
+    if isinstance(state, tuple):
+        raise TypeError(
+            f"{layer}: {name} is a tuple, but must be one array of shape (N, H). Give "
+            "h alone; an LSTM's module takes the pair (h, c)."
+        )
+
+
+def _device_of(x: Any) -> str:
+    return x.device if isinstance(x, mg.Tensor) else "cpu"

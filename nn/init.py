@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from nn.checks import FINITE, NOT_NEGATIVE, check_generator, check_number
 
 Shape = tuple[int, ...]
 
@@ -21,14 +22,14 @@ def zeros(
     shape: Shape, generator: mg.Generator | None = None, dtype: Any = "float32"
 ) -> np.ndarray:
     """Give zeros, as for biases; the generator is not used."""
-    return np.zeros(shape, dtype)
+    return np.zeros(shape, _float_dtype(dtype))
 
 
 def ones(
     shape: Shape, generator: mg.Generator | None = None, dtype: Any = "float32"
 ) -> np.ndarray:
     """Give ones, as for scales; the generator is not used."""
-    return np.ones(shape, dtype)
+    return np.ones(shape, _float_dtype(dtype))
 
 
 def uniform(
@@ -40,7 +41,9 @@ def uniform(
     high: float = 0.1,
 ) -> np.ndarray:
     """Draw from the uniform distribution on [low, high)."""
-    return _source(generator).uniform(shape, dtype, low=low, high=high)
+    check_number("uniform", "low", low, FINITE)
+    check_number("uniform", "high", high, FINITE)
+    return _source(generator).uniform(shape, _float_dtype(dtype), low, high)
 
 
 def normal(
@@ -52,7 +55,9 @@ def normal(
     std: float = 1.0,
 ) -> np.ndarray:
     """Draw from the normal distribution of a mean and a standard deviation."""
-    array = _source(generator).normal(shape, dtype)
+    check_number("normal", "mean", mean, FINITE)
+    check_number("normal", "std", std, NOT_NEGATIVE)
+    array = _source(generator).normal(shape, _float_dtype(dtype))
     array *= std
     array += mean
     return array
@@ -82,6 +87,7 @@ def xavier_uniform(
     Source: Glorot and Bengio, Understanding the difficulty of training deep
     feedforward neural networks (2010), equation 16.
     """
+    check_number("xavier_uniform", "gain", gain, NOT_NEGATIVE)
     bound = gain * math.sqrt(6.0 / sum(_fans(shape)))
     return uniform(shape, generator, dtype, low=-bound, high=bound)
 
@@ -99,6 +105,7 @@ def xavier_normal(
     Source: Glorot and Bengio, Understanding the difficulty of training deep
     feedforward neural networks (2010), equation 12.
     """
+    check_number("xavier_normal", "gain", gain, NOT_NEGATIVE)
     std = gain * math.sqrt(2.0 / sum(_fans(shape)))
     return normal(shape, generator, dtype, std=std)
 
@@ -115,6 +122,7 @@ def kaiming_uniform(
     Shapes: (in, out).
     Source: He, Zhang, Ren, Sun, Delving Deep into Rectifiers (2015), equation 10.
     """
+    check_number("kaiming_uniform", "gain", gain, NOT_NEGATIVE)
     bound = gain * math.sqrt(3.0 / _fans(shape)[0])
     return uniform(shape, generator, dtype, low=-bound, high=bound)
 
@@ -131,6 +139,7 @@ def kaiming_normal(
     Shapes: (in, out).
     Source: He, Zhang, Ren, Sun, Delving Deep into Rectifiers (2015), equation 10.
     """
+    check_number("kaiming_normal", "gain", gain, NOT_NEGATIVE)
     return normal(shape, generator, dtype, std=gain / math.sqrt(_fans(shape)[0]))
 
 
@@ -147,8 +156,10 @@ def orthogonal(
     Source: Saxe, McClelland, Ganguli, Exact solutions to the nonlinear dynamics of
     learning in deep linear neural networks (2014), section 3.
     """
+    check_number("orthogonal", "gain", gain, NOT_NEGATIVE)
     rows, columns = _fans(shape)
     tall = (max(rows, columns), min(rows, columns))
+    dtype = _float_dtype(dtype)
     q, r = np.linalg.qr(normal(tall, generator, "float64"))
     # QR leaves the signs of the columns to the library: fixing them by r's diagonal
     # makes every orthogonal matrix equally likely.
@@ -157,15 +168,30 @@ def orthogonal(
 
 
 def _source(generator: mg.Generator | None) -> mg.Generator:
+    check_generator("nn.init", generator)
     return mg.default_generator if generator is None else generator
+
+
+def _float_dtype(dtype: Any) -> np.dtype:
+    """Raises: TypeError for what is no dtype of floats."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found.kind != "f":
+        raise TypeError(
+            f"nn.init: dtype is {dtype!r}, but weights are floats. Give 'float32', "
+            "'float64' or 'float16'."
+        )
+    return found
 
 
 def _fans(shape: Shape) -> tuple[int, int]:
     """How many inputs and outputs a weight (in, out) joins."""
-    if len(shape) == 2 and min(shape) > 0:
+    if np.ndim(shape) == 1 and len(shape) == 2 and min(shape) > 0:
         return shape[0], shape[1]
     raise ValueError(
         f"The scale of this initialiser follows from a weight's inputs and outputs, "
-        f"but shape {tuple(shape)} is not (in, out) with both at least 1. Give such a "
+        f"but shape {shape} is not (in, out) with both at least 1. Give such a "
         "shape, or use nn.init.uniform or nn.init.normal, whose scale you set."
     )

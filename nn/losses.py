@@ -1,13 +1,18 @@
-"""How wrong is the model? Losses of scores, sequences of scores, and numbers."""
+"""How wrong is the model? Losses of scores, sequences of scores, and numbers.
+
+Losses of float16 and of integers are computed in float32 or wider; those of float16
+are given back in float16.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 import minigrad as mg
-from nn.checks import array_of, check_shape, integer_array
+from minigrad.backend import beside
+from minigrad.ops.losses import binary_cross_entropy, negative_log_likelihood
+from nn.checks import array_of, check_ids, check_shape, integer_array
+from nn.dtypes import floats, narrow, wide
 
 
 def cross_entropy(scores: Any, targets: Any, reduction: str = "mean") -> Any:
@@ -18,32 +23,38 @@ def cross_entropy(scores: Any, targets: Any, reduction: str = "mean") -> Any:
     Raises: TypeError for targets that are no integers; ValueError for wrong shapes,
     targets out of range, or an unknown reduction.
     """
-    check_shape("cross_entropy", "scores", scores, ("N", "C"), "Flatten other axes.")
+    layer = "cross_entropy"
+    (scores,) = floats(layer, scores=scores)
+    check_shape(layer, "scores", scores, ("N", "C"), "Flatten other axes.")
+    ids = integer_array(layer, "targets", targets)
     way_out = "Give one class for each row of scores (not one-hot rows)."
-    check_shape("cross_entropy", "targets", targets, scores.shape[:1], way_out)
-    ids = integer_array("cross_entropy", "targets", targets, below=scores.shape[1])
-    return _reduce("cross_entropy", _negative_log_likelihood(scores, ids), reduction)
+    check_shape(layer, "targets", ids, scores.shape[:1], way_out)
+    check_ids(layer, "targets", ids, below=scores.shape[1])
+    return _reduce(layer, _surprise(scores, ids), reduction, scores)
 
 
 def temporal_softmax_loss(scores: Any, targets: Any, mask: Any) -> Any:
     """Give the cross-entropy summed over the unmasked time steps, divided by N.
 
     Shapes: scores (N, T, V), targets (N, T) integers below V, mask (N, T) booleans;
-    output (). Targets under a False mask are not looked at.
+    output (). Scores and targets under a False mask are not looked at.
     Raises: TypeError for targets that are no integers or a mask that is not boolean;
     ValueError for wrong shapes or targets out of range.
     """
     layer = "temporal_softmax_loss"
+    (scores,) = floats(layer, scores=scores)
     check_shape(layer, "scores", scores, ("N", "T", "V"), "Give one score per word.")
     N, T, V = scores.shape
+    ids, mask = integer_array(layer, "targets", targets), array_of(mask)
     way_out = "Give one entry for each sequence and time step of scores."
-    check_shape(layer, "targets", targets, (N, T), way_out)
+    check_shape(layer, "targets", ids, (N, T), way_out)
     check_shape(layer, "mask", mask, (N, T), way_out)
-    mask = _boolean(layer, array_of(mask))
     # An integer product, unlike `where`, needs no array library of its own.
-    ids = integer_array(layer, "targets", array_of(targets) * mask, below=V)
-    losses = _negative_log_likelihood(scores.reshape(N * T, V), ids.reshape(-1))
-    return mg.sum(losses * mask.reshape(-1).astype(losses.dtype)) / N
+    ids = ids * _boolean(layer, mask)
+    check_ids(layer, "targets", ids, below=V)
+    counted = ids.astype("int64") - ~mask  # -1 where a step does not count
+    losses = _surprise(scores.reshape((N * T, V)), counted.reshape(-1))
+    return narrow(mg.sum(losses) / N, scores)
 
 
 def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
@@ -53,54 +64,50 @@ def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     their shape for "none".
     Raises: ValueError where the shapes differ, or for an unknown reduction.
     """
-    targets = _same_shape("mse_loss", "predictions", predictions, targets)
-    difference = predictions - targets
-    return _reduce("mse_loss", difference * difference, reduction)
+    values, targets = _pair("mse_loss", predictions=predictions, targets=targets)
+    difference = wide(values) - wide(targets)
+    return _reduce("mse_loss", difference * difference, reduction, values, targets)
 
 
 def bce_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Any:
     """Give the binary cross-entropy of targets under sigmoid(logits), stably.
 
-    `-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x)) = softplus(x) - t x`, which
-    neither overflows nor takes the logarithm of 0 for any x.
+    `-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x)) = softplus(x) - t x`, of which
+    neither form is computed: the one takes the logarithm of 0 for large x, the other
+    loses all digits of a small loss.
 
     Shapes: logits and targets (numbers from 0 to 1) alike; output () for reduction
     "mean" or "sum", their shape for "none".
     Raises: ValueError where the shapes differ, or for an unknown reduction.
     """
-    targets = _same_shape("bce_with_logits", "logits", logits, targets)
-    losses = mg.softplus(logits) - targets * logits
-    return _reduce("bce_with_logits", losses, reduction)
+    values, targets = _pair("bce_with_logits", logits=logits, targets=targets)
+    losses = binary_cross_entropy(wide(values), wide(targets))
+    return _reduce("bce_with_logits", losses, reduction, values, targets)
 
 
-def _negative_log_likelihood(scores: Any, ids: Any) -> Any:
-    """`-log softmax(scores)[n, ids[n]]` for every row n."""
-    rows = np.arange(scores.shape[0], like=ids)  # on the device the ids are on
-    # Looked up first: backward comes to it last, and adds to the scores' gradient.
-    chosen = scores[rows, ids]
-    return mg.logsumexp(scores, axis=1) - chosen
+def _surprise(scores: Any, ids: Any) -> Any:
+    """`-log softmax(scores)[n, ids[n]]` for every row n, 0 where the id is negative."""
+    return negative_log_likelihood(scores, beside(ids, array_of(scores)))
 
 
-def _reduce(layer: str, losses: Any, reduction: str) -> Any:
-    if reduction == "mean":
-        return mg.mean(losses)
-    if reduction == "sum":
-        return mg.sum(losses)
-    if reduction == "none":
-        return losses
-    raise ValueError(
-        f"{layer}: reduction {reduction!r} is unknown. Give 'mean', 'sum' or 'none'."
-    )
+def _reduce(layer: str, losses: Any, reduction: str, *operands: Any) -> Any:
+    """Losses together, in the dtype of what they were made of."""
+    reductions = {"mean": mg.mean, "sum": mg.sum, "none": lambda losses: losses}
+    if not isinstance(reduction, str) or reduction not in reductions:
+        raise ValueError(
+            f"{layer}: reduction {reduction!r} is unknown. Give 'mean', 'sum' or "
+            "'none'."
+        )
+    return narrow(reductions[reduction](losses), *operands)
 
 
-def _same_shape(layer: str, name: str, values: Any, targets: Any) -> Any:
-    """Targets of the shape of the values; whole numbers and bools in their dtype."""
+def _pair(layer: str, **operands: Any) -> list[Any]:
+    """Two arrays of floats that have one shape."""
+    values, targets = floats(layer, **operands)
+    name = next(iter(operands))
     way_out = f"Reshape one to the other: broadcasting would pair all {name} with all "
     check_shape(layer, "targets", targets, values.shape, way_out + "targets.")
-    if isinstance(targets, mg.Tensor) and targets.dtype.kind == "f":
-        return targets
-    array = array_of(targets)
-    return array if array.dtype.kind == "f" else array.astype(values.dtype)
+    return [values, targets]
 
 
 def _boolean(layer: str, mask: Any) -> Any:

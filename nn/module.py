@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 import minigrad as mg
+from nn.checks import check_fit, check_mapping, listed, real_array
 
 CONTAINERS = (list, tuple, dict, set, frozenset)
 
@@ -21,11 +22,21 @@ CONTAINERS = (list, tuple, dict, set, frozenset)
 class Parameter(mg.Tensor):
     """A Tensor that a module trains: it requires gradients and a module finds it.
 
+    With `requires_grad=False` it is frozen: saved, loaded and moved with its module,
+    but not trained.
+
     Shapes: `data` of any shape; it is copied.
     """
 
-    def __init__(self, data: Any, dtype: Any = None, device: Any = None) -> None:
-        super().__init__(data, dtype=dtype, requires_grad=True, device=device)
+    def __init__(
+        self,
+        data: Any,
+        dtype: Any = None,
+        device: Any = None,
+        *,
+        requires_grad: bool = True,
+    ) -> None:
+        super().__init__(data, dtype, requires_grad, device)
 
 
 class Module:
@@ -63,7 +74,10 @@ class Module:
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        # Python comes here only when the ordinary look-up has found nothing.
+        # Python comes here only when the ordinary look-up has found nothing, or when
+        # a property failed with an AttributeError: looked up again, it shows its own.
+        if any(name in vars(kind) for kind in type(self).__mro__):
+            return object.__getattribute__(self, name)
         close = difflib.get_close_matches(name, dir(self), n=1)
         way_out = (
             f"Did you mean {close[0]!r}?"
@@ -121,16 +135,27 @@ class Module:
         """Put this module and all inside it into evaluation mode (dropout rests)."""
         return self.train(False)
 
+    def requires_grad_(self, wanted: bool = True) -> Self:
+        """Unfreeze every parameter, or with False freeze it; give this module.
+
+        A frozen parameter is a constant: nothing is recorded for it, an optimiser
+        leaves it as it is, and it is saved, loaded and moved as before. Freezing
+        forgets its gradient.
+        """
+        for parameter in self.parameters():
+            parameter.requires_grad = wanted
+        return self
+
     def zero_grad(self) -> None:
         """Forget every parameter's gradient."""
         for parameter in self.parameters():
-            parameter.grad = None
+            parameter.zero_grad()
 
     def to(self, device: str) -> Self:
         """Move every parameter, with its gradient, to a device; give this module.
 
-        The parameters stay the same objects, and an optimiser's state follows them at
-        its next step.
+        Frozen parameters move too. The parameters stay the same objects, and an
+        optimiser's state follows them at its next step.
 
         Raises: ValueError and RuntimeError as `minigrad.device`; nothing is moved then.
         """
@@ -142,33 +167,43 @@ class Module:
         ]
         for parameter, (values, gradient) in zip(parameters, moved, strict=True):
             parameter.data = values.data
-            parameter.grad = gradient
+            if parameter.requires_grad:
+                parameter.grad = gradient
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Give copies of all parameters as NumPy arrays, under their dotted names."""
         return {name: np.array(p.numpy()) for name, p in self.named_parameters()}
 
+    def check_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raise unless `load_state_dict` could take a state; nothing is loaded.
+
+        Raises: TypeError for what is no dictionary; ValueError that names every
+        missing, unexpected, misshapen and not numeric key.
+        """
+        kind = type(self).__name__
+        check_mapping(kind, state)
+        problems = _mismatches(dict(self.named_parameters()), state)
+        way_out = (
+            "Build the module as it was when the state was saved, or rename and "
+            "reshape these keys of the state."
+        )
+        check_fit(kind, "module", problems, way_out)
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy arrays into the parameters, all or none; each keeps its own dtype.
 
-        Raises: ValueError that names every missing, unexpected and misshapen key.
+        Frozen parameters are loaded too.
+
+        Raises: as `check_state_dict`.
         """
-        parameters = dict(self.named_parameters())
-        problems = _mismatches(parameters, state)
-        if problems:
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the state does not fit the "
-                f"module, so nothing was loaded: {'; '.join(problems)}. Build the "
-                "module as it was when the state was saved, or rename and reshape "
-                "these keys of the state."
-            )
-        arrays = {
-            name: mg.Tensor(_plain(state[name]), dtype=p.dtype, device=p.device).data
-            for name, p in parameters.items()
-        }
-        for name, parameter in parameters.items():
-            parameter.data = arrays[name]
+        self.check_state_dict(state)
+        loaded = [
+            (p, mg.Tensor(real_array(state[name]), dtype=p.dtype, device=p.device))
+            for name, p in self.named_parameters()
+        ]
+        for parameter, values in loaded:
+            parameter.data = values.data
 
 
 class ModuleList(Module):
@@ -179,6 +214,11 @@ class ModuleList(Module):
 
     def __init__(self, layers: Iterable[Callable[..., Any]] = ()) -> None:
         self._length = 0
+        if not isinstance(layers, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}: layers is a {type(layers).__name__}, which "
+                "holds none. Give a list of modules or functions."
+            )
         for layer in layers:
             self.append(layer)
 
@@ -297,21 +337,25 @@ def _first_hidden(value: Any) -> Module | Parameter | None:
     return None
 
 
-def _plain(value: Any) -> Any:
-    """The array behind a Tensor; anything else as NumPy reads it."""
-    return value.numpy() if isinstance(value, mg.Tensor) else np.asarray(value)
-
-
 def _mismatches(
     parameters: Mapping[str, Parameter], state: Mapping[str, Any]
 ) -> list[str]:
     """What keeps a state from fitting, one phrase for each kind of problem."""
-    missing = [name for name in parameters if name not in state]
-    unexpected = [name for name in state if name not in parameters]
-    misshapen = [
-        f"{name} (the module has {p.shape}, the state has {np.shape(state[name])})"
-        for name, p in parameters.items()
-        if name in state and np.shape(state[name]) != p.shape
-    ]
-    kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
-    return [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
+    misshapen, strange = [], []
+    for name, parameter in parameters.items():
+        array = real_array(state[name]) if name in state else parameter
+        if array is None:
+            strange.append(f"{name} (a {type(state[name]).__name__})")
+        elif array.shape != parameter.shape:
+            misshapen.append(
+                f"{name} (the module has {parameter.shape}, the state has "
+                f"{array.shape})"
+            )
+    return listed(
+        {
+            "missing": [name for name in parameters if name not in state],
+            "unexpected": [name for name in state if name not in parameters],
+            "misshapen": misshapen,
+            "not an array of real numbers": strange,
+        }
+    )

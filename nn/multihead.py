@@ -10,8 +10,9 @@ from typing import Any
 
 import minigrad as mg
 from nn.attention import Seen, attention_weights, scaled_dot_product_attention
-from nn.checks import array_of, check_size
+from nn.checks import array_of, check_shape, check_size
 from nn.dropout import Dropout
+from nn.dtypes import floats, narrow, wide
 from nn.linear import Linear
 from nn.module import Module
 
@@ -40,6 +41,8 @@ class MultiHeadAttention(Module):
         check_size("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
         head_dim = _head_dim(embed_dim, num_heads) if head_dim is None else head_dim
         check_size("MultiHeadAttention", head_dim=head_dim)
+        if chunk is not None:
+            check_size("MultiHeadAttention", chunk=chunk)
         _check_dropout(chunk, dropout)
         self.num_heads = num_heads
         self.chunk = chunk
@@ -68,10 +71,10 @@ class MultiHeadAttention(Module):
         """
         q, k, v = self._heads(query, key, value)
         mask = _for_heads(mask)
-        if self.chunk is None:
+        if self.chunk is None and self.dropout.p:
             seen = Seen.of(q, k, mask, causal)
-            weights = self.dropout(attention_weights(q, k, seen))
-            return self._join(seen.or_zeros(weights @ v))
+            weights = self.dropout(attention_weights(wide(q), wide(k), seen))
+            return self._join(narrow(seen.or_zeros(weights @ wide(v)), q, k, v))
         given: Any = {"causal": causal, "chunk": self.chunk}
         return self._join(scaled_dot_product_attention(q, k, v, mask, **given))
 
@@ -81,12 +84,17 @@ class MultiHeadAttention(Module):
         """Give how much each query takes from each position. Shapes: (N, H, T, S)."""
         q, k, _ = self._heads(query, key, None)
         seen = Seen.of(q, k, _for_heads(mask), causal)
-        return seen.or_zeros(attention_weights(q, k, seen))
+        weights = attention_weights(wide(q), wide(k), seen)
+        return narrow(seen.or_zeros(weights), q, k)
 
     def _heads(self, query: Any, key: Any, value: Any) -> tuple[Any, Any, Any]:
         """Project, and put the heads beside the batch: (N, H, T, head_dim) each."""
         key = query if key is None else key
         value = key if value is None else value
+        given = {"query": query, "key": key, "value": value}
+        query, key, value = floats("MultiHeadAttention", **given)
+        for name, x in (("query", query), ("key", key), ("value", value)):
+            check_shape("MultiHeadAttention", name, x, ("N", "T", "D"), "Batch first.")
         projected = (self.query(query), self.key(key), self.value(value))
         q, k, v = (_split_heads(x, self.num_heads) for x in projected)
         return q, k, v

@@ -9,22 +9,30 @@ from typing import Any
 
 import minigrad as mg
 from nn import init
-from nn.checks import check_shape, check_size
+from nn.checks import NOT_NEGATIVE, check_number, check_shape, check_size
+from nn.dtypes import floats, narrow, wide
 from nn.module import Module, Parameter
 
 
 def layer_norm(x: Any, W: Any, b: Any, eps: float = 1e-5) -> Any:
     """Give `(x - mean) / sqrt(var + eps) * W + b`, the statistics over the last axis.
 
+    Statistics of float16 are computed in float32.
+
     Shapes: x (..., D), W and b (D,), output (..., D).
     Raises: ValueError where the shapes disagree.
     Source: Ba, Kiros, Hinton, Layer Normalization (2016), equation 4.
     """
+    x, W, b = floats("layer_norm", x=x, W=W, b=b)
+    check_number("layer_norm", "eps", eps, NOT_NEGATIVE)
+    check_shape("layer_norm", "W", W, ("D",), "It has a scale for each element.")
+    check_shape("layer_norm", "b", b, W.shape, "It has a shift for each element.")
     way_out = "The layer was made for another width than x has."
     check_shape("layer_norm", "x", x, ("...", W.shape[0]), way_out)
-    centred = x - mg.mean(x, axis=-1, keepdims=True)
+    given = wide(x)
+    centred = given - mg.mean(given, axis=-1, keepdims=True)
     variance = mg.mean(centred * centred, axis=-1, keepdims=True)
-    return centred * mg.power(variance + eps, -0.5) * W + b
+    return narrow(centred * mg.power(variance + eps, -0.5) * W + b, x, W, b)
 
 
 class LayerNorm(Module):
@@ -38,6 +46,7 @@ class LayerNorm(Module):
 
     def __init__(self, size: int, eps: float = 1e-5, *, dtype: Any = "float32") -> None:
         check_size("LayerNorm", size=size)
+        check_number("LayerNorm", "eps", eps, NOT_NEGATIVE)
         self.eps = eps
         self.W = Parameter(init.ones((size,), None, dtype))
         self.b = Parameter(init.zeros((size,), None, dtype))

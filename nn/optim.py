@@ -15,6 +15,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 import minigrad as mg
+from minigrad.tape import Leaf
+from nn.checks import (
+    LIMIT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Numbers,
+    check_fit,
+    check_mapping,
+    check_number,
+    is_integer,
+    listed,
+    real_array,
+)
 
 # Four float32 arrays and the scratch tile of this many elements are 640 KiB: they fit
 # the second-level cache of one core.
@@ -30,17 +44,17 @@ State = dict[str, Any]
 class Optimizer:
     """Base class: which parameters, what learning rate, and whose state.
 
-    A subclass names its settings (numbers) and moments (arrays like the parameter) and
-    writes `_update_tile`. Parameters without a gradient are skipped, and their moments
-    and step count stay as they are. Moments follow a parameter that was moved to
-    another device.
+    A subclass names its settings (which numbers each may be) and moments (arrays like
+    the parameter) and writes `_update_tile`. Parameters without a gradient and frozen
+    ones (`requires_grad` is False) are skipped, and their moments and step count stay
+    as they are. Moments follow a parameter that was moved to another device.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ()
+    settings: ClassVar[Mapping[str, Numbers]] = {}
 
     def __init__(self, params: Iterable[mg.Tensor], lr: float) -> None:
         self.params = _parameter_list(type(self).__name__, params)
-        _check_range(type(self).__name__, "lr", lr, 0 < lr < math.inf, "lr > 0")
+        check_number(type(self).__name__, "lr", lr, POSITIVE)
         self._lr = float(lr)
         # Made at the first step, so that they lie on the device the parameter is on.
         self._states: list[State] = [{} for _ in self.params]
@@ -54,7 +68,7 @@ class Optimizer:
     @lr.setter
     def lr(self, value: float) -> None:
         # A schedule may end at 0, which a new optimiser may not start with.
-        _check_range(type(self).__name__, "lr", value, 0 <= value < math.inf, "lr >= 0")
+        check_number(type(self).__name__, "lr", value, NOT_NEGATIVE)
         self._lr = float(value)
 
     @property
@@ -65,7 +79,7 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Forget every parameter's gradient."""
         for parameter in self.params:
-            parameter.grad = None
+            parameter.zero_grad()
 
     def step(self) -> None:
         """Change every parameter that has a gradient in `.grad`."""
@@ -74,13 +88,15 @@ class Optimizer:
     def update(self, grads: Iterable[Any]) -> None:
         """Change the parameters by gradients in hand, None where there is none.
 
+        Frozen parameters stay as they are, whatever their gradient.
+
         Shapes: one gradient, Tensor or array, for each parameter, of its shape.
         Raises: ValueError where number or shapes differ; then nothing is changed.
         """
         arrays = [_array(gradient) for gradient in grads]
         self._check_gradients(arrays)
         for index, gradient in enumerate(arrays):
-            if gradient is not None:
+            if gradient is not None and self.params[index].requires_grad:
                 self._update_parameter(index, gradient)
 
     def state_dict(self) -> dict[str, Any]:
@@ -99,24 +115,35 @@ class Optimizer:
                 state[f"{index}.{name}"] = moment
         return state
 
+    def check_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raise unless `load_state_dict` could take a state; nothing is loaded.
+
+        Raises: TypeError for what is no dictionary; ValueError that names everything
+        that does not fit.
+        """
+        kind = type(self).__name__
+        check_mapping(kind, state)
+        way_out = (
+            "Build the optimiser as it was when the state was saved, on the same "
+            "parameters in the same order."
+        )
+        check_fit(kind, "optimiser", self._mismatches(state), way_out)
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a saved state, all of it or, where it does not fit, nothing.
 
-        Raises: ValueError that names everything that does not fit.
+        Raises: as `check_state_dict`.
         """
-        problems = self._mismatches(state)
-        if problems:
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the state does not fit the "
-                f"optimiser, so nothing was loaded: {'; '.join(problems)}. Build the "
-                "optimiser as it was when the state was saved, on the same parameters "
-                "in the same order."
-            )
+        self.check_state_dict(state)
         states = [self._loaded(index, state) for index in range(len(self.params))]
         self.lr = float(state["lr"])
         for name in self.settings:
             setattr(self, name, float(state[name]))
         self._states = states
+
+    def _check_settings(self, **given: Any) -> None:
+        for name, value in given.items():
+            check_number(type(self).__name__, name, value, self.settings[name])
 
     # What a subclass writes
 
@@ -140,10 +167,14 @@ class Optimizer:
         state = self._advance(index, p, parameter.device)
         moments = [state[name] for name in self.moments]
         factors = self._factors(state["step"])
+        dtype = _wide(p.dtype)
         for tile in _tiles(p, TILE):
-            arrays = [array[tile] for array in (p, g, *moments)]
+            arrays = [array[tile].astype(dtype, copy=False) for array in (p, g)]
+            kept = [moment[tile] for moment in moments]
             scratch = self._scratch_like(arrays[0], parameter.device)
-            self._update_tile(arrays[0], arrays[1], scratch, *arrays[2:], **factors)
+            self._update_tile(*arrays, scratch, *kept, **factors)
+            if dtype != p.dtype:
+                p[tile] = arrays[0]
         if not data.flags.c_contiguous:
             # Then p is a copy, in another order than the parameter's memory.
             data[...] = p.reshape(data.shape)
@@ -158,7 +189,13 @@ class Optimizer:
         state["device"] = device
         for name in self.moments:
             if name not in state:
-                state[name] = np.zeros_like(p)
+                state[name] = np.zeros_like(p, dtype=_wide(p.dtype))
+            elif state[name].size != p.size:
+                raise ValueError(
+                    f"{type(self).__name__}.step: parameter {index} has {p.size} "
+                    f"elements, but had {state[name].size} at its last step. Make a "
+                    "new optimiser for a parameter of another size."
+                )
         return state
 
     def _move(self, state: State, device: str) -> None:
@@ -198,7 +235,8 @@ class Optimizer:
         if state.get("optimizer") != kind:
             return [f"it was saved by {state.get('optimizer')!r}, this is {kind!r}"]
         parts = ("step", *self.moments)
-        known = {"optimizer", "lr", *self.settings}
+        numbers = ("lr", *self.settings)
+        known = {"optimizer", *numbers}
         missing = sorted(known - set(state))
         for index in range(len(self.params)):
             keys = [f"{index}.{part}" for part in parts]
@@ -206,18 +244,36 @@ class Optimizer:
             # A parameter that never had a gradient has no state at all.
             if any(key in state for key in keys):
                 missing += [key for key in keys if key not in state]
-        unexpected = [key for key in state if key not in known]
-        misshapen = list(self._misshapen(state))
-        kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
-        return [f"{what}: {', '.join(keys)}" for what, keys in kinds.items() if keys]
+        return listed(
+            {
+                "missing": missing,
+                "unexpected": [key for key in state if key not in known],
+                "misshapen": list(self._misshapen(state)),
+                "out of range": list(self._out_of_range(state)),
+            }
+        )
+
+    def _out_of_range(self, state: Mapping[str, Any]) -> Iterator[str]:
+        """Which numbers of a state are none that this optimiser can go on with."""
+        for name, numbers in {"lr": NOT_NEGATIVE, **self.settings}.items():
+            if name in state and not numbers.hold(state[name]):
+                yield f"{name} is {state[name]!r}"
+        for index in range(len(self.params)):
+            steps = state.get(f"{index}.step", 1)
+            if not is_integer(steps) or steps < 1:
+                yield f"{index}.step is {steps!r}"
 
     def _misshapen(self, state: Mapping[str, Any]) -> Iterator[str]:
         for index, parameter in enumerate(self.params):
             for name in self.moments:
                 key = f"{index}.{name}"
-                if key in state and np.shape(state[key]) != parameter.shape:
-                    given = np.shape(state[key])
-                    yield f"{key} (parameter {parameter.shape}, state {given})"
+                if key not in state:
+                    continue
+                array = real_array(state[key])
+                if array is None:
+                    yield f"{key} (a {type(state[key]).__name__})"
+                elif array.shape != parameter.shape:
+                    yield f"{key} (parameter {parameter.shape}, state {array.shape})"
 
     def _loaded(self, index: int, state: Mapping[str, Any]) -> State:
         """One parameter's part of a saved state, on the parameter's device."""
@@ -227,7 +283,7 @@ class Optimizer:
         own: State = {"step": int(state[f"{index}.step"]), "device": p.device}
         for name in self.moments:
             flat = np.reshape(state[f"{index}.{name}"], -1)
-            own[name] = mg.Tensor(flat, dtype=p.dtype, device=p.device).data
+            own[name] = mg.Tensor(flat, dtype=_wide(p.dtype), device=p.device).data
         return own
 
 
@@ -242,7 +298,7 @@ class SGD(Optimizer):
     momentum in deep learning (2013), equation 1, with the learning rate outside v.
     """
 
-    settings: ClassVar = ("momentum", "weight_decay")
+    settings: ClassVar = {"momentum": SHARE, "weight_decay": NOT_NEGATIVE}
 
     def __init__(
         self,
@@ -252,10 +308,9 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr)
-        _check_share("SGD", "momentum", momentum)
-        _check_decay("SGD", weight_decay)
-        self.momentum = momentum
-        self.weight_decay = weight_decay
+        self._check_settings(momentum=momentum, weight_decay=weight_decay)
+        self.momentum = float(momentum)
+        self.weight_decay = float(weight_decay)
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -291,7 +346,12 @@ class Adam(Optimizer):
     algorithm 1.
     """
 
-    settings: ClassVar = ("beta1", "beta2", "eps", "weight_decay")
+    settings: ClassVar = {
+        "beta1": SHARE,
+        "beta2": SHARE,
+        "eps": POSITIVE,
+        "weight_decay": NOT_NEGATIVE,
+    }
 
     def __init__(
         self,
@@ -302,14 +362,10 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr)
-        kind = type(self).__name__
-        self.beta1, self.beta2 = betas
-        _check_share(kind, "betas[0]", self.beta1)
-        _check_share(kind, "betas[1]", self.beta2)
-        _check_range(kind, "eps", eps, eps > 0, "eps > 0")
-        _check_decay(kind, weight_decay)
-        self.eps = eps
-        self.weight_decay = weight_decay
+        self.beta1, self.beta2 = _pair_of_betas(type(self).__name__, betas)
+        self._check_settings(eps=eps, weight_decay=weight_decay)
+        self.eps = float(eps)
+        self.weight_decay = float(weight_decay)
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -382,8 +438,9 @@ def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> float | mg.T
     Source: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural
     networks (2013), algorithm 1.
     """
-    _check_range("clip_grad_norm", "max_norm", max_norm, max_norm > 0, "max_norm > 0")
-    owners = [p for p in _tensors(params) if p.grad is not None]
+    check_number("clip_grad_norm", "max_norm", max_norm, LIMIT)
+    given = [params] if isinstance(params, mg.Tensor) else params
+    owners = [p for p in _tensors("clip_grad_norm", given) if p.grad is not None]
     if any(p.device != "cpu" for p in owners):
         return _clip_without_waiting(owners, max_norm)
     squares = [_sum_of_squares(_array(p.grad)) for p in owners]
@@ -420,6 +477,11 @@ def _tiles(flat: Any, length: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
+def _wide(dtype: Any) -> Any:
+    """The dtype of an update and its moments: squares of float16 would overflow."""
+    return np.promote_types(dtype, np.float32)
+
+
 def _array(value: Any) -> Any:
     """The array behind a Tensor, None for None."""
     if value is None:
@@ -434,25 +496,19 @@ def _copy(array: Any) -> np.ndarray:
     return np.array(mg.asarray(array).numpy())
 
 
-def _tensors(params: Iterable[mg.Tensor]) -> list[mg.Tensor]:
-    return [params] if isinstance(params, mg.Tensor) else list(params)
-
-
 def _parameter_list(kind: str, params: Any) -> list[mg.Tensor]:
     """The parameters as a list, once it is known that they can be trained."""
-    if not isinstance(params, Iterable) or isinstance(params, mg.Tensor | dict | str):
-        raise TypeError(
-            f"{kind}: params is a {type(params).__name__}, but an optimiser takes a "
-            "list of parameters. Give model.parameters(), or [tensor] for one."
-        )
-    parameters = list(params)
+    parameters = _tensors(kind, params)
     if not parameters:
         raise ValueError(
             f"{kind}: the list of parameters is empty, so there is nothing to train. "
             "Give model.parameters() (a generator that was used up before is empty)."
         )
-    for index, parameter in enumerate(parameters):
-        _check_parameter(kind, index, parameter)
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise ValueError(
+            f"{kind}: none of the {len(parameters)} parameters requires gradients, so "
+            "there is nothing to train. Unfreeze some, with requires_grad = True."
+        )
     if len({id(parameter) for parameter in parameters}) < len(parameters):
         raise ValueError(
             f"{kind}: a parameter stands twice in the list and would be changed twice "
@@ -461,30 +517,52 @@ def _parameter_list(kind: str, params: Any) -> list[mg.Tensor]:
     return parameters
 
 
+def _tensors(kind: str, params: Any) -> list[mg.Tensor]:
+    """What is given as parameters, as a list of leaves or constants."""
+    if not isinstance(params, Iterable) or isinstance(
+        params, mg.Tensor | Mapping | str | bytes | np.ndarray
+    ):
+        raise TypeError(
+            f"{kind}: params is a {type(params).__name__}, but a list of parameters "
+            "is needed. Give model.parameters(), or [tensor] for one."
+        )
+    parameters = list(params)
+    for index, parameter in enumerate(parameters):
+        _check_parameter(kind, index, parameter)
+    return parameters
+
+
 def _check_parameter(kind: str, index: int, parameter: Any) -> None:
     if not isinstance(parameter, mg.Tensor):
+        given = type(parameter)
         raise TypeError(
-            f"{kind}: parameter {index} is a {type(parameter).__name__}, not a "
-            "Tensor. Give model.parameters(), or Tensors with requires_grad=True."
+            f"{kind}: parameter {index} is a {given.__module__}.{given.__qualname__}, "
+            "not a minigrad Tensor. Give model.parameters() of a minigrad model, or "
+            "Tensors with requires_grad=True."
         )
-    if not parameter.requires_grad:
+    if parameter.dtype.kind != "f":
+        raise TypeError(
+            f"{kind}: parameter {index} has dtype {parameter.dtype}, which has no "
+            "gradients and cannot be trained. Leave it out, or make it of floats."
+        )
+    entry = parameter.entry
+    if entry is not None and not isinstance(entry, Leaf):
         raise ValueError(
-            f"{kind}: parameter {index} does not require gradients and would never "
-            "change. Leave it out, or make it with requires_grad=True."
+            f"{kind}: parameter {index} is the result of {entry.name}, so "
+            "that its gradient is not kept and it would never change. Give the tensor "
+            "it was computed from."
         )
 
 
-def _check_range(kind: str, name: str, value: Any, fits: bool, expected: str) -> None:
-    if not fits:
-        raise ValueError(
-            f"{kind}: {name} is {value!r}, out of range. Give a number with {expected}."
-        )
-
-
-def _check_share(kind: str, name: str, value: float) -> None:
-    _check_range(kind, name, value, 0 <= value < 1, f"0 <= {name} < 1")
-
-
-def _check_decay(kind: str, value: float) -> None:
-    fits = 0 <= value < math.inf
-    _check_range(kind, "weight_decay", value, fits, "weight_decay >= 0")
+def _pair_of_betas(kind: str, betas: Any) -> tuple[float, float]:
+    """Raises: TypeError unless there are two; ValueError for those out of range."""
+    try:
+        beta1, beta2 = betas
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{kind}: betas is {betas!r}, but must be a pair of numbers, for m and "
+            "for v. Give for example betas=(0.9, 0.999)."
+        ) from error
+    check_number(kind, "betas[0]", beta1, SHARE)
+    check_number(kind, "betas[1]", beta2, SHARE)
+    return float(beta1), float(beta2)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from minigrad.backend import beside
 from nn import init
-from nn.checks import check_size
+from nn.checks import array_of, check_shape, check_size
+from nn.dtypes import floats
 from nn.module import Module, Parameter
 
 
@@ -38,14 +40,17 @@ class LearnedPositions(Module):
 
     def forward(self, x: Any) -> Any:
         """Give x with each position's vector added."""
+        x, W = floats("LearnedPositions", x=x, W=self.W)
+        way_out = "Words become vectors first, by an Embedding."
+        check_shape("LearnedPositions", "x", x, ("...", "T", W.shape[1]), way_out)
         T = x.shape[-2]
-        if self.W.shape[0] < T:
+        if W.shape[0] < T:
             raise ValueError(
                 f"LearnedPositions: the sequence has {T} positions, but only "
-                f"{self.W.shape[0]} have a vector. Shorten it, or make the layer "
+                f"{W.shape[0]} have a vector. Shorten it, or make the layer "
                 "longer."
             )
-        return x + self.W[:T]
+        return x + W[:T]
 
 
 class SinusoidalPositions(Module):
@@ -67,8 +72,12 @@ class SinusoidalPositions(Module):
 
     def forward(self, x: Any) -> Any:
         """Give x with each position's vector added."""
-        waves = sinusoids(x.shape[-2], self.embed_dim)
-        return x + mg.asarray(waves.astype(x.dtype)).to(x.device)
+        (x,) = floats("SinusoidalPositions", x=x)
+        way_out = "Words become vectors first, by an Embedding."
+        expected = ("...", "T", self.embed_dim)
+        check_shape("SinusoidalPositions", "x", x, expected, way_out)
+        waves = sinusoids(x.shape[-2], self.embed_dim).astype(x.dtype)
+        return x + beside(waves, array_of(x))
 
 
 def sinusoids(length: int, embed_dim: int) -> np.ndarray:

@@ -77,7 +77,6 @@ class RNN(_Recurrent):
 
     def forward(self, x: Any, h0: Any = None) -> tuple[Any, Any]:
         """Give the state at every step, and the last one again."""
-        h0 = self.zero_state(x.shape[0]) if h0 is None else h0
         outputs = functional.rnn(x, h0, self.Wx, self.Wh, self.b)
         return outputs, outputs[:, -1]
 
@@ -95,7 +94,7 @@ class LSTMCell(_Recurrent):
 
     def forward(self, x: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
         """Give the next state (h, c)."""
-        h, c = state
+        h, c = _pair("LSTMCell", state)
         return functional.lstm_step(x, h, c, self.Wx, self.Wh, self.b)
 
 
@@ -115,8 +114,7 @@ class LSTM(_Recurrent):
         self, x: Any, state: tuple[Any, Any] | None = None
     ) -> tuple[Any, tuple[Any, Any]]:
         """Give h at every step, and the last state (h, c)."""
-        zeros = self.zero_state(x.shape[0])
-        h0, c0 = (zeros, zeros) if state is None else state
+        h0, c0 = (None, None) if state is None else _pair("LSTM", state)
         weights = (self.Wx, self.Wh, self.b)
         outputs, h, c = functional.lstm_sequence(x, h0, c0, *weights)
         return outputs, (h, c)
@@ -155,6 +153,22 @@ class GRU(_Recurrent):
 
     def forward(self, x: Any, h0: Any = None) -> tuple[Any, Any]:
         """Give the state at every step, and the last one again."""
-        h0 = self.zero_state(x.shape[0]) if h0 is None else h0
         outputs = functional.gru(x, h0, self.Wx, self.Wh, self.bx, self.bh)
         return outputs, outputs[:, -1]
+
+
+def _pair(layer: str, state: Any) -> tuple[Any, Any]:
+    """The two parts of an LSTM's state.
+
+    Raises: TypeError for anything else, also for a batch of two.
+    """
+    if isinstance(state, tuple | list) and len(state) == 2:
+        h, c = state
+        return h, c
+    what = f"of {len(state)}" if isinstance(state, tuple | list) else ""
+    if isinstance(state, mg.Tensor):
+        what = f"of shape {state.shape}"
+    raise TypeError(
+        f"{layer}: the state is a {type(state).__name__} {what}".rstrip()
+        + ", but an LSTM carries two arrays. Give the pair (h, c), each (N, H)."
+    )

@@ -46,7 +46,8 @@ class FeedForward(Module):
         dtype: Any = "float32",
         generator: mg.Generator | None = None,
     ) -> None:
-        if activation not in ACTIVATIONS:
+        check_size("FeedForward", embed_dim=embed_dim, hidden_dim=hidden_dim)
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ValueError(
                 f"FeedForward: activation is {activation!r}, but must be one of "
                 f"{', '.join(map(repr, ACTIVATIONS))}."
@@ -97,6 +98,8 @@ class TransformerEncoderLayer(_Layer):
         dtype: Any = "float32",
         generator: mg.Generator | None = None,
     ) -> None:
+        sizes = {"embed_dim": embed_dim, "num_heads": num_heads}
+        check_size(type(self).__name__, **sizes, hidden_dim=hidden_dim)
         made: Any = {"dtype": dtype, "generator": generator}
         self.norm_first = norm_first
         self.attention = MultiHeadAttention(
@@ -141,6 +144,8 @@ class TransformerDecoderLayer(_Layer):
         dtype: Any = "float32",
         generator: mg.Generator | None = None,
     ) -> None:
+        sizes = {"embed_dim": embed_dim, "num_heads": num_heads}
+        check_size(type(self).__name__, **sizes, hidden_dim=hidden_dim)
         made: Any = {"dtype": dtype, "generator": generator}
         self.norm_first = norm_first
         heads = (embed_dim, num_heads, head_dim)

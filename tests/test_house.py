@@ -25,6 +25,7 @@ FLOORS = (
     {"minigrad.functions"},
     {"minigrad.tensor"},
     {
+        "minigrad.checkpointing",
         "minigrad.transforms",
         "minigrad.compiler",
         "minigrad.inspect",

@@ -63,11 +63,13 @@ def lead_over_others(classes: Sequence[int] | np.ndarray) -> Of:
     chosen = np.asarray(classes)
 
     def lead(scores: Any) -> Any:
-        own = scores[np.arange(len(chosen)), chosen]
-        itself = np.zeros(scores.shape, scores.dtype)
-        itself[np.arange(len(chosen)), chosen] = -np.inf
+        # The largest taken away first, no digits are lost to what all have in common.
+        ahead = scores - mg.max(scores.detach(), axis=1, keepdims=True)
+        itself = np.zeros(scores.shape, bool)
+        itself[np.arange(len(chosen)), chosen] = True
         hidden = mg.Tensor(itself, device=scores.device)
-        return own - mg.logsumexp(scores + hidden, axis=1)
+        others = mg.where(hidden, -np.inf, ahead)
+        return score_of(chosen)(ahead) - mg.logsumexp(others, axis=1)
 
     return lead
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.backend import Array, piece_bytes
+from minigrad.ops.elementwise import keep_where
 from minigrad.ops.windows import ONE, Pair, counts_of, parts, pieces
 from minigrad.tape import primitive
 
@@ -86,10 +87,9 @@ def to_largest(
         for number, (offset, part) in enumerate(moves):
             np.equal(there, number, out=here)
             if tiled and offset[0] < stride[0] and offset[1] < stride[1]:
-                np.multiply(given, here, out=into[part])
+                keep_where(here, given, out=into[part])
                 continue
-            np.multiply(given, here, out=share)
-            into[part] += share
+            into[part] += keep_where(here, given, out=share)
     return result
 
 
@@ -107,7 +107,7 @@ def at_largest(v: Array, places: Array, *, size: Pair, stride: Pair) -> Array:
     result = np.zeros_like(places, dtype=v.dtype)
     moves = parts(size, places.shape[-2:], stride, ONE)
     for number, (_, part) in enumerate(moves):
-        result += v[part] * (places == number)
+        result += keep_where(places == number, v[part])
     return result
 
 

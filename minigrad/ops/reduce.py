@@ -7,8 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array
-from minigrad.ops.elementwise import constant, exp, exp_difference, multiply, where
+from minigrad.backend import LONG, WIDER, Array
+from minigrad.ops.elementwise import (
+    constant,
+    exp,
+    exp_difference,
+    masked,
+    multiply,
+    where,
+)
 from minigrad.ops.shape import (
     Shape,
     Slice,
@@ -20,16 +27,8 @@ from minigrad.ops.shape import (
     reshape,
     transpose,
 )
+from minigrad.ops.sums import Axis, axes_of, total
 from minigrad.tape import primitive
-
-Axis = int | tuple[int, ...] | None
-
-
-def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
-    """The reduced axes as non-negative numbers, in order."""
-    if axis is None or ndim == 0:
-        return tuple(range(ndim))
-    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(axis, ndim)))
 
 
 def kept_shape(shape: Shape, axis: Axis) -> Shape:
@@ -45,13 +44,16 @@ def spread(g: Any, shape: Shape, axis: Axis) -> Any:
 
 @primitive(lambda g, a_shape, axis: spread(g, a_shape, axis))
 def sum(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Sum over axes (all, if none is named)."""
-    return a.sum(axis=axis, keepdims=keepdims)
+    """Sum over axes (all, if none is named); long ones are added up in parts."""
+    return total(a, axis, keepdims)
 
 
 @primitive(lambda g, a, axis: spread(g, a.shape, axis) * others(a, axis))
 def prod(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Product over axes; right also where elements are zero."""
+    if a.dtype == np.float16:
+        a = a.astype(np.float32)
+        return a.prod(axis=axis, keepdims=keepdims).astype(np.float16)
     return a.prod(axis=axis, keepdims=keepdims)
 
 
@@ -106,34 +108,61 @@ def min(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def _to_extremes(g: Any, a: Any, y: Any, axis: Axis) -> Any:
-    ties = astype(a == reshape(y, shape=kept_shape(a.shape, axis)), dtype=g.dtype)
-    return spread(g, a.shape, axis) * (ties / sum(ties, axis=axis, keepdims=True))
+    kept = kept_shape(a.shape, axis)
+    ties = a == reshape(y, shape=kept)
+    # In float32 at least: float16 cannot count beyond 65,504.
+    count = astype(sum(ties, axis=axis), dtype=np.result_type(g.dtype, np.float32))
+    share = astype(g / reshape(count, shape=g.shape), dtype=g.dtype)
+    return masked(spread(share, a.shape, axis), ties)
 
 
 @primitive(lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis))
 def cumsum(a: Array, *, axis: int) -> Array:
-    """Running sum along an axis."""
+    """Running sum along an axis; a long one is added up in a wider dtype."""
     if not isinstance(axis, int):
         raise TypeError(f"the axis of a running sum is one integer, not {axis!r}")
+    if a.dtype == np.float16 or (a.dtype in WIDER and a.shape[axis] > LONG):
+        return a.cumsum(axis, dtype=WIDER[a.dtype]).astype(a.dtype)
     return a.cumsum(axis)
 
 
-@primitive(lambda g, a, y, axis: spread(g, a.shape, axis) * _weights(a, y, axis))
+@primitive(lambda g, a, axis: spread(g, a.shape, axis) * _weights(a, axis))
 def logsumexp(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Logarithm of the sum of exponentials over axes, without overflow."""
-    top = a.max(axis=axis, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0)
+    """Logarithm of the sum of exponentials over axes, without overflow; of none -inf.
+
+    Integers are taken as floats.
+    """
+    wide = _wide_float(a)
+    top = _finite_max(wide, axis)
     # exp_difference works in place: `a` may be the largest array of all.
-    total = exp_difference(a, top).sum(axis=axis, keepdims=True)
+    sums = total(exp_difference(wide, top), axis, keepdims=True)
     with np.errstate(divide="ignore"):  # the logarithm of an empty sum is -inf
-        result = np.log(total) + top
+        result = _narrow(np.log(sums) + top, a)
     return result if keepdims else result.squeeze(axes_of(a.ndim, axis))
 
 
-def _weights(a: Any, y: Any, axis: Axis) -> Any:
-    """softmax(a), and zeros for a group whose elements are all -inf."""
-    kept = reshape(y, shape=kept_shape(a.shape, axis))
-    return exp_difference(a, where(kept == -np.inf, 0, kept))
+@constant
+def finite_max(a: Array, *, axis: Axis) -> Array:
+    """Largest over axes, which are kept; 0 where that is infinite, or of nothing."""
+    return _finite_max(a, axis)
+
+
+def _finite_max(a: Array, axis: Axis) -> Array:
+    if a.size == 0:
+        return np.zeros_like(a, shape=kept_shape(a.shape, axis))
+    top = a.max(axis=axis, keepdims=True)
+    return np.where(np.isfinite(top), top, 0)
+
+
+def _weights(a: Any, axis: Axis) -> Any:
+    """softmax(a), and zeros for a group whose elements are all -inf.
+
+    Not `exp(a - y)`: of a y of a million, a float32 has no digits left to subtract.
+    """
+    a = astype(a, dtype=np.float32) if a.dtype == np.float16 else a
+    powers = exp_difference(a, finite_max(a, axis=axis))
+    sums = sum(powers, axis=axis, keepdims=True)
+    return powers / where(sums == 0, 1, sums)
 
 
 @primitive(lambda g, y, axis: y * (g - sum(g * y, axis=axis, keepdims=True)))
@@ -141,22 +170,42 @@ def softmax(a: Array, *, axis: int) -> Array:
     """Probabilities along an axis: e ** a over its sum, without overflow.
 
     The largest is taken away first. Without it, and through `logsumexp`, a float32 of
-    1,000 would leave three digits for what elements differ by.
+    1,000 would leave three digits for what elements differ by. Integers are taken as
+    floats.
     """
-    result = exp_difference(a, a.max(axis=axis, keepdims=True))
-    result /= result.sum(axis=axis, keepdims=True)
-    return result
+    wide = _wide_float(a)
+    if a.size == 0:
+        return _narrow(wide.copy(), a)
+    result = exp_difference(wide, wide.max(axis=axis, keepdims=True))
+    result /= total(result, axis, keepdims=True)
+    return _narrow(result, a)
 
 
 @primitive(lambda g, y, axis: g - exp(y) * sum(g, axis=axis, keepdims=True))
 def log_softmax(a: Array, *, axis: int) -> Array:
     """Logarithms of the probabilities along an axis, with as many digits as `softmax`.
 
-    Unlike `log(softmax(a))` it is finite however improbable an element is.
+    Unlike `log(softmax(a))` it is finite however improbable an element is. Integers are
+    taken as floats.
     """
-    result = a - a.max(axis=axis, keepdims=True)
-    result -= np.log(np.exp(result).sum(axis=axis, keepdims=True))
-    return result
+    wide = _wide_float(a)
+    if a.size == 0:
+        return _narrow(wide.copy(), a)
+    result = wide - wide.max(axis=axis, keepdims=True)
+    result -= np.log(total(np.exp(result), axis, keepdims=True))
+    return _narrow(result, a)
+
+
+def _wide_float(a: Array) -> Array:
+    """What sums of exponentials are computed in: float32 at least."""
+    if a.dtype == np.float16 or a.dtype.kind in "iub":
+        return a.astype(np.result_type(a.dtype, np.float32))
+    return a
+
+
+def _narrow(result: Array, like: Array) -> Array:
+    """Back to the dtype of floats."""
+    return result.astype(like.dtype) if like.dtype == np.float16 else result
 
 
 @constant

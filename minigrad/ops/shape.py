@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.backend import Array
+from minigrad.ops.sums import total
 from minigrad.tape import Pending, primitive
 
 Shape = tuple[int, ...]
@@ -87,8 +88,7 @@ def sum_to(a: Array, *, shape: Shape) -> Array:
     repeated = [
         added + i for i, n in enumerate(shape) if n == 1 and a.shape[added + i] != 1
     ]
-    total = a.sum(axis=(*range(added), *repeated), keepdims=True)
-    return total.reshape(shape)
+    return total(a, (*range(added), *repeated), keepdims=True).reshape(shape)
 
 
 # -- crop and place, pad -----------------------------------------------------------

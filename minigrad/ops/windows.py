@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.backend import Array, piece_bytes
+from minigrad.ops.elementwise import keep_where, masked
 from minigrad.ops.reduce import sum
 from minigrad.tape import primitive
 
@@ -43,8 +44,13 @@ NONE: Pair = (0, 0)
 def places(size: int, window: int, stride: int, dilation: int) -> int:
     """At how many places a window fits along an axis.
 
-    Raises: ValueError if it does not fit at all.
+    Raises: ValueError if it does not fit at all, or never moves on.
     """
+    if min(window, stride, dilation) < 1:
+        raise ValueError(
+            f"a window of {window} elements with stride {stride} and dilation "
+            f"{dilation}: each is 1 at least"
+        )
     span = dilation * (window - 1) + 1
     if span > size:
         raise ValueError(
@@ -154,6 +160,8 @@ def _convolved(
     finish: Callable[[Array], object] = lambda rows: None,
 ) -> Array:
     """Windows times weights; `finish` changes each piece of it (places, O) in place."""
+    _check_images(x, w, x.shape[1:2] == w.shape[1:2])
+    x, w = _of_one_dtype(x, w)
     x = _padded(x, padding)
     size = w.shape[-2:]
     counts = counts_of(x, size, stride, dilation)
@@ -180,13 +188,13 @@ def _convolved(
     ),
     lambda g, x, passed, w_shape, stride, padding, dilation: conv2d_to_weight(
         x,
-        g * passed,
+        masked(g, passed),
         size=w_shape[-2:],
         stride=stride,
         padding=padding,
         dilation=dilation,
     ),
-    lambda g, passed: sum(g * passed, axis=(0, 2, 3)),
+    lambda g, passed: sum(masked(g, passed), axis=(0, 2, 3)),
     marks={"passed": lambda y: y > 0},
 )
 def conv2d_relu(
@@ -244,6 +252,8 @@ def _folded(
     rows_of: Callable[[slice], Array],
 ) -> Array:
     """Weights folded; `rows_of` gives each piece of what they are multiplied by."""
+    _check_images(x, w, x.shape[1:2] == w.shape[:1])
+    x, w = _of_one_dtype(x, w)
     counts = x.shape[-2:]
     C, (K, L) = w.shape[1], w.shape[2:]
     result = _channels_last(x, C, shape)
@@ -266,12 +276,12 @@ def _folded(
 
 
 @primitive(
-    lambda g, w, passed, stride, padding, dilation: (
-        conv2d(g, w, stride=stride, padding=padding, dilation=dilation) * passed
+    lambda g, w, passed, stride, padding, dilation: masked(
+        conv2d(g, w, stride=stride, padding=padding, dilation=dilation), passed
     ),
     lambda g, v, passed, w_shape, stride, padding, dilation: conv2d_to_weight(
         g,
-        v * passed,
+        masked(v, passed),
         size=w_shape[-2:],
         stride=stride,
         padding=padding,
@@ -297,7 +307,7 @@ def conv2d_relu_to_input(
 
     def rows_of(piece: slice) -> Array:
         rows = _rows(v[piece])
-        return np.multiply(rows, _rows(passed[piece]), out=room.of(*rows.shape))
+        return keep_where(_rows(passed[piece]), rows, out=room.of(*rows.shape))
 
     return _folded(v, w, shape, stride, padding, dilation, rows_of)
 
@@ -325,6 +335,8 @@ def conv2d_to_weight(
     dilation: Pair = ONE,
 ) -> Array:
     """Windows times outputs. Shapes: (N, C, H, W), (N, O, P, Q) -> (O, C, K, L)."""
+    _check_images(x, v, len(x) == len(v))
+    x, v = _of_one_dtype(x, v)
     x = _padded(x, padding)
     C, outputs = x.shape[1], v.shape[1]
     counts = v.shape[-2:]
@@ -334,6 +346,22 @@ def conv2d_to_weight(
         columns = _columns(x[piece], size, stride, dilation, counts, room)
         result += _rows(v[piece]).T @ columns
     return result.reshape(outputs, *size, C).transpose(0, 3, 1, 2).copy()
+
+
+def _check_images(x: Array, w: Array, fit: bool) -> None:
+    if x.ndim != 4 or w.ndim != 4 or not fit:
+        raise ValueError(
+            f"images of shape {x.shape} and weights of shape {w.shape} do not go "
+            "together: images are (N, C, H, W), and weights (O, C, K, L) with as many "
+            "channels C"
+        )
+
+
+def _of_one_dtype(x: Array, w: Array) -> tuple[Array, Array]:
+    """Both in the dtype of their product; integers, which overflow, as floats."""
+    dtype = np.result_type(x.dtype, w.dtype)
+    dtype = dtype if dtype.kind in "fc" else np.result_type(dtype, np.float32)
+    return x.astype(dtype, copy=False), w.astype(dtype, copy=False)
 
 
 def _padded(x: Array, padding: Pair) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,23 @@ from minigrad.backend import ARRAY_TYPES, Array
 if TYPE_CHECKING:
     from minigrad.tape.walk import Walk
 
-adding = threading.Lock()  # two threads may add to one leaf's gradient
-
 next_order = itertools.count(1).__next__
+
+
+class Steps:
+    """A lock that makes a few short steps one; a child of a fork gets a new one."""
+
+    def __init__(self) -> None:
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        """Forget a lock whose holder, another thread, is not in the child."""
+        self.lock = threading.RLock()  # a signal's handler may come back for it
+
+
+steps = Steps()
 
 
 # -- recording ---------------------------------------------------------------------
@@ -29,7 +44,6 @@ class Recording(threading.local):
     """Whether this thread records, and who watches; `plain` is the one hot flag."""
 
     def __init__(self) -> None:
-        self.before: list[tuple[bool, tuple[Any, ...]]] = []
         self.set(True, ())
 
     def set(self, enabled: bool, observers: tuple[Any, ...]) -> None:
@@ -40,6 +54,35 @@ class Recording(threading.local):
 
 
 recording = Recording()
+State = tuple[bool, tuple[Any, ...]]
+
+
+class Door(functools.partial):
+    """What a `with` holds to leave a scope by; let go of uncalled, it calls itself.
+
+    Ctrl-C may come just when `__exit__` begins, before its first step: nobody else
+    would restore what was before, and nothing would be recorded any more.
+    """
+
+    def __del__(self) -> None:
+        self()
+
+
+class Leave:
+    """The `__exit__` of a scope: a `with` asks for it before it enters."""
+
+    def __get__(self, scope: Scope | None, owner: type) -> Callable[..., None]:
+        if scope is None:  # an ExitStack asks the class, and passes the scope itself
+            return lambda scope, *_: _leave(scope, [scope.entered[-1]])
+        return Door(_leave, scope, [(recording.enabled, recording.observers)])
+
+
+def _leave(scope: Scope, held: list[State], *_: object) -> None:
+    """Restore what was before the scope was entered, unless that has been done."""
+    if held:
+        recording.set(*(scope.entered or held)[-1])
+        held.clear()
+        del scope.entered[-1:]
 
 
 class Scope:
@@ -48,29 +91,26 @@ class Scope:
     def __init__(self, enabled: bool | None = None, observer: Any = None) -> None:
         self.enabled = enabled
         self.observer = observer
+        self.entered: list[State] = []  # what was before, for each time it was entered
 
     def __enter__(self) -> Any:
         enabled, observers = recording.enabled, recording.observers
-        recording.before.append((enabled, observers))
+        self.entered.append((enabled, observers))
         if self.observer is not None:
             observers = (*observers, self.observer)
         recording.set(enabled if self.enabled is None else self.enabled, observers)
         return self.observer
 
-    def __exit__(self, *_: object) -> None:
-        recording.set(*recording.before.pop())
+    __exit__ = Leave()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Run a function in this scope each time it is called.
 
         Raises:
-            TypeError: for a generator function, whose body would run outside.
+            TypeError: for what runs its body later, outside: a generator function or an
+                async one; for a class, or what cannot be called.
         """
-        if inspect.isgeneratorfunction(function):
-            raise TypeError(
-                f"{function.__name__} is a generator function: its body runs after "
-                "this decorator has ended. Use the scope as a `with` inside its body."
-            )
+        _check_decorated(function)
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -80,9 +120,33 @@ class Scope:
         return wrapped
 
 
-def no_grad() -> Scope:
-    """Stop recording, inside a ``with`` or, as a decorator, inside a function."""
-    return Scope(enabled=False)
+def _check_decorated(function: Any) -> None:
+    name = getattr(function, "__name__", repr(function))
+    later = {
+        "a generator function": inspect.isgeneratorfunction,
+        "an async function": inspect.iscoroutinefunction,
+        "an async generator function": inspect.isasyncgenfunction,
+    }
+    for what, is_it in later.items():
+        if is_it(function):
+            raise TypeError(
+                f"{name} is {what}: its body runs after this decorator has ended. Use "
+                "the scope as a `with` inside its body."
+            )
+    if isinstance(function, type) or not callable(function):
+        raise TypeError(
+            f"{name} is no function, so it cannot be run in a scope. Decorate a "
+            "function or a method, or write `with mg.no_grad():` around its use."
+        )
+
+
+def no_grad(function: Callable[..., Any] | None = None) -> Any:
+    """Stop recording, inside a ``with`` or, as a decorator, inside a function.
+
+    ``@mg.no_grad`` and ``@mg.no_grad()`` are the same.
+    """
+    scope = Scope(enabled=False)
+    return scope if function is None else scope(function)
 
 
 # -- entries -----------------------------------------------------------------------
@@ -163,12 +227,26 @@ class Leaf(Entry):
         """Keep the gradient (``backward``); ``grad`` collects its own instead."""
         if not walk.into_leaves:
             return
-        with adding:
-            if self.grad is not None:
-                gradient = self.grad.array + gradient
-            elif not owned:
-                gradient = gradient.copy()
-            self.grad = wrap(gradient)
+        if self.grad is None and not owned:
+            gradient = gradient.copy()
+        while True:
+            known = self.grad
+            total = wrap(gradient if known is None else known.array + gradient)
+            if self._replace(known, total):
+                return
+
+    def _replace(self, known: Tensor | None, total: Tensor) -> bool:
+        """Put `total` in the place of `known`, unless something else is there by now.
+
+        Another thread may have added to the gradient meanwhile, or a signal's handler.
+        No lock is held over the sum: a fork would take it along, held for ever, and a
+        handler wait for the one that it interrupts.
+        """
+        with steps.lock:
+            if self.grad is not known:
+                return False
+            self.grad = total
+        return True
 
 
 class Item(Entry):

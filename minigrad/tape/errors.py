@@ -29,7 +29,10 @@ def explain(
     )
     if settings:
         told += "; " + ", ".join(f"{name}={v!r}" for name, v in settings.items())
-    what = f"{made.name}({told}) failed: {error}"
+    why = str(error)
+    if isinstance(error, AttributeError) and not all(map(backend.is_array, arrays)):
+        why = "it takes arrays with axes, not single numbers"
+    what = f"{made.name}({told}) failed: {why}"
     if len(devices) > 1:
         return RuntimeError(
             f"{made.name} got operands on different devices, {' and '.join(devices)}: "
@@ -44,19 +47,39 @@ def _way_out(
 ) -> str:
     if isinstance(error, np.exceptions.AxisError):
         return "Check the axis against the shape."
+    if kind is IndexError and "integer" in str(error):
+        return "Convert ids to integers, for example with .astype(int)."
     if kind is IndexError:
         return "Check the index against the shape."
+    if made.name == "matmul" and not all(map(np.ndim, arrays)):
+        return "Multiply by a single number with *."
     if made.name == "matmul":
         return (
             "The last axis of the first operand and the last but one of the second "
             "must agree: check the shapes, or transpose one with .T or .swapaxes."
         )
-    if kind is ValueError and len(arrays) > 1 and made.fit is not None:
+    if made.fit is not None and not _broadcast(arrays):
         return (
             "Shapes broadcast when, counted from the right, each pair of axes is equal "
             "or one of them is 1: reshape or expand_dims one operand."
         )
+    if made.name.startswith("bitwise"):
+        return (
+            "Bits are those of integers and booleans: compare first, as in (x > 0) & "
+            "(y > 0), or convert with .astype(int)."
+        )
+    if any(np.result_type(x).kind in "biu" for x in arrays):
+        return "Convert integers first, for example with .astype('float32')."
     return "Check the operands' shapes and dtypes and the settings."
+
+
+def _broadcast(arrays: Sequence[Any]) -> bool:
+    """Whether the operands' shapes broadcast."""
+    try:
+        np.broadcast_shapes(*map(np.shape, arrays))
+    except ValueError:
+        return False
+    return True
 
 
 def freed_error(entry: Entry) -> RuntimeError:

@@ -88,6 +88,7 @@ class Primitive:
         self.domain = dict(domain or {})
         self.kinks = dict(kinks or {})
         self._read_signature()
+        self._check_names()
         self._check_rules()
         self._check_facts()
         self.pulls = tuple(self._pull(rule, i) for i, rule in enumerate(self.rules))
@@ -107,6 +108,21 @@ class Primitive:
         self.operand_names = [p.name for p in positional]
         self.setting_names = [p.name for p in static]
         self.defaults = {p.name: p.default for p in static if p.default is not p.empty}
+
+    def _check_names(self) -> None:
+        """A name with two meanings would be a gradient silently wrong."""
+        names = [*self.operand_names, *self.setting_names, *self.marks]
+        names += [self.rest_name] if self.rest_name else []
+        shapes = {f"{name}_shape" for name in self.operand_names}
+        taken = {"y", "g", "shapes"} | shapes
+        twice = {name for name in names if names.count(name) > 1}
+        if twice or taken & set(names):
+            raise TypeError(
+                f"primitive {self.name!r} has operands, settings or marks called "
+                f"{sorted(twice | (taken & set(names)))}: in rules 'y' stands for the "
+                "output, 'g' for its gradient, 'shapes' and 'a_shape' for operands' "
+                "shapes, and a name for one thing. Call them something else."
+            )
 
     def _check_rules(self) -> None:
         """A forgotten rule would be a gradient silently lost."""

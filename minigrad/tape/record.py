@@ -100,7 +100,7 @@ def _binary(made: Primitive) -> Callable[[Any, Any], Any]:  # noqa: PLR0915
             keep_a, keep_b, keep_output = left if parent_b is None else both
         elif parent_b is not None:
             keep_a, keep_b, keep_output = right
-        elif x is a and y is b and x.__class__ in KNOWN and y.__class__ in KNOWN:
+        elif x is a and y is b and x.__class__ in ARRAY_TYPES and y.__class__ in KNOWN:
             return run_forward(made, [x, y], NO_SETTINGS)
         else:
             return general(a, b)
@@ -109,7 +109,7 @@ def _binary(made: Primitive) -> Callable[[Any, Any], Any]:  # noqa: PLR0915
             return general(a, b)
         try:
             result = forward(x, y)
-        except (ValueError, TypeError, AttributeError) as error:
+        except EXPLAINED as error:
             raise explain(made, (x, y), error) from error
         if result.__class__ not in ARRAY_TYPES:
             result = as_result(result)
@@ -138,6 +138,7 @@ def _kept(made: Primitive, needs: tuple[bool, bool]) -> tuple[bool, bool, bool]:
     return keep_a, keep_b, keep_output
 
 
+EXPLAINED = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
 NOTHING = (None, None)
 NO_SETTINGS: dict[str, Any] = {}
 new_tensor = Tensor.__new__
@@ -145,11 +146,15 @@ new_tensor = Tensor.__new__
 
 def _general(made: Primitive) -> Callable[..., Any]:
     """The caller for any primitive: sort out operands and settings, then record."""
+    fixed = not (made.setting_names or made.sequence or made.rest_name)
+    count = len(made.operand_names) if fixed else -1
 
     def call(*args: Any, **settings: Any) -> Any:
+        if len(args) == count and all(x.__class__ in ARRAY_TYPES for x in args):
+            return run_forward(made, args, settings)  # as rules do, on arrays
         operands, settings = _sort_arguments(made, args, settings)
         if not any(isinstance(operand, Tensor) for operand in operands):
-            return run_forward(made, [_constant(x) for x in operands], settings)
+            return run_forward(made, _arrays(made, operands), settings)
         return record(made, operands, settings)
 
     return call
@@ -205,26 +210,49 @@ def _hashable(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-def _constant(operand: Any) -> Any:
-    if operand.__class__ in KNOWN or isinstance(operand, np.generic):
-        return operand
-    return backend.as_array(operand)
+def _arrays(made: Primitive, operands: Sequence[Any]) -> list[Any]:
+    """The operands as arrays; lists go to where the others are, in their dtype."""
+    arrays = [x.array if isinstance(x, Tensor) else x for x in operands]
+    if all(x.__class__ in ARRAY_TYPES for x in arrays):
+        return arrays
+    chosen = [i for i, _ in enumerate(arrays) if _mixes(made, i)]
+    mixed = backend.as_arrays([arrays[i] for i in chosen], numbers=made.sequence)
+    found = dict(zip(chosen, mixed, strict=True))
+    result = [found.get(i, x) for i, x in enumerate(arrays)]
+    result = [x if x.__class__ in KNOWN else backend.as_array(x) for x in result]
+    place = next((x for x in arrays if backend.is_array(x)), None)
+    if place is None:
+        return result
+    return [
+        x if x is given or not backend.is_array(x) else backend.beside(x, place)
+        for x, given in zip(result, arrays, strict=True)
+    ]
 
 
-def run_forward(made: Primitive, arrays: list[Any], settings: dict[str, Any]) -> Any:
+def _mixes(made: Primitive, i: int) -> bool:
+    """Whether an operand's dtype is one of those that make the result's.
+
+    Ids, masks and conditions do not.
+    """
+    return made.differentiable(i) or not any(made.rules)
+
+
+def run_forward(
+    made: Primitive, arrays: Sequence[Any], settings: dict[str, Any]
+) -> Any:
     """The forward on arrays, its errors explained."""
     try:
         if made.sequence:
             return made.forward(arrays, **settings)
         return made.forward(*arrays, **settings)
-    except (ValueError, TypeError, IndexError, AttributeError) as error:
+    except EXPLAINED as error:
         raise explain(made, arrays, error, settings) from error
 
 
 def record(made: Primitive, operands: Sequence[Any], settings: dict[str, Any]) -> Any:
     """Run the forward and, where a gradient is wanted, write the entry."""
     tensors = [x if isinstance(x, Tensor) else None for x in operands]
-    arrays = [x.array if isinstance(x, Tensor) else _constant(x) for x in operands]
+    arrays = _arrays(made, operands)
     started = perf_counter()
     result = run_forward(made, arrays, settings)
     seconds = perf_counter() - started

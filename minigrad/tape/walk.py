@@ -249,8 +249,20 @@ def _fit(made: Primitive, gradient: Any, parent: Entry) -> Any:
             )
         gradient = made.fit(gradient, parent.shape)
     if gradient.dtype != parent.dtype:
+        _refuse_complex(made, gradient, parent)
         gradient = gradient.astype(parent.dtype)
     return gradient
+
+
+def _refuse_complex(made: Primitive, gradient: Any, parent: Entry) -> None:
+    """Rules do not conjugate: a complex gradient may have the wrong sign."""
+    if gradient.dtype.kind == "c" and parent.dtype.kind != "c":
+        raise TypeError(
+            f"{made.name} made complex numbers of a tensor that requires gradients: "
+            "only real numbers have them here, and this gradient would be wrong. "
+            "Compute with the real and the imaginary parts as two tensors, or on "
+            "x.detach()."
+        )
 
 
 def _is_fresh(gradient: Any, g: Any) -> bool:
@@ -336,7 +348,8 @@ def seed_of(output: Any, grad_output: Any) -> Any:
         return np.ones_like(output.array)
     seed: Any = grad_output
     if not isinstance(grad_output, Tensor):
-        seed = to_device(as_array(grad_output), device_of(output.array))
+        listed = None if is_array(grad_output) else output.array.dtype
+        seed = to_device(as_array(grad_output, listed), device_of(output.array))
     if seed.shape != output.array.shape:
         raise ValueError(
             f"grad_output has shape {tuple(seed.shape)}, but the output has shape "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 from minigrad.backend import Array, is_array
-from minigrad.tape.entry import Entry, next_order, recording
+from minigrad.tape.entry import Entry, next_order, recording, steps
 
 
 class Stamp(NamedTuple):
@@ -34,18 +35,26 @@ class Writes:
         owner = owner_of(array)
         key = id(owner)
         gone = weakref.ref(owner, lambda _: self.stamps.pop(key, None))
-        self.last = next_order()
         lines = [o.line() for o in recording.observers if hasattr(o, "line")]
         operation = ", ".join([operation, *lines])
-        self.stamps[key] = Stamp(self.last, operation, gone)
+        with steps.lock:  # or a thread with an older number could come last
+            stamp = Stamp(next_order(), operation, gone)
+            self.stamps[key] = stamp
+            self.last = max(self.last, stamp.order)  # a handler's may be newer
 
-    def check(self, entry: Entry, since: int | None = None) -> None:
-        """Refuse an entry whose kept arrays were written later, or after `since`."""
-        since = entry.order if since is None else since
+    def since(self, order: int) -> dict[int, Any]:
+        """The arrays that own memory written since `order`, by their `id`."""
+        stamps = [stamp for stamp in list(self.stamps.values()) if stamp.order > order]
+        arrays = [array for stamp in stamps if (array := stamp.array()) is not None]
+        return {id(array): array for array in arrays}
+
+    def check(self, entry: Entry, written: Container[int] = ()) -> None:
+        """Refuse an entry whose kept arrays were written after it, or are `written`."""
         names = entry.primitive.operand_names if entry.primitive else []
         for i, array in enumerate((*entry.operands, entry.output)):
-            stamp = self.stamps.get(id(owner_of(array)))
-            if stamp is None or stamp.order < since:
+            key = id(owner_of(array))
+            stamp = self.stamps.get(key)
+            if stamp is None or (stamp.order < entry.order and key not in written):
                 continue
             which = "its output" if i == len(entry.operands) else "an operand"
             if i < min(len(names), len(entry.operands)):

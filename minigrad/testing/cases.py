@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minigrad import functions
-from minigrad.ops import elementwise, index, linalg, pooling, reduce, shape, windows
+from minigrad.ops import (
+    elementwise,
+    index,
+    linalg,
+    losses,
+    pooling,
+    reduce,
+    shape,
+    windows,
+)
 from minigrad.ops.index import IDS
 from minigrad.ops.shape import Slice
 from minigrad.random import Generator
@@ -136,6 +145,14 @@ def chosen(draw: Draw) -> Case:
         (lambda c, y: call(c, 0.5, y), [condition, y]),
     ]
     return draw(st.sampled_from(forms))
+
+
+@st.composite
+def kept(draw: Draw) -> Case:
+    """masked(): the mask broadcasts as well."""
+    a, mask = draw(PAIRS)
+    operands = [draw(arrays(a)), draw(hnp.arrays(bool, mask))]
+    return elementwise.masked, operands
 
 
 @st.composite
@@ -325,6 +342,25 @@ def placed(draw: Draw) -> Case:
     )
     x = draw(arrays(part))
     return (lambda x: shape.place(x, shape=sizes, index=data)), [x]
+
+
+@st.composite
+def likelihoods(draw: Draw, slope: bool) -> Case:
+    """Rows that count, by any of their classes, and rows that do not."""
+    N, C = draw(st.integers(0, 3)), draw(st.integers(1, 3))
+    ids = np.array(draw(st.lists(st.integers(-1, C - 1), min_size=N, max_size=N)), int)
+    scores = draw(arrays((N, C)))
+    if slope:
+        return losses.likelihood_slope, [draw(arrays((N,))), scores, ids]
+    return losses.negative_log_likelihood, [scores, ids]
+
+
+@st.composite
+def binary_entropies(draw: Draw) -> Case:
+    """Scores and targets that broadcast; either may be a constant."""
+    a, b = map(draw, map(arrays, draw(PAIRS)))
+    forms = [[a, b], [a, Constant(b)], [Constant(a), b]]
+    return losses.binary_cross_entropy, draw(st.sampled_from(forms))
 
 
 # -- windows -----------------------------------------------------------------------
@@ -616,6 +652,8 @@ PRIMITIVES: dict[str, Cases] = {
     "expm1": unary(elementwise.expm1),
     "tanh": unary(elementwise.tanh),
     "sigmoid": unary(elementwise.sigmoid),
+    "sigmoid_slope": unary(elementwise.sigmoid_slope),
+    "gate": unary(elementwise.gate),
     "relu": unary(elementwise.relu),
     "softplus": unary(elementwise.softplus),
     "sin": unary(elementwise.sin),
@@ -624,6 +662,7 @@ PRIMITIVES: dict[str, Cases] = {
     "minimum": binary(elementwise.minimum, number=0, same=False),
     "clip": clipped(),
     "where": chosen(),
+    "masked": kept(),
     "sum": reduction(reduce.sum),
     "prod": reduction(reduce.prod, zeros=True),
     "max": reduction(reduce.max, **DISTINCT),
@@ -651,6 +690,9 @@ PRIMITIVES: dict[str, Cases] = {
     "unstack": unstacked(),
     "gather": gathered(),
     "scatter_add": scattered(),
+    "negative_log_likelihood": likelihoods(slope=False),
+    "likelihood_slope": likelihoods(slope=True),
+    "binary_cross_entropy": binary_entropies(),
     "unfold": unfolded(),
     "fold": folded(),
     "conv2d": convolved("conv2d"),
@@ -696,6 +738,10 @@ CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
     "logical_not": ([A], {}, [False, False, True]),
     "logical_and": ([A, B], {}, [True, True, False]),
     "logical_or": ([A, B], {}, [True, True, True]),
+    "bitwise_not": ([np.array([0, 5])], {}, [-1, -6]),
+    "bitwise_and": ([np.array([6, 5]), np.array([3, 4])], {}, [2, 4]),
+    "bitwise_or": ([np.array([6, 5]), np.array([3, 4])], {}, [7, 5]),
+    "finite_max": ([np.array([-np.inf, 2.0])], {"axis": 0}, [2]),
     "argmax": ([A], {"axis": 0}, 0),
     "argmin": ([A], {}, 1),
 }

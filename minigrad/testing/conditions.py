@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.checkpointing import checkpoint
 from minigrad.inspect import profile, record_lines
 from minigrad.tape import Scope, wrap
 from minigrad.tensor import Tensor
@@ -28,7 +29,6 @@ from minigrad.testing.checker import (
 from minigrad.testing.function import Function, as_leaf, pull
 from minigrad.testing.oracles import EPS
 from minigrad.testing.strategies import hypothesis, primitive_of
-from minigrad.transforms import checkpoint
 
 # float32 may be off from float64 by this many of its own round-offs of the largest
 # number: operands have a dozen elements, and each operation adds up to one.

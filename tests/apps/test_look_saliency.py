@@ -106,6 +106,16 @@ def test_the_lead_is_the_log_odds(scores: np.ndarray, classes: list[int]) -> Non
     )
 
 
+@pytest.mark.parametrize("offset", [0, -1e9, 1e9])
+def test_the_lead_does_not_feel_what_all_scores_have_in_common(offset: float) -> None:
+    scores = mg.Tensor(np.full((1, 3), offset, "float32"), requires_grad=True)
+    lead = lead_over_others([0])(scores)
+    np.testing.assert_allclose(lead.numpy(), [-np.log(2)], rtol=1e-6)
+    lead.sum().backward()
+    assert scores.grad is not None
+    np.testing.assert_allclose(scores.grad.numpy(), [[1, -0.5, -0.5]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("aim", AIMS)
 def test_pictures_do_not_influence_one_another(looked: Looked, aim: str) -> None:
     network, x, classes = looked

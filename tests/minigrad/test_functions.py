@@ -220,3 +220,63 @@ def test_scatter_add_refuses_values_that_do_not_fit_the_ids():
     with pytest.raises(ValueError, match="each id needs its value") as raised:
         mg.scatter_add(np.ones((3, 2)), [0, 1], 4)
     assert "reshape" in str(raised.value)
+
+
+# -- statistics at the edges of a dtype --------------------------------------------
+
+
+def test_float16_statistics_overflow_only_where_the_result_does():
+    assert_equal(mg.mean(plain(np.full(300, 500), "float16")), 500)
+    assert_equal(mg.mean(plain(np.ones(150_000), "float16")), 1)
+    assert_equal(mg.std(plain([300, -300], "float16")), 300)
+    assert_equal(mg.norm(plain([300, 400], "float16")), 500)
+    for f in (mg.mean, mg.var, mg.std, mg.norm):
+        assert f(plain([1, 2], "float16")).dtype == np.float16
+
+
+def test_the_gradient_of_a_float16_mean_of_many():
+    x = leaf(np.ones(150_000), "float16")
+    mg.mean(x).backward()
+    np.testing.assert_allclose(x.grad.numpy(), 1 / 150_000, rtol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "bool"])
+def test_norms_of_small_integers_do_not_overflow(dtype):
+    values = np.array([100, 100], "int64").astype(dtype)
+    expected = np.linalg.norm(values.astype(float))
+    assert_equal(mg.norm(mg.asarray(put(values))), expected)
+
+
+def test_the_spread_of_equal_numbers_has_no_gradient():
+    for f in (mg.std, mg.norm):
+        x = leaf([[0.0, 0.0], [3.0, 4.0]])
+        (f(x - x.data[:, :1], axis=1) * 2).sum().backward()
+        assert np.isfinite(x.grad.numpy()).all()
+        assert_equal(x.grad[0].detach(), [0, 0])
+
+
+@pytest.mark.parametrize("call", [lambda: mg.zeros(2, 3), lambda: mg.ones(2, 3)])
+def test_sizes_without_a_tuple_are_explained(call):
+    with pytest.raises(TypeError) as raised:
+        call()
+    assert_parts(raised.value, "shape 2", "3", "zeros((2, 3))")
+
+
+def test_dropout_of_integers_and_by_numpys_generator_is_explained():
+    with pytest.raises(TypeError) as raised:
+        mg.dropout(np.arange(3))
+    assert_parts(raised.value, "dropout", "int64", "astype('float32')")
+    with pytest.raises(TypeError) as raised:
+        mg.dropout(np.ones(3), generator=np.random.default_rng(0))
+    assert_parts(raised.value, "generator=", "minigrad.Generator(seed)")
+
+
+def test_dropout_drops_infinities_too():
+    x = plain(np.full(3000, np.inf))
+    dropped = mg.dropout(x, 0.5, mg.Generator(0)).numpy()
+    assert set(np.unique(dropped)) == {0, np.inf}
+
+
+def test_take_reads_from_lists():
+    assert_equal(mg.asarray(mg.take([1.0, 2.0, 3.0], [2, 0])), [3, 1])
+

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.testing import arrays, check_gradients, shapes
+from minigrad.testing import arrays, check_gradients
 from tests.devices import put
 from tests.minigrad.helpers import assert_close, assert_equal, assert_parts, leaf, plain
 
@@ -210,134 +208,129 @@ def test_the_hessian_of_a_linear_function_is_zero():
     assert_equal(mg.hvp(lambda x: (x * 3).sum(), np.ones(2), np.ones(2)), [0, 0])
 
 
-# -- checkpoint --------------------------------------------------------------------
+# -- gradients that come in by other ways than the arguments -----------------------
+
+POINT = np.array([0.5, -1.25])
 
 
-def block(x, w):
-    return mg.tanh(x @ w) * mg.sigmoid(x @ w)
+def point():
+    return put(POINT)
 
 
-@given(x=arrays((2, 3)), w=arrays((3, 3)), c=arrays((2, 3)))
-def test_a_checkpoint_changes_neither_values_nor_gradients(x, w, c):
-    found = []
-    for f in (block, mg.checkpoint(block)):
-        a, b = leaf(x), leaf(w)
-        y = f(f(a, b), b)
-        y.backward(c)
-        found.append((y, a.grad, b.grad))
-    for plain_one, dropped in zip(*found, strict=True):
-        assert_equal(dropped, plain_one.numpy())
+def penalised(w, x):
+    """A loss and the square of its slope by x, as a gradient penalty is used."""
+
+    def loss(z):
+        return mg.tanh(z * w).sum()
+
+    _, slope = mg.value_and_grad(loss)(x)
+    return loss(mg.asarray(x)) + 10 * (slope * slope).sum()
 
 
-@given(x=arrays((2, 2)), w=arrays((2, 2)), seed=st.integers(0, 99))
-def test_a_checkpoint_has_gradients_of_gradients(x, w, seed):
-    check_gradients(mg.checkpoint(block), x, w, order=2, seed=seed)
+def test_a_gradient_penalty_reaches_the_weights_in_the_closure():
+    w = leaf([2.0, 3.0])
+    penalised(w, point()).backward()
+    s = 1 - np.tanh(POINT * [2.0, 3.0]) ** 2
+    through_slope = 20 * s * [2.0, 3.0]
+    inner = s - 2 * np.tanh(POINT * [2.0, 3.0]) * s * POINT * [2.0, 3.0]
+    assert_close(w.grad, POINT * s + through_slope * inner, 1e-10)
 
 
-def test_parameters_that_a_checkpoint_closes_over_get_gradients():
-    found = []
-    for wrap in (lambda f: f, mg.checkpoint):
-        w, x = leaf([[1.0, 2.0], [3.0, 4.0]]), leaf([0.1, 0.2])
-        inner = w * 2  # a result, made before, used inside
-        wrap(lambda x, w=w, inner=inner: mg.tanh(x @ w) + x @ inner)(x).sum().backward()
-        found.append((x.grad.numpy(), w.grad.numpy()))
-    np.testing.assert_array_equal(found[0][0], found[1][0])
-    np.testing.assert_array_equal(found[0][1], found[1][1])
+@pytest.mark.only_cpu("the checker computes on the CPU")
+@given(w=arrays((2,)), x=arrays((2,)))
+def test_a_gradient_penalty_is_what_finite_differences_say(w, x):
+    check_gradients(lambda w: penalised(w, put(x)), put(w))
 
 
-def test_parameters_get_gradients_when_no_operand_does():
-    w = leaf([1.0, 2.0])
-    mg.checkpoint(lambda x: (x * w).sum())(plain([3.0, 4.0])).backward()
-    assert_equal(w.grad, [3, 4])
+WAYS = {
+    "closure": lambda c: mg.value_and_grad(lambda x: (c * x * x).sum())(point())[1],
+    "argument": lambda c: mg.value_and_grad(lambda x: (x * x).sum())(c)[1],
+    "cotangent": lambda c: mg.vjp(lambda x: x * x * x, point())[1](c)[0],
+    "tangent": lambda c: mg.jvp(lambda x: x * x * x, [point()], [c])[1],
+    "direction": lambda c: mg.hvp(lambda x: (x * x * x).sum(), point(), c),
+    "hessian": lambda c: mg.hessian(lambda x: (c * x * x * x).sum(), point()),
+    "point of a hessian": lambda c: mg.hessian(lambda x: (x * x * x).sum(), c),
+    "behind a checkpoint": lambda c: mg.value_and_grad(
+        mg.checkpoint(lambda x: (c * x * x).sum())
+    )(point())[1],
+}
 
 
-def test_dropout_inside_a_checkpoint_drops_the_same_again():
-    mg.manual_seed(5)
-    x = leaf(np.ones(200))
-    y = mg.checkpoint(lambda x: mg.dropout(x * x, 0.5))(x)
-    mg.default_generator.normal(3)  # what others draw in between stays drawn
-    after = mg.default_generator.get_state()
-    y.sum().backward()
-    assert_equal(x.grad, 2 * y.numpy())
-    assert mg.default_generator.get_state() == after
+@pytest.mark.only_cpu("the checker computes on the CPU")
+@pytest.mark.parametrize("way", WAYS)
+def test_what_comes_in_every_way_is_right(way):
+    check_gradients(lambda c: (WAYS[way](c) ** 2).sum(), np.array([1.5, 2.5]))
 
 
-def test_dropout_of_a_generator_of_ones_own_drops_the_same_again():
-    generator = mg.Generator(5)
-    x = leaf(np.ones(200))
-    y = mg.checkpoint(lambda x: mg.dropout(x * x, 0.5, generator))(x)
-    try:
-        y.sum().backward()
-    except (RuntimeError, ValueError) as error:
-        assert_parts(error, "checkpoint", "generator")
-    else:
-        assert_equal(x.grad, 2 * y.numpy())
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_in_carries_gradients(way):
+    at = np.array([1.5, 2.5])
+    by_leaf = leaf(at)
+    (WAYS[way](by_leaf) ** 2).sum().backward()
+    _, by_transform = mg.value_and_grad(lambda c: (WAYS[way](c) ** 2).sum())(put(at))
+    assert_close(by_leaf.grad, by_transform.numpy(), 1e-12)
+    assert np.any(by_leaf.grad.numpy())
 
 
-def test_several_outputs_one_of_them_unused():
-    x = leaf([1.0, 2.0])
-    first, second, constant = mg.checkpoint(
-        lambda x: (x * x, mg.exp(x), plain([1.0, 1.0]))
-    )(x)
-    (first * 3 + constant).sum().backward()
-    assert_equal(x.grad, [6, 12])
-    assert second.requires_grad
-    assert not constant.requires_grad
-
-
-def test_checkpoints_nest():
-    x = leaf([0.5, 1.0])
-    inner = mg.checkpoint(mg.tanh)
-    outer = mg.checkpoint(lambda x: inner(x * 2) * 3)
-    outer(x).sum().backward()
-    assert_close(x.grad, 6 * (1 - np.tanh(2 * x.numpy()) ** 2))
-
-
-def test_a_checkpoint_inside_no_grad_records_nothing():
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_recorded_where_nothing_can_come_in(way):
+    assert not WAYS[way](plain([1.5, 2.5])).requires_grad
     with mg.no_grad():
-        assert not mg.checkpoint(mg.tanh)(leaf(1.0)).requires_grad
+        assert not WAYS[way](leaf([1.5, 2.5])).requires_grad
 
 
-def test_a_checkpoint_is_walked_once_or_retained():
-    x = leaf(1.0)
-    y = mg.checkpoint(mg.tanh)(x)
-    y.backward(retain_graph=True)
-    y.backward()
-    with pytest.raises(RuntimeError) as raised:
-        y.backward()
-    assert_parts(raised.value, "already walked", "retain_graph=True")
-    assert_close(x.grad, 2 * (1 - np.tanh(1.0) ** 2))
+def test_gradients_that_are_recorded_later_are_those_of_that_time():
+    """A closure's name may stand for another tensor by then."""
+    total, weights = 0, [leaf([2.0, 3.0]), leaf([5.0, 7.0])]
+    for w in weights:
+        _, slope = mg.value_and_grad(lambda x: (w * x * x).sum())(point())  # noqa: B023
+        total = total + (slope * slope).sum()
+    total.backward()
+    for w in weights:
+        assert_close(w.grad, 8 * w.numpy() * POINT**2, 1e-12)
 
 
-def peak_of_training(wrap):
-    """Peak bytes of forward and backward through 16 blocks of 4 arrays each."""
-    x = leaf(np.ones(20_000))
-
-    def deep(x):
-        for _ in range(4):
-            x = mg.tanh(x)
-        return x
-
-    tracemalloc.start()
-    try:
-        y = x
-        for _ in range(16):
-            y = wrap(deep)(y)
-        y.sum().backward()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+def test_a_deferred_gradient_notices_that_its_weights_were_written():
+    w = leaf([2.0, 3.0])
+    _, slope = mg.value_and_grad(lambda x: (w * x * x).sum())(point())
+    with mg.no_grad():
+        w[0] = 9
+    with pytest.raises(RuntimeError, match="changed that array in place"):
+        (slope * slope).sum().backward()
 
 
-@pytest.mark.only_cpu("NumPy tells tracemalloc of its arrays")
-def test_checkpoints_lower_the_peak():
-    whole, dropped = peak_of_training(lambda f: f), peak_of_training(mg.checkpoint)
-    assert whole > 64 * 160_000
-    assert dropped < 0.5 * whole
+def test_a_deferred_gradient_is_freed_by_backward_like_any_result():
+    w = leaf([2.0, 3.0])
+    _, slope = mg.value_and_grad(lambda x: (w * x * x).sum())(point())
+    slope.sum().backward(retain_graph=True)
+    slope.sum().backward()
+    assert_close(w.grad, 4 * POINT)
+    with pytest.raises(RuntimeError, match="already walked"):
+        slope.sum().backward()
 
 
-@given(shape=shapes(0, 2))
-def test_a_checkpoint_of_any_shape(shape):
-    x = leaf(np.ones(shape))
-    mg.checkpoint(lambda x: x * 2)(x).sum().backward()
-    assert_equal(x.grad, np.full(shape, 2.0))
+def test_values_and_gradients_share_no_memory_with_what_was_given():
+    x, seed = put(np.array([1.0, 2.0])), plain([1.0, 1.0])
+    for same in (lambda x: x, lambda x: x[::-1], lambda _: seed, mg.Tensor.detach):
+        value, _ = mg.vjp(same, x)
+        value += 10
+    assert_equal(mg.asarray(x), [1, 2])
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    on_a, on_b = mg.grad(a + b, [a, b], seed, create_graph=True)
+    on_a += 10
+    assert_equal(on_b, [1, 1])
+    assert_equal(seed, [1, 1])
+
+
+def test_wrong_use_of_transforms_is_explained():
+    x = put(np.ones(2))
+    with pytest.raises(TypeError, match=r"Write vjp\(f, x, y\)"):
+        mg.vjp(lambda x: x, (x, x))
+    with pytest.raises(TypeError, match=r"Write jvp\(f, \[x\], \[v\]\)"):
+        mg.jvp(lambda x: x, x, x)
+    with pytest.raises(ValueError, match="2 inputs and 1 tangents"):
+        mg.jvp(lambda x, y: x, [x, x], [x])
+    with pytest.raises(TypeError, match="got a tuple from <lambda>"):
+        mg.vjp(lambda x: (x, x), x)
+    with pytest.raises(TypeError, match="got a float from <lambda>"):
+        mg.value_and_grad(lambda x: x.sum().item())(x)

@@ -243,3 +243,68 @@ def test_positions_that_do_not_fit(call, parts):
     with pytest.raises(ValueError, match="Positions") as error:
         call()
     says(error, *parts)
+
+
+# Nothing, and few digits
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("T", "S"), [(0, 3), (3, 0), (0, 0)])
+def test_no_positions_give_zeros_and_gradients_of_zeros(T, S, chunk, masked):
+    q, k, v = (
+        put(mg.Tensor(np.ones((2, n, width)), requires_grad=True))
+        for n, width in ((T, 4), (S, 4), (S, 5))
+    )
+    mask = put(np.ones((T, S), bool)) if masked else None
+    y = attend(q, k, v, mask, chunk=chunk)
+    np.testing.assert_array_equal(y.numpy(), np.zeros((2, T, 5)))
+    y.sum().backward()
+    for x in (q, k, v):
+        np.testing.assert_array_equal(x.grad.numpy(), np.zeros(x.shape))
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_several_heads_may_look_at_nothing(chunk):
+    layer = put(nn.MultiHeadAttention(4, 2, chunk=chunk))
+    bias = layer.out.b.numpy()
+    for T, S in ((0, 3), (2, 0)):
+        y = layer(put(mg.ones((1, T, 4))), put(mg.ones((1, S, 4))))
+        np.testing.assert_allclose(y.numpy(), np.broadcast_to(bias, (1, T, 4)))
+        weights = layer.weights(put(mg.ones((1, T, 4))), put(mg.ones((1, S, 4))))
+        assert weights.shape == (1, 2, T, S)
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+@pytest.mark.parametrize("size", [1.0, 300.0])
+def test_float16_is_computed_in_float32(chunk, size):
+    rng = np.random.default_rng(0)
+    arrays = [(size * rng.standard_normal((2, 3, 8))).astype("float16") for _ in "qkv"]
+    results = []
+    for dtype in ("float16", "float32"):
+        tensors = [put(mg.Tensor(a, dtype, requires_grad=True)) for a in arrays]
+        y = attend(*tensors, chunk=chunk)
+        wide = y.astype("float32")
+        (wide * wide).mean().backward()
+        assert y.dtype == dtype
+        results.append([y.numpy(), *(t.grad.numpy() for t in tensors)])
+    for ours, theirs in zip(*results, strict=True):
+        scale = np.abs(theirs).max()
+        assert np.isfinite(ours).all()
+        np.testing.assert_allclose(ours, theirs, rtol=4e-3, atol=4e-3 * scale)
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 2])
+def test_a_row_that_sees_nothing_has_no_gradient(chunk):
+    """Also where scores are large: a row of nothing is not a mean of everything."""
+    rng = np.random.default_rng(0)
+    mask = put(np.array([[True, False, True], [False] * 3, [False, True, False]]))
+    tensors = [
+        put(mg.Tensor(1e3 * rng.random((3, 4)), requires_grad=True)) for _ in "qkv"
+    ]
+    y = attend(*tensors, mask, chunk=chunk)
+    (y * y).sum().backward()
+    q, k, v = (t.grad.numpy() for t in tensors)
+    np.testing.assert_array_equal(y.numpy()[1], 0)
+    np.testing.assert_array_equal(q[1], 0)
+    assert all(np.isfinite(g).all() for g in (q, k, v))

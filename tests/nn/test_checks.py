@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from nn.checks import array_of, check_shape, check_size, integer_array
+from nn.checks import array_of, check_ids, check_shape, check_size, integer_array
 
 shapes = st.lists(st.integers(0, 5), max_size=4).map(tuple)
 
@@ -46,17 +46,18 @@ def test_tensors_and_lists_have_shapes_too():
     "ids", [[0, 2], np.array([0, 2], np.uint8), mg.Tensor(np.array([0, 2]))]
 )
 def test_integer_arrays_pass(ids):
-    np.testing.assert_array_equal(integer_array("layer", "ids", ids, 3), [0, 2])
+    np.testing.assert_array_equal(integer_array("layer", "ids", ids), [0, 2])
 
 
 def test_no_ids_at_all_are_in_range():
-    assert integer_array("layer", "ids", np.zeros((0, 3), int), 1).shape == (0, 3)
+    check_ids("layer", "ids", np.zeros((0, 3), int), 1)
+    assert integer_array("layer", "ids", []).dtype == np.int64
 
 
 @pytest.mark.parametrize("ids", [[True, False], [0.0], np.array([None])])
 def test_other_arrays_are_refused(ids):
     with pytest.raises(TypeError, match="layer: ids has dtype"):
-        integer_array("layer", "ids", ids, 3)
+        integer_array("layer", "ids", ids)
 
 
 def test_arrays_pass_as_they_are():

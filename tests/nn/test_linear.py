@@ -44,6 +44,6 @@ def test_it_names_an_x_of_another_width():
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, -1), (2.5, 3)])
 def test_it_refuses_sizes_that_are_none(sizes):
-    with pytest.raises(ValueError, match="Linear: ") as error:
+    with pytest.raises((TypeError, ValueError), match="Linear: ") as error:
         put(nn.Linear(*sizes))
     says(error, "_features is", "positive integer")

@@ -1,6 +1,8 @@
 """Does a module find, name, save and load its parameters, and complain clearly?"""
 
 import copy
+import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -111,7 +113,90 @@ def test_to_moves_parameters_and_gradients_and_gives_the_module():
         np.testing.assert_array_equal(parameter.grad.numpy(), before[name])
 
 
+# Freezing
+
+
+def test_a_frozen_module_does_all_that_a_module_does():
+    block = Block()
+    block.scale.requires_grad = False
+    block.first.requires_grad_(False)
+    block(np.ones((1, 2), "float32")).sum().backward()
+    grads = {name: p.grad for name, p in block.named_parameters()}
+    assert grads["scale"] is grads["first.W"] is None
+    assert grads["second.W"] is not None
+    assert block.to("cpu") is block
+    assert list(block.state_dict()) == NAMES
+    state = {name: array + 1 for name, array in block.state_dict().items()}
+    block.load_state_dict(state)
+    for name, parameter in block.named_parameters():
+        np.testing.assert_array_equal(parameter.numpy(), state[name])
+        assert parameter.requires_grad == name.startswith("second")
+    block.zero_grad()
+    assert all(p.grad is None for p in block.parameters())
+    assert block.requires_grad_() is block
+    assert all(p.requires_grad for p in block.parameters())
+
+
+@pytest.mark.parametrize(
+    "again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_copies_of_a_frozen_module_are_frozen_and_share_as_it_does(again):
+    block = Block()
+    block.tied = nn.Linear(2, 3, bias=False)
+    block.tied.W = block.second.W
+    block.second.requires_grad_(False)
+    block.scale.grad = np.ones(3)
+    other = again(block)
+    assert [name for name, _ in other.named_parameters()] == NAMES
+    assert other.tied.W is other.second.W
+    assert type(other.scale) is nn.Parameter
+    wanted = [p.requires_grad for p in other.parameters()]
+    assert wanted == [False, False, True, True]
+    other.second.W.data = np.zeros((2, 3), "float32")
+    assert block.second.W.numpy().any()
+
+
+def test_a_parameter_may_be_frozen_from_the_start():
+    block = Block()
+    block.mean = nn.Parameter([1.0, 2.0], requires_grad=False)
+    assert not block.mean.requires_grad
+    assert "mean" in block.state_dict()
+    assert any(p is block.mean for p in block.parameters())
+
+
+def test_a_frozen_parameter_gets_no_gradient_from_a_graph_made_before():
+    block = Block()
+    loss = block(np.ones((1, 2), "float32")).sum()
+    block.scale.requires_grad = False
+    loss.backward()
+    assert block.scale.grad is None
+    block.scale.requires_grad = True
+    assert block.scale.grad is None
+
+
 # Attributes
+
+
+def test_a_property_that_fails_shows_its_own_error():
+    class Model(Block):
+        @property
+        def width(self):
+            return self.second.W.shape[2]
+
+        @property
+        def depth(self):
+            return self.scale.depht
+
+        @functools.cached_property
+        def height(self):
+            return self.heigth
+
+    with pytest.raises(AttributeError, match="'depht'"):
+        _ = Model().depth
+    with pytest.raises(AttributeError, match="Model has no attribute 'heigth'"):
+        _ = Model().height
+    with pytest.raises(IndexError):
+        _ = Model().width
 
 
 def test_a_mistyped_attribute_is_an_attribute_error_with_a_suggestion():
@@ -245,15 +330,48 @@ def test_load_state_dict_names_every_problem_and_changes_nothing():
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_load_state_dict_changes_nothing_for_values_that_are_no_numbers():
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.full((3, 2), "word"),
+        np.full((3, 2), 1j),
+        np.full((3, 2), None),
+        [[1.0, 2.0], [3.0], [4.0]],
+        None,
+    ],
+)
+def test_load_state_dict_changes_nothing_for_values_that_are_no_numbers(value):
     block = Block()
     before = block.state_dict()
-    state = {name: array + 1 for name, array in before.items()}
-    state["first.W"] = np.full((3, 2), "word")
-    with pytest.raises((TypeError, ValueError)):
-        block.load_state_dict(state)
+    state = {name: array + 1 for name, array in before.items()} | {"first.W": value}
+    for method in (block.check_state_dict, block.load_state_dict):
+        with pytest.raises(ValueError, match="nothing was loaded") as error:
+            method(state)
+        kind = type(value).__name__
+        says(error, f"not an array of real numbers: first.W (a {kind})")
     for name, array in block.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_state_is_checked_without_being_loaded():
+    block = Block()
+    before = block.state_dict()
+    block.check_state_dict({name: array + 1 for name, array in before.items()})
+    for name, array in block.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("state", [None, "weights.h5", [("scale", 1)], Block()])
+def test_a_state_is_a_dictionary(state):
+    for method in (Block().check_state_dict, Block().load_state_dict):
+        with pytest.raises(TypeError, match=r"Block\.load_state_dict") as error:
+            method(state)
+        says(error, f"is a {type(state).__name__}", "as state_dict() gives it")
+
+
+def test_a_key_may_be_anything():
+    with pytest.raises(ValueError, match="unexpected: 7"):
+        nn.Linear(1, 1).load_state_dict({7: np.ones(1)})
 
 
 # Modules in rows

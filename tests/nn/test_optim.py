@@ -165,6 +165,37 @@ def test_dtypes_stay(build, dtype):
 
 
 @pytest.mark.parametrize("build", OPTIMISERS)
+def test_float16_is_updated_in_float32(build):
+    """Squares of 300 and an eps of 1e-8 are beyond float16."""
+    start, grads = np.full(3, 2.0), [[300, -300, 0]] * 3
+    half = put(nn.Parameter(start, "float16"))
+    optimiser = build([half])
+    first = train(optimiser, [np.array(g, "float16") for g in grads[:1]])
+    full = put(nn.Parameter(start, "float32"))
+    expected = train(build([full]), [np.array(g, "float32") for g in grads[:1]])
+    np.testing.assert_array_equal(first, expected.astype("float16"))
+    again = build([half])
+    again.load_state_dict(optimiser.state_dict())
+    after = [train(o, [np.array(grads[0], "float16")]) for o in (optimiser, again)]
+    assert half.dtype == np.float16
+    assert np.isfinite(after).all()
+    moments = [v for k, v in again.state_dict().items() if k.startswith("0.")]
+    assert all(np.isfinite(moment).all() for moment in moments)
+
+
+def test_a_frozen_parameter_that_came_back_larger_is_refused():
+    parameter = put(nn.Parameter(np.ones(2)))
+    optimiser = nn.Adam([parameter])
+    optimiser.update(put([np.ones(2)]))
+    freeze(parameter)
+    parameter.data = put(np.ones(3))
+    freeze(parameter, False)
+    with pytest.raises(ValueError, match=r"Adam\.step: parameter 0 has 3") as error:
+        optimiser.update(put([np.ones(3)]))
+    says(error, "but had 2", "Make a new optimiser")
+
+
+@pytest.mark.parametrize("build", OPTIMISERS)
 def test_step_takes_the_gradients_of_backward(build):
     first, second = put(nn.Parameter(np.ones(3))), put(nn.Parameter(np.ones(3)))
     optimiser, other = build([first]), build([second])
@@ -187,6 +218,77 @@ def test_a_parameter_without_gradient_is_skipped(build):
     # Its first step is a first step, whatever the others have done.
     build([alone]).update(put([np.ones(3)]))
     np.testing.assert_array_equal(second.numpy(), alone.numpy())
+
+
+def freeze(parameter, wanted=True):
+    parameter.requires_grad = not wanted
+
+
+@pytest.mark.parametrize("build", OPTIMISERS)
+@given(frozen=st.lists(st.booleans(), min_size=6, max_size=6))
+def test_a_frozen_parameter_rests_and_goes_on_as_if_it_had_not_been_away(build, frozen):
+    """Frozen for some steps, it ends where it would without those steps."""
+    rng = np.random.default_rng(0)
+    start, other = rng.standard_normal((2, 3))
+    grads = rng.standard_normal((len(frozen), 3))
+    expected = train(
+        build([put(nn.Parameter(start))]),
+        [g for g, rests in zip(grads, frozen, strict=True) if not rests],
+    )
+    parameter, always = put([nn.Parameter(start), nn.Parameter(other)])
+    optimiser = build([parameter, always])
+    for gradient, rests in zip(grads, frozen, strict=True):
+        freeze(parameter, rests)
+        optimiser.zero_grad()
+        if not rests:
+            parameter.grad = put(gradient)
+        always.grad = put(gradient)
+        optimiser.step()
+    np.testing.assert_array_equal(parameter.numpy(), expected)
+    np.testing.assert_array_equal(
+        always.numpy(), train(build([put(nn.Parameter(other))]), grads)
+    )
+
+
+@pytest.mark.parametrize("build", OPTIMISERS)
+def test_gradients_in_hand_leave_a_frozen_parameter_alone(build):
+    frozen, other = put([nn.Parameter(np.ones(2)), nn.Parameter(np.ones(2))])
+    optimiser = build([frozen, other])
+    freeze(frozen)
+    optimiser.update(put([np.ones(2), np.ones(2)]))
+    np.testing.assert_array_equal(frozen.numpy(), 1)
+    assert (other.numpy() < 1).all()
+    assert "0.step" not in optimiser.state_dict()
+
+
+@pytest.mark.parametrize("build", OPTIMISERS)
+def test_a_frozen_parameters_state_is_saved_and_loaded(build):
+    start, gradient = np.ones(2), put(np.ones(2))
+    first = build(put([nn.Parameter(start), nn.Parameter(start)]))
+    first.update([gradient, gradient])
+    freeze(first.params[0])
+    state = first.state_dict()
+    assert state["0.step"] == 1
+    parameters = put([nn.Parameter(p.numpy()) for p in first.params])
+    freeze(parameters[0])
+    second = build(parameters)
+    second.load_state_dict(state)
+    for optimiser in (first, second):
+        freeze(optimiser.params[0], False)
+        optimiser.update([gradient, gradient])
+    np.testing.assert_array_equal(first.params[0].numpy(), second.params[0].numpy())
+
+
+@pytest.mark.parametrize("build", OPTIMISERS)
+def test_all_may_be_frozen_after_the_optimiser_was_made(build):
+    parameter = put(nn.Parameter(np.ones(2)))
+    optimiser = build([parameter])
+    parameter.grad = put(np.ones(2))
+    freeze(parameter)
+    optimiser.step()
+    optimiser.zero_grad()
+    assert nn.clip_grad_norm([parameter], 1.0) == 0
+    np.testing.assert_array_equal(parameter.numpy(), 1)
 
 
 def test_adam_steps_do_not_depend_on_the_gradient_scale():
@@ -279,6 +381,46 @@ def test_loading_names_every_problem_and_changes_nothing():
     assert all(np.array_equal(after[key], before[key]) for key in before)
 
 
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"lr": math.nan}, "out of range: lr is nan"),
+        ({"lr": None}, "lr is None"),
+        ({"lr": "0.1"}, "lr is '0.1'"),
+        ({"beta1": 1.5}, "beta1 is 1.5"),
+        ({"beta2": [0.9]}, "beta2 is [0.9]"),
+        ({"eps": 0.0}, "eps is 0.0"),
+        ({"weight_decay": -1}, "weight_decay is -1"),
+        ({"0.step": 0}, "0.step is 0"),
+        ({"0.step": 1.5}, "0.step is 1.5"),
+        ({"0.step": None}, "0.step is None"),
+        ({"0.m": "text"}, "misshapen: 0.m (a str)"),
+        ({"0.m": [[1.0], [2.0, 3.0]]}, "misshapen: 0.m (a list)"),
+        ({"0.v": np.array([1j, 1j])}, "misshapen: 0.v (a ndarray)"),
+        ({"optimizer": ["Adam"]}, "saved by ['Adam']"),
+        ({3: 1}, "unexpected: 3"),
+    ],
+)
+def test_a_state_is_checked_to_the_last_value_before_any_is_loaded(change, part):
+    optimiser = nn.Adam([put(nn.Parameter(np.ones(2)))], lr=0.1)
+    optimiser.update(put([np.ones(2)]))
+    before = optimiser.state_dict()
+    for method in (optimiser.check_state_dict, optimiser.load_state_dict):
+        with pytest.raises(ValueError, match="nothing was loaded") as error:
+            method(before | {"lr": 7.0} | change)
+        says(error, part)
+    after = optimiser.state_dict()
+    assert all(np.array_equal(after[key], before[key]) for key in before)
+    optimiser.check_state_dict(before)
+
+
+@pytest.mark.parametrize("state", [None, "Adam", [1]])
+def test_a_state_is_a_dictionary(state):
+    optimiser = nn.Adam([put(nn.Parameter(np.ones(2)))], lr=0.1)
+    with pytest.raises(TypeError, match=r"Adam\.load_state_dict: the state is a"):
+        optimiser.load_state_dict(state)
+
+
 def test_loading_another_optimisers_state_is_refused():
     parameter = put(nn.Parameter(np.ones(2)))
     with pytest.raises(ValueError, match="load_state_dict") as error:
@@ -300,11 +442,15 @@ def test_loading_another_optimisers_state_is_refused():
         ),
         (put(nn.Linear(1, 1)), TypeError, ["params is a Linear", "model.parameters()"]),
         ({"W": put(nn.Parameter([1.0]))}, TypeError, ["params is a dict"]),
-        ([np.ones(2)], TypeError, ["parameter 0 is a ndarray", "requires_grad=True"]),
+        (
+            [np.ones(2)],
+            TypeError,
+            ["parameter 0 is a numpy.ndarray, not a minigrad Tensor", "=True"],
+        ),
         (
             [put(mg.Tensor([1.0]))],
             ValueError,
-            ["parameter 0 does not require gradients"],
+            ["none of the 1 parameters requires gradients", "Unfreeze some"],
         ),
         (
             [put(nn.Parameter([1.0]))] * 2,

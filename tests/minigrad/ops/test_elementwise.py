@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 
 import minigrad as mg
+from minigrad.ops import elementwise
 from minigrad.testing import arrays, shapes
 from tests.minigrad.helpers import assert_close, assert_equal, leaf, plain
 
@@ -107,3 +108,94 @@ def test_constants_times_a_gradient_keep_the_constants_dtype():
     (x * ids).sum().backward()
     assert_equal(x.grad, [3, 4])
     assert x.grad.dtype == np.float64
+
+
+# -- exact where another formula would cancel --------------------------------------
+
+TAIL = [-700.0, -100.0, -38.0, -20.0, -17.0, -1.0, 0.0, 1.0, 17.0, 38.0, 700.0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sigmoid_keeps_the_digits_of_its_small_tail(dtype):
+    x = np.array([v for v in TAIL if dtype == "float64" or abs(v) < 88], dtype)
+    rtol = 8 * np.finfo(dtype).eps
+    e = np.exp(np.minimum(x, 0).astype("longdouble"))
+    exact = e / (1 + np.exp(-np.abs(x).astype("longdouble")))
+    np.testing.assert_allclose(mg.sigmoid(x), exact, rtol=rtol)
+    slope = np.exp(-np.abs(x).astype("longdouble"))
+    slope = slope / (1 + slope) ** 2
+    found = mg.grad(mg.sigmoid(t := leaf(x, dtype)).sum(), t)
+    np.testing.assert_allclose(found.numpy(), slope, rtol=rtol)
+
+
+def test_the_logarithm_of_a_small_sigmoid():
+    x = leaf([-20.0, -80.0, 20.0], "float32")
+    y = mg.log(mg.sigmoid(x))
+    y.sum().backward()
+    np.testing.assert_allclose(y.numpy(), [-20, -80, 0], rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(x.grad.numpy(), [1, 1, 0], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("f", [mg.softplus, lambda x: x * mg.sigmoid(x)])
+def test_slopes_made_of_sigmoid_keep_their_tails(f):
+    (found,) = slope(f, [-30.0]).numpy()
+    exact = np.exp(-30) if f is mg.softplus else -29 * np.exp(-30)
+    assert found == pytest.approx(exact, rel=1e-12)
+
+
+def test_the_slope_of_expm1_keeps_its_tail():
+    assert_close(slope(mg.expm1, [-40.0, 0.0]), [np.exp(-40.0), 1], 1e-15)
+    assert slope(mg.expm1, [-40.0]).item() > 0
+
+
+@given(x=arrays((5,)))
+def test_a_gate_is_a_sigmoid_to_an_absolute_round_off(x):
+    for scale in (1, 10, 100):
+        for dtype in ("float32", "float64"):
+            a = (scale * x).astype(dtype)
+            gap = np.abs(elementwise.gate(a) - mg.sigmoid(a)).max()
+            assert gap <= np.finfo(dtype).eps
+
+
+# -- masks without products: 0 times infinity --------------------------------------
+
+SIZES = [1, 3, 2000]  # 2000: where a mask is applied bit by bit
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+def test_masked_keeps_every_value_and_clears_every_other(size, dtype):
+    rng = np.random.default_rng(size)
+    mask = rng.random((size, 3)) < 0.5
+    a = rng.standard_normal((size, 3)).astype(dtype)
+    if dtype != "int32":
+        a[rng.random(a.shape) < 0.3] = np.inf
+        a[rng.random(a.shape) < 0.3] = np.nan
+        a[rng.random(a.shape) < 0.1] = -0.0
+    for values, chosen in [(a, mask), (a.T, mask.T), (a[::-1], mask), (a, mask[:1])]:
+        kept = elementwise.masked(values, chosen)
+        assert kept.dtype == dtype
+        np.testing.assert_array_equal(kept, np.where(chosen, values, 0))
+
+
+BENEATH_A_ROOT = {
+    "relu": lambda x: mg.relu(x),
+    "clip": lambda x: mg.clip(x, 0, 9),
+    "where": lambda x: mg.where(x > 0, x, 0.0),
+    "maximum": lambda x: mg.maximum(x, 0.0),
+    "masked": lambda x: elementwise.masked(x, x.data > 0),
+    "abs of relu": lambda x: abs(mg.relu(x)),
+    "max of two": lambda x: mg.max(mg.stack([x, np.zeros(x.shape)]), axis=0),
+    "dropout": lambda x: mg.dropout(mg.relu(x), 0.0),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", BENEATH_A_ROOT)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_a_masked_number_has_no_gradient_even_of_an_infinite_slope(name, size):
+    for outer in (mg.sqrt, mg.log):
+        x = leaf(np.tile([-1.0, 4.0, -2.0], (size, 1)))
+        outer(BENEATH_A_ROOT[name](x)).sum().backward()
+        assert_equal(x.grad, np.tile([0, 0.25, 0], (size, 1)))
+

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+
 import numpy as np
 import pytest
 
@@ -256,3 +258,137 @@ def test_a_copy_of_an_empty_array_is_a_copy():
     wide += 1.0
     array = np.zeros((0, 2))
     assert mg.Tensor(array).data is not array
+
+
+# -- lists and numbers beside arrays -----------------------------------------------
+
+TENTH = [0.1]
+
+MIXED = {
+    "+": lambda x: x + TENTH,
+    "reversed -": lambda x: TENTH - x,
+    "*": lambda x: x * TENTH,
+    "@": lambda x: x @ TENTH,
+    "where": lambda x: mg.where(x > 0, x, TENTH),
+    "maximum": lambda x: mg.maximum(x, TENTH),
+    "stack": lambda x: mg.stack([x, TENTH]),
+    "stack of a number": lambda x: mg.stack([x[0], 0.1]),
+    "concatenate": lambda x: mg.concatenate([TENTH, x]),
+    "einsum": lambda x: mg.einsum("i,i->i", x, TENTH),
+}
+
+
+@pytest.mark.only_cpu("lists are the host's")
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("name", MIXED)
+def test_a_list_takes_the_dtype_of_the_array_beside_it(name, dtype):
+    for x in (leaf([1.0], dtype), plain([1.0], dtype)):
+        result = MIXED[name](x)
+        assert result.dtype == dtype
+    found = MIXED[name](plain([0.0], dtype)).numpy()
+    assert found.dtype == dtype
+    assert set(np.unique(np.abs(found))) <= {np.dtype(dtype).type(0.1), 0}
+
+
+@pytest.mark.only_cpu("lists are the host's")
+def test_cotangents_tangents_and_comparisons_take_it_too():
+    x = leaf([1.0])
+    assert mg.grad(x * 1, x, TENTH).item() == 0.1
+    assert mg.jvp(lambda x: x * 1, [np.ones(1)], [TENTH])[1].item() == 0.1
+    assert (plain(TENTH) == TENTH).numpy().all()
+    x.grad = TENTH
+    assert x.grad.item() == 0.1
+    x.data = TENTH
+    assert x.item() == 0.1
+    y = plain([1.0])
+    y += TENTH
+    assert y.item() == 1.1
+
+
+def test_python_numbers_alone_are_float32():
+    c = plain([1.0]) > 0
+    for result in (mg.where(c, 1.0, 0.0), mg.where(c, 1, 0)):
+        assert result.dtype == np.float32
+    for value in (mg.exp(0.1), mg.maximum(1.0, 2), mg.stack([1.0, 2.0]), mg.add(1, 2)):
+        assert value.dtype == np.float32
+
+
+def test_a_list_of_floats_beside_integers_keeps_its_digits():
+    result = mg.Tensor(np.array([1])) + TENTH
+    assert result.item() == 1.1
+
+
+LIKE_ARRAYS = [
+    (memoryview(np.array([16777217])), "int64"),
+    (array.array("q", [16777217]), "int64"),
+    ([np.int64(16777217)], "int64"),
+    ([[np.float64(0.1)], [np.float64(0.2)]], "float64"),
+    ([np.ones(2, "float32"), [1, 2]], "float32"),
+    ([[np.ones(2)], [np.ones(2)]], "float64"),
+    (range(3), "float32"),
+]
+
+
+@pytest.mark.parametrize(("value", "dtype"), LIKE_ARRAYS)
+def test_what_has_a_dtype_keeps_it(value, dtype):
+    tensor = mg.Tensor(value)
+    assert tensor.dtype == dtype
+    np.testing.assert_array_equal(tensor.numpy(), np.asarray(value, dtype))
+
+
+class OfAnotherLibrary:
+    """What gives itself to NumPy as an array."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array([16777217])
+
+
+def test_arrays_of_other_libraries_keep_their_dtype():
+    assert mg.Tensor(OfAnotherLibrary()).dtype == np.int64
+    assert mg.Tensor([OfAnotherLibrary()]).dtype == np.int64
+
+
+def test_operators_on_bits():
+    bits, other = plain([6, 5], "int64"), plain([3, 4], "int64")
+    assert_equal(bits & other, [2, 4])
+    assert_equal(bits | other, [7, 5])
+    assert_equal(~bits, [-7, -6])
+    assert_equal(~(bits > 5), [False, True])
+    with pytest.raises(TypeError) as raised:
+        plain([1.0]) & plain([1.0])
+    assert_parts(raised.value, "bitwise_and", "(x > 0) & (y > 0)")
+
+
+COMPLEX = [
+    lambda x: abs(x * 1j).sum(),
+    lambda x: (x * 1j).sum(),
+    lambda x: (x * put(np.array([1j, 1]))).astype("float64").sum(),
+    lambda x: mg.exp(x.astype("complex128") * 1j).astype("float64").sum(),
+]
+
+
+@pytest.mark.only_cpu("the strict device has real numbers alone")
+@pytest.mark.parametrize("f", COMPLEX)
+@pytest.mark.filterwarnings("ignore:Casting complex values")
+def test_a_complex_intermediate_is_refused(f):
+    x = leaf([1.0, 2.0])
+    with pytest.raises(TypeError, match="made complex numbers"):
+        f(x).backward()
+
+
+WORDS = {
+    "uint8 * 300": (lambda: plain([1], "uint8") * 300, "Convert integers first"),
+    "int ** -1": (lambda: plain([2], "int64") ** -1, "Convert integers first"),
+    "x @ 2": (lambda: plain([1.0]) @ 2, "Multiply by a single number with *"),
+}
+
+
+@pytest.mark.only_cpu("NumPy's words")
+@pytest.mark.parametrize("name", WORDS)
+def test_the_way_out_fits_the_fault(name):
+    call, way_out = WORDS[name]
+    with pytest.raises((TypeError, ValueError)) as raised:
+        call()
+    assert_parts(raised.value, "failed", way_out)
+    assert "broadcast" not in str(raised.value)
+

@@ -144,3 +144,23 @@ def test_fewer_rules_than_operands_are_refused():
 
 def test_the_name_of_a_primitive_can_be_read():
     assert repr(mg.tanh.primitive) == "<primitive tanh>"
+
+
+@pytest.mark.parametrize("name", ["y", "g", "shapes", "x_shape"])
+def test_names_that_mean_something_else_in_rules_are_refused(name):
+    """Silently, the rule would read the output in place of the operand."""
+    found: dict = {}
+    for signature in (f"x, {name}", f"x, *, {name}=1"):
+        exec(f"def scaled({signature}): return x * {name}", found)
+        rules = [lambda g: g] * (1 + ("*" not in signature))
+        with pytest.raises(TypeError, match=rf"called \['{name}'\]"):
+            mg.primitive(*rules)(found["scaled"])
+
+
+@pytest.mark.parametrize("name", ["y", "x", "factor"])
+def test_a_mark_has_a_name_of_its_own(name):
+    def scaled(x, *, factor=2):
+        return x * factor
+
+    with pytest.raises(TypeError, match=rf"called \['{name}'\]"):
+        mg.primitive(lambda g: g, marks={name: lambda x: x > 0})(scaled)

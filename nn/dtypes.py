@@ -1,0 +1,92 @@
+"""In which dtype does a layer compute? Floats as they are, and float16 in float32.
+
+Lists and whole numbers become floats of the dtype that the layer's other operands have.
+Where sums or squares could overflow, float16 is computed in float32 and given back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad.backend import as_array, beside, is_array
+from nn.checks import array_of
+
+
+def floats(
+    layer: str, /, *, optional: tuple[str, ...] = (), **operands: Any
+) -> list[Any]:
+    """Give every operand as a Tensor or array of floats; optional ones may be None.
+
+    Lists and whole numbers take the dtype of the operands that are floats, and lists
+    their device; where none is, lists become float32 and arrays of integers floats that
+    hold them.
+
+    Raises: TypeError for what is no array of real numbers.
+    """
+    present = {n: x for n, x in operands.items() if x is not None or n not in optional}
+    if all(map(_is_float, present.values())):
+        return list(operands.values())
+    given = {n: numbers(layer, n, x) for n, x in present.items()}
+    ready = [x for x in operands.values() if _is_float(x)]
+    return [
+        _as_float(given[name], x, ready) if name in given else None
+        for name, x in operands.items()
+    ]
+
+
+def numbers(layer: str, name: str, value: Any) -> Any:
+    """Give a Tensor or array of real numbers; lists as floats.
+
+    Raises: TypeError for what is none.
+    """
+    try:
+        array = value if isinstance(value, mg.Tensor) else as_array(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _no_numbers(layer, name, value) from error
+    if array.dtype.kind not in "biuf":
+        raise _no_numbers(layer, name, array)
+    return array
+
+
+def wide(x: Any) -> Any:
+    """Give float16 as float32, whose sums and squares do not overflow so soon."""
+    return mg.astype(x, dtype="float32") if x.dtype == np.float16 else x
+
+
+def narrow(x: Any, *like: Any) -> Any:
+    """Give a result in the dtype that these operands have together."""
+    dtype = np.result_type(*(operand.dtype for operand in like))
+    return x if x.dtype == dtype else mg.astype(x, dtype=dtype)
+
+
+def _is_float(x: Any) -> bool:
+    array = x.array if isinstance(x, mg.Tensor) else x
+    return is_array(array) and array.dtype.kind == "f"
+
+
+def _as_float(array: Any, value: Any, ready: list[Any]) -> Any:
+    """Floats as they are, others as floats of the dtype of those that are ready."""
+    if _is_float(value):
+        return array
+    wanted = np.result_type(*(x.dtype for x in ready)) if ready else None
+    if hasattr(value, "dtype"):
+        dtype = wanted or np.promote_types(array.dtype, np.float32)
+        return mg.astype(array, dtype=dtype)
+    # A list is not rounded to float32 on its way, and goes where the others are.
+    made = as_array(value, wanted or "float32")
+    return beside(made, array_of(ready[0])) if ready else made
+
+
+def _no_numbers(layer: str, name: str, value: Any) -> TypeError:
+    what = f"a {type(value).__name__}"
+    if isinstance(value, list | tuple) and any(isinstance(v, mg.Tensor) for v in value):
+        what += " of Tensors, whose gradients a list would lose: join them by mg.stack"
+    elif hasattr(value, "dtype"):
+        what += f" of dtype {value.dtype}"
+    return TypeError(
+        f"{layer}: {name} is {what}. Give a Tensor, an array or a rectangular list of "
+        "real numbers."
+    )
