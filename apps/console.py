@@ -1,38 +1,76 @@
-"""How do all commands speak? One console, and mistakes as one message."""
+"""How do all commands speak? Through one filter, and of mistakes in one message."""
 
 from __future__ import annotations
 
 import errno
+import sys
+import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from apps.errors import UserError
+from apps.printable import PrintableStream, one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
+
+
+class Group(click.Group):
+    """Commands, of which nothing is shown that does not pass the filter."""
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Run a command. Its messages keep their escapes, on a terminal or not."""
+        with filtered():
+            return super().main(*arguments, **{"color": True, **settings})
+
+
+@contextmanager
+def filtered() -> Iterator[None]:
+    """Filter all that is printed, by whomever; a warning becomes one line."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_filtering, streams)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            yield
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def _filtering(stream: TextIO) -> Any:
+    # There is no stream at all where a program has no terminal, as some on Windows.
+    return stream and PrintableStream(stream)
+
+
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning in one line; whose source it came from is of no use to a user."""
+    print(f"Warning: {one_line(' '.join(str(message).split()))}", file=sys.stderr)
+
+
+def show_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Show what only a fault of ours can lead to; its message may quote anything."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    print(printable(text), end="", file=sys.stderr)
 
 
 def new_console() -> Console:
     """Open a console on the terminal, or on plain lines where there is none."""
-    from rich.console import Console
+    from apps.screen import Screen
 
-    return Console()
+    # It filters what it is given to show; its own control codes would be escaped.
+    return Screen(getattr(sys.stdout, "unfiltered", sys.stdout))
 
 
 def say(line: str, console: Console) -> None:
-    """Print a line as it is, however long; brackets in it are no markup."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def plain(text: str) -> Text:
-    """A text as it is: rich would take a bracket for markup."""
-    from rich.text import Text
-
-    return Text(text)
+    """Print a line as it is, however long."""
+    console.print(one_line(line), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -41,8 +79,8 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(one_line(str(error))) from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         cure = ". Free space, then try again." if full else ""
-        raise click.ClickException(f"{error}{cure}") from error
+        raise click.ClickException(one_line(f"{error}{cure}")) from error

@@ -4,9 +4,8 @@ A set is a zip on a server and a table of the files in it: size and sha256 each.
 is fetched into a `.part` file, which a later call goes on with if the transfer breaks
 off; it is unpacked beside the target, every file is held against the table, and only
 then put in place. What the table does not name is not unpacked. A file that is
-published by itself goes the same way, without the unpacking.
-
-Source: RFC 9110, HTTP Semantics (2022), sections 13.1.5 (If-Range) and 14 (Range).
+published by itself goes the same way, without the unpacking. Two processes never fetch
+or unpack the same at once.
 """
 
 from __future__ import annotations
@@ -19,17 +18,12 @@ import re
 import shutil
 import signal
 import stat
-import struct
-import time
-import urllib.error
-import urllib.request
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -43,27 +37,23 @@ from rich.progress import (
 )
 
 from apps.console import say
-from apps.errors import UserError
-from apps.files import whole_folder
+from apps.files import TakenError, held, whole_folder
+from apps.web import (
+    BrokenOffError,
+    ChangedError,
+    Deadline,
+    DownloadError,
+    Patience,
+    ask,
+    network,
+)
 
 BLOCK = 2**18  # bytes read at a time
 MAX_MEMBERS = 10_000  # a list of contents longer than this is an attack
+MAX_VERSION = 200  # letters; a server that gives a longer one may not take it back
 AGENT = "minigrad-download"
 
-# What a server says when asking again may help; anything else is final.
-PASSING_TROUBLE = {408, 425, 429, 500, 502, 503, 504}
-
-
-class DownloadError(UserError, RuntimeError):
-    """A data set cannot be had: the server, the archive or the disk is at fault."""
-
-
-class BrokenOffError(Exception):
-    """The connection failed; another request may well succeed."""
-
-
-class ChangedError(Exception):
-    """What is here is the beginning of something that the server no longer has."""
+PATIENCE = Patience()
 
 
 @dataclass(frozen=True)
@@ -99,22 +89,6 @@ class Archive:
     files: Mapping[str, Published]
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait for a server, and how often to ask again.
-
-    `timeout` is the longest silence, in seconds. `tries` is the number of transfers in
-    a row that may end early; one that brought a hundredth of the file counts afresh.
-    """
-
-    timeout: float = 30.0
-    tries: int = 6
-    wait: Callable[[float], None] = time.sleep
-
-
-PATIENCE = Patience()
-
-
 def download(
     archive: Archive,
     folder: Path,
@@ -132,22 +106,20 @@ def download(
     Raises: DownloadError, one message that says what, why, and a way out.
     """
     folder = folder.resolve()
-    missing = {
-        name: file
-        for name, file in archive.files.items()
-        if not is_published(folder / name, file)
-    }
-    if not missing:
-        console.print(f"{folder} holds all of it already, checked.", soft_wrap=True)
+    if not _missing(archive, folder):
+        say(f"{folder} holds all of it already, checked.", console)
         return
-    _refuse_to_overwrite(folder, missing)
     part = folder.with_name(f".{folder.name}.zip.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    _require_space(archive.size + sum(file.size for file in missing.values()), part)
-    with _fetched(archive.url, archive.size, part, console, patience):
-        unpack(part, missing, folder, console)
-        if keep:
-            os.replace(part, folder.with_name(f"{folder.name}.zip"))
+    with _alone(part, folder):
+        missing = _missing(archive, folder)
+        if not missing:  # brought by another process since
+            return
+        _refuse_to_overwrite(folder, missing)
+        _require_space(archive.size + sum(f.size for f in missing.values()), part)
+        with _fetched(archive.url, archive.size, part, console, patience):
+            unpack(part, missing, folder, console)
+            if keep:
+                os.replace(part, folder.with_name(f"{folder.name}.zip"))
 
 
 def download_file(
@@ -162,16 +134,43 @@ def download_file(
     folder = folder.resolve()
     path = folder / file.name
     if is_published(path, file):
-        console.print(f"{path} is here already, checked.", soft_wrap=True)
+        say(f"{path} is here already, checked.", console)
         return path
-    _refuse_to_overwrite(folder, [file.name])
     part = folder / f".{file.name}.part"
-    folder.mkdir(parents=True, exist_ok=True)
-    _require_space(file.size, part)
-    with _fetched(file.url, file.size, part, console, patience):
-        _require_sum(file.name, sha256(part), file)
-        os.replace(part, path)
+    _refuse_to_overwrite(folder, [file.name])
+    with _alone(part, folder):
+        if is_published(path, file):  # brought by another process since
+            return path
+        _refuse_to_overwrite(folder, [file.name])
+        _require_space(file.size, part)
+        with _fetched(file.url, file.size, part, console, patience):
+            _require_sum(file.name, sha256(part), file)
+            os.replace(part, path)
     return path
+
+
+def _missing(archive: Archive, folder: Path) -> dict[str, Published]:
+    """What a folder lacks of a set, or has in another form."""
+    return {
+        name: file
+        for name, file in archive.files.items()
+        if not is_published(folder / name, file)
+    }
+
+
+@contextmanager
+def _alone(part: Path, folder: Path) -> Iterator[None]:
+    """Keep other processes from what is fetched here; say what the disk refuses."""
+    try:
+        with _written(part):
+            part.parent.mkdir(parents=True, exist_ok=True)
+            with held(part):
+                yield
+    except TakenError as error:
+        raise DownloadError(
+            f"Another process is fetching the same into {folder}. Wait for its end, or "
+            "stop it and run this command again: it goes on with what has come."
+        ) from error
 
 
 def bring(archive: Archive, folder: Path, console: Console, *, keep: bool) -> None:
@@ -224,16 +223,20 @@ def fetch(
     """
     if not url.startswith(("http://", "https://")):
         raise DownloadError(f"{url} is no web address. Give one of http or https.")
-    transfer = Transfer(url, size, part, patience.timeout)
-    failures = 0
+    end = patience.clock() + patience.total
+    transfer = Transfer(url, size, part, patience, end)
+    farthest, failures = transfer.have(), 0
     with Meter(f"fetching {url}", size, console) as meter, _written(part):
-        while (before := transfer.have()) < size:
+        while transfer.have() < size:
             trouble = _attempt(transfer, meter)
             have = transfer.have()
             if have == size:
                 break
-            failures = 1 if have - before >= max(1, size // 100) else failures + 1
-            if failures >= patience.tries:
+            # Not since the last time: it may begin again and again, and get nowhere.
+            farther = have - farthest >= max(1, size // 100)
+            farthest = max(have, farthest)
+            failures = 1 if farther else failures + 1
+            if failures >= patience.tries or patience.clock() >= end:
                 raise _given_up(url, have, size, trouble, failures)
             pause = min(2.0 ** (failures - 1), 30.0)
             meter.say(f"{have:,} of {size:,} bytes: {trouble}; again in {pause:g} s")
@@ -255,12 +258,14 @@ def _attempt(transfer: Transfer, meter: Meter) -> str:
 class Transfer:
     """A file that comes in pieces: how much is here, and of which version."""
 
-    def __init__(self, url: str, size: int, part: Path, timeout: float) -> None:
+    def __init__(
+        self, url: str, size: int, part: Path, patience: Patience, end: float
+    ) -> None:
         self._url = url
         self._size = size
         self._part = part
         self._note = part.with_name(part.name + ".json")
-        self._timeout = timeout
+        self._patience, self._end = patience, end
 
     def have(self) -> int:
         """The number of bytes here that another request can go on from."""
@@ -285,16 +290,18 @@ class Transfer:
             no use.
         """
         have = self.have()
-        request = urllib.request.Request(self._url, headers=self._headers(have))
-        with _network(self._url):
-            answer = urllib.request.urlopen(request, timeout=self._timeout)
-        with answer:
+        deadline = Deadline(self._patience, self._end)
+        timeout = self._patience.timeout
+        with ask(self._url, self._headers(have), timeout, deadline) as answer:
             begin = self._begin(answer, have)
             if begin == 0:
                 self._write_version(answer)
             meter.at(begin)
             with self._part.open("ab" if begin else "wb") as file:
-                self._copy(answer, file, self._size - begin, meter)
+                for block in self._blocks(answer, self._size - begin):
+                    file.write(block)
+                    deadline.more(len(block))
+                    meter.more(len(block))
 
     def _headers(self, have: int) -> dict[str, str]:
         headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
@@ -306,47 +313,52 @@ class Transfer:
 
     def _begin(self, answer: http.client.HTTPResponse, have: int) -> int:
         """Where the answer's bytes belong; refuse an answer of the wrong length."""
+        packing = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        if packing != "identity":
+            raise DownloadError(
+                f"{self._url} comes packed ({packing:.20}), although it was asked for "
+                "as it is: something on the way changes it. Try another network."
+            )
         if answer.status == 206:
             given = answer.headers.get("Content-Range", "")
-            found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", given.strip())
-            if not found or int(found[1]) != have:
+            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given.strip(), re.ASCII)
+            if not found or found[1] != str(have) or self._is_other(answer):
                 raise ChangedError
-            begin, total = have, found[3]
+            begin, total = have, found[2]
         else:
             begin, total = 0, answer.headers.get("Content-Length", "*")
-        if total.isdecimal() and int(total) != self._size:
+        self._require_length(total)
+        return begin
+
+    def _is_other(self, answer: http.client.HTTPResponse) -> bool:
+        """Whether an answer says that it is of another version than what is here."""
+        version = _version_of(answer)
+        return bool(version) and version != self._version()
+
+    def _require_length(self, given: str) -> None:
+        if given.isdecimal() and given.lstrip("0") != str(self._size):
+            # Python reads no number of any length.
+            length = f"{int(given):,}" if len(given) < 20 else f"{given[:20]}..."
             raise DownloadError(
-                f"{self._url} has {int(total):,} bytes, but the published file has "
+                f"{self._url} has {length} bytes, but the published file has "
                 f"{self._size:,}: it was replaced, or something else answers there. "
                 "Look at the address in a browser."
             )
-        return begin
 
-    def _copy(
-        self,
-        answer: http.client.HTTPResponse,
-        file: BinaryIO,
-        left: int,
-        meter: Meter,
-    ) -> None:
+    def _blocks(self, answer: http.client.HTTPResponse, left: int) -> Iterator[bytes]:
         while left:
             # read1 gives what has come; read would wait for a whole block, and lose
             # it if the connection broke meanwhile.
-            with _network(self._url):
+            with network(self._url):
                 block = answer.read1(min(BLOCK, left))
             if not block:
                 break
-            file.write(block)
+            yield block
             left -= len(block)
-            meter.more(len(block))
 
     def _write_version(self, answer: http.client.HTTPResponse) -> None:
-        tag = answer.headers.get("ETag", "")
-        # A weak tag promises a file that means the same, not one of the same bytes.
-        strong = tag if tag and not tag.startswith("W/") else ""
-        version = strong or answer.headers.get("Last-Modified", "")
         self.forget()
-        if version and version.isprintable():
+        if version := _version_of(answer):
             note = {"url": self._url, "version": version}
             self._note.write_text(json.dumps(note), encoding="utf-8")
 
@@ -354,9 +366,23 @@ class Transfer:
         """What the server called the version that the bytes here are of, if it did."""
         try:
             note = json.loads(self._note.read_text(encoding="utf-8"))
-            return str(note["version"]) if note["url"] == self._url else ""
-        except (OSError, ValueError, KeyError, TypeError):
+            return _checked(note["version"]) if note["url"] == self._url else ""
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
+
+
+def _version_of(answer: http.client.HTTPResponse) -> str:
+    """What tells the file's version from others to the byte; "" if nothing does."""
+    tag = answer.headers.get("ETag", "")
+    # A weak tag promises a file that means the same, not one of the same bytes.
+    strong = tag if tag and not tag.startswith("W/") else ""
+    return _checked(strong or answer.headers.get("Last-Modified", ""))
+
+
+def _checked(version: object) -> str:
+    """A version, if it can be sent back in a header."""
+    fits = isinstance(version, str) and version.isprintable() and version.isascii()
+    return str(version) if fits and len(str(version)) <= MAX_VERSION else ""
 
 
 def unpack(
@@ -370,12 +396,10 @@ def unpack(
         tries to write where it should not.
     """
     size = sum(file.size for file in files.values())
-    with (
-        whole_folder(folder) as unfinished,
-        _clear(),
-        zipfile.ZipFile(archive) as opened,
-    ):
-        members = find_members(opened, files)
+    with whole_folder(folder) as unfinished, archive.open("rb") as file:
+        with _readable():
+            opened = zipfile.ZipFile(file)
+            members = find_members(opened, files)
         with Meter("unpacking", size, console) as meter:
             for name, member in members.items():
                 _extract(opened, member, files[name], unfinished / name, meter)
@@ -451,8 +475,8 @@ def _extract(
     """Unpack one file, never more than its published size, and check its sha256."""
     digest, left = hashlib.sha256(), file.size
     path.parent.mkdir(parents=True, exist_ok=True)
-    with archive.open(member) as source, path.open("xb") as target:
-        while block := source.read(min(BLOCK, left + 1)):
+    with path.open("xb") as target:
+        for block in _unpacked(archive, member):
             left -= len(block)
             if left < 0:
                 raise _malicious(f"{path.name!r} is larger than it says")
@@ -460,6 +484,13 @@ def _extract(
             target.write(block)
             meter.more(len(block))
     _require_sum(path.name, digest.hexdigest(), file)
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """What a member holds, block by block."""
+    with _readable(), archive.open(member) as source:
+        while block := source.read(BLOCK):
+            yield block
 
 
 def _require_sum(name: str, found: str, file: Published) -> None:
@@ -510,30 +541,6 @@ def _forget(part: Path) -> None:
 
 
 @contextmanager
-def _network(url: str) -> Iterator[None]:
-    """Tell trouble that may pass from trouble that will not."""
-    try:
-        yield
-    except urllib.error.HTTPError as error:
-        error.close()
-        said = f"the server answers {error.code} ({error.reason})"
-        if error.code == 416:  # it does not have the bytes that were asked for
-            raise ChangedError from error
-        if error.code in PASSING_TROUBLE:
-            raise BrokenOffError(said) from error
-        raise DownloadError(
-            f"{url}: {said}, so it does not give the file. Look at the address in a "
-            "browser: it may have moved."
-        ) from error
-    except TimeoutError as error:
-        raise BrokenOffError("the server fell silent") from error
-    except urllib.error.URLError as error:
-        raise BrokenOffError(f"no connection ({error.reason})") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise BrokenOffError(f"the transfer broke off ({error!r})") from error
-
-
-@contextmanager
 def _written(part: Path) -> Iterator[None]:
     """Say what to do where the disk does not take what comes."""
     try:
@@ -562,22 +569,13 @@ def _malicious(reason: str) -> DownloadError:
 
 
 @contextmanager
-def _clear() -> Iterator[None]:
+def _readable() -> Iterator[None]:
     """Turn whatever a damaged zip makes of its reader into one message."""
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        OverflowError,
-        ValueError,
-        RuntimeError,
-        struct.error,
-    ) as error:
-        if isinstance(error, DownloadError):
-            raise
+    except DownloadError:
+        raise
+    except Exception as error:  # there is no list of what zipfile may raise
         raise DownloadError(
             f"What was fetched is no zip that can be read ({error}): it was changed on "
             "the way, or something else answered. It was removed; try again."
@@ -626,4 +624,4 @@ class Meter:
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(line, self._console)

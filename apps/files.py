@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from apps.errors import UserError
 from minigrad.io.files import replacing
+
+
+class TakenError(UserError, RuntimeError):
+    """Another process is making the same."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -19,27 +23,99 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path, wait: bool = False) -> Iterator[Path]:
     """Give an empty folder to fill; it gets its name when nothing went wrong.
 
     It lies beside its later place, so that giving it its name is one step. Where the
-    folder exists already, the files move into it one by one, each one whole.
+    folder exists already, the files move into it one by one, each one whole. What a
+    killed process left unfinished goes when the same folder is filled again.
+
+    Raises: TakenError if another process fills the same folder, unless told to `wait`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    with held(folder, wait):
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir()
+        try:
+            yield unfinished
+            _put_in_place(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _put_in_place(unfinished: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.replace(unfinished, folder)
+        return
+    for path in sorted(unfinished.rglob("*")):
+        place = folder / path.relative_to(unfinished)
+        if path.is_file():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)
+
+
+@contextmanager
+def held(path: Path, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from what is made under a name, by a lock beside it.
+
+    The system lets go of it when the process ends, however it ends.
+    Raises: TakenError if another process holds it, unless told to `wait`.
+    """
+    name = path.with_name(f".{path.name.lstrip('.')}.lock")
     try:
-        yield unfinished
-        unfinished.chmod(0o755)
-        if not folder.exists():
-            os.replace(unfinished, folder)
-            return
-        for path in sorted(unfinished.rglob("*")):
-            place = folder / path.relative_to(unfinished)
-            if path.is_file():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(path, place)
+        file = _locked(name, wait)
+    except BlockingIOError as error:
+        raise TakenError(
+            f"another process is writing {path}. Wait for its end, or stop it; then "
+            "try again."
+        ) from error
+    try:
+        yield
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        with suppress(OSError):  # where what is open cannot be removed
+            name.unlink()
+        os.close(file)
+
+
+def _locked(name: Path, wait: bool) -> int:
+    """Open a lock and hold it."""
+    while True:
+        file = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            lock(file, wait)
+        except BaseException:
+            os.close(file)
+            raise
+        if _is_named(file, name):
+            return file
+        # Its holder removed it between our opening and our locking it.
+        os.close(file)
+
+
+def _is_named(file: int, name: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), name.stat())
+    except FileNotFoundError:
+        return False
+
+
+def lock(file: int, wait: bool = False) -> None:
+    """Hold an open file as its only holder, where the system knows such locks.
+
+    Raises: BlockingIOError if it has a holder, unless told to `wait`.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # some network disks have no locks
 
 
 @contextmanager

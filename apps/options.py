@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps import limits
+from apps.limits import Range
+
 if TYPE_CHECKING:
     from minigrad import Device
 
+
+class Number(click.FloatRange):
+    """A number in a range; "nan", which Python reads as one, is in none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Read a number, and refuse what is none."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail("'nan' is not a number. Give one, as in 0.5.", param, ctx)
+        return number
+
+
+def numbers(of: Range) -> click.ParamType:
+    """What an option takes whose value must be in a range: every numeric option's."""
+    if of.whole:
+        return click.IntRange(int(of.low), int(of.high))
+    return Number(of.low, of.high, min_open=of.above, max_open=of.below)
+
+
 FOLDER = click.Path(path_type=Path)
-POSITIVE = click.IntRange(min=1)
+POSITIVE = numbers(limits.COUNT)
+SEEDS = numbers(limits.SEED)
 RUN = click.argument("run", type=FOLDER)
 RESUME = click.option("--resume", type=FOLDER, help="Run folder to go on with.")
 SEED = click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEEDS,
     default=0,
     show_default=True,
     help="Same seed, same result.",
 )
-RUN_SEED = click.option(
-    "--seed", type=click.IntRange(min=0), help="[default: the run's own]"
+RUN_SEED = click.option("--seed", type=SEEDS, help="[default: the run's own]")
+# For those that read what a run learned from.
+MOVED_DATA = click.option(
+    "--data", type=FOLDER, help="Where the run's data lie now, if they were moved."
 )
 
 # Weights, Adam's moments and a minibatch of the default size take far less.
@@ -83,7 +111,8 @@ def refuse_settings(context: click.Context) -> None:
     given = click.core.ParameterSource.COMMANDLINE
     for option in context.command.params:
         name = option.name or ""
-        if name in ("resume", "device") or context.get_parameter_source(name) != given:
+        source = context.get_parameter_source(name)
+        if name in ("resume", "device", "data") or source != given:
             continue
         raise click.UsageError(
             f"{option.opts[0]} has no effect with --resume: a run goes on with the "

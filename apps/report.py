@@ -12,6 +12,7 @@ import base64
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,10 +25,12 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from apps.files import whole_file
+from apps.printable import printable
 
 State = Literal["training", "stopped", "finished"]
 Metrics = Sequence[Mapping[str, Any]]
@@ -47,10 +50,14 @@ PLOT_DPI = 160
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000")
 MARKERS = "os^Dv"
 
+MOST_DRAWN = 1e100
+
 NUMBER = re.compile(r"[-+−]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?( ?%)?|nan|[-+−]?inf|–?")
 
 # What a line of a run's metrics holds besides what is worth a curve.
-NO_SCORES = ("epoch", "step", "per_second")
+NO_SCORES = ("epoch", "step", "per_second", "start_loss")
+# A loss that ends above this share of what it began with has ended where it began.
+NOTHING_LEARNED = 0.99
 CURVE_NAMES = {"loss": "training loss", "val_loss": "validation loss"}
 
 
@@ -102,10 +109,8 @@ class Plot:
 
     @cached_property
     def png(self) -> bytes:
-        """The figure as a file, on white paper."""
-        file = io.BytesIO()
-        self.figure.savefig(file, format="png", dpi=PLOT_DPI, facecolor="white")
-        return file.getvalue()
+        """The figure as a file."""
+        return png(self.figure, PLOT_DPI)
 
     @property
     def uri(self) -> str:
@@ -251,6 +256,22 @@ def write(report: Report, path: Path) -> None:
         unfinished.write_bytes(page)
 
 
+def png(figure: Figure, dpi: int) -> bytes:
+    """Draw a figure on white paper, every text in it as it is.
+
+    A dollar sign begins no formula, control characters are escapes, and a letter that
+    the font lacks is a box; a page has them all.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(printable(text.get_text()))
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(file, format="png", dpi=dpi, facecolor="white")
+    return file.getvalue()
+
+
 # -- what the reports of all runs have in common -----------------------------------
 
 
@@ -277,6 +298,18 @@ def training_facts(metrics: Metrics, unit: str) -> list[tuple[str, str]]:
     return facts
 
 
+def learned_nothing(metrics: Metrics) -> str:
+    """Say so if the loss ended where it began, going by what a run logged; else ""."""
+    starts = [record["start_loss"] for record in metrics if "start_loss" in record]
+    losses = [record["loss"] for record in metrics if "loss" in record]
+    if not starts or not losses or losses[-1] < NOTHING_LEARNED * starts[0]:
+        return ""
+    return (
+        f"The loss ended at {losses[-1]:.3g}, where it began ({starts[0]:.3g}): "
+        "nothing was learned. Try a smaller --lr in a new run, or more --epochs."
+    )
+
+
 def learning(metrics: Metrics, epochs: int, targets: str) -> Section:
     """The curves of what was logged."""
     text = (
@@ -286,6 +319,7 @@ def learning(metrics: Metrics, epochs: int, targets: str) -> Section:
     plots = plot_run(metrics, epochs)
     if not plots:
         text = "The first epoch is not over yet; the loss curve begins with it."
+    text = f"{text} {learned_nothing(metrics)}".strip()
     return Section("How it learned", text, plots)
 
 
@@ -315,10 +349,13 @@ def plot_run(metrics: Metrics, epochs: int) -> list[Plot]:
 
 
 def _curve(metrics: Metrics, name: str) -> dict[int, float]:
-    """What was logged under a name, by epoch; the last of several."""
+    """What was logged under a name, by epoch; the last of several.
+
+    What is not finite, or too far off to be drawn, is a gap.
+    """
     found = {r["epoch"]: r[name] for r in metrics if name in r}
     return {
-        epoch: value if math.isfinite(value) else math.nan
+        epoch: value if abs(value) < MOST_DRAWN else math.nan
         for epoch, value in found.items()
         if isinstance(value, int | float)
     }

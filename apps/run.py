@@ -1,26 +1,19 @@
 """What happens between "train" and a trained model? The loop all applications share.
 
-A run is a folder: `config.json` (the settings), `metrics.jsonl` (one line an epoch) and
-`checkpoint.h5` (everything needed to go on). A task tells the loop what to train with a
-`Job`; the order of its minibatches follows from the seed and the epoch, so that a run
-that was stopped and resumed ends with the same bits as one that was not.
+A task tells the loop what to train with a `Job`; the order of its minibatches follows
+from the seed and the epoch, so that a run that was stopped and resumed ends with the
+same bits as one that was not. What is not finite is never saved.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import itertools
-import json
-import signal
-import threading
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, Self
 
 import numpy as np
 from rich.console import Console
@@ -28,262 +21,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import minigrad as mg
 import nn
-from apps.errors import UserError
-from apps.files import write_text
+from apps.run_folder import RunError, RunFolder, digest
+from apps.signals import Interrupt, StopError, unheard
 from minigrad.io import Checkpoint
-from minigrad.io.files import remove_unfinished
-
-S = TypeVar("S")
-
-# How a newcomer calls what a setting may be.
-CALLED = {int: "a whole number", float: "a number", str: "a text"}
 
 # Work that a killed process may lose. Saving takes a small part of it.
 SAVE_EVERY = 60.0  # seconds
 
 
-class RunError(UserError, RuntimeError):
-    """A run folder cannot be used as asked."""
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """The files of one run."""
-
-    path: Path
-
-    @classmethod
-    def create(cls, path: Path, config: dict[str, Any]) -> RunFolder:
-        """Begin a run; write down its settings.
-
-        Raises: RunError if the folder holds a run already, or cannot be written.
-        """
-        run = cls(path)
-        if any(file.exists() for file in run.files):
-            raise RunError(
-                f"{path} holds a run already, which a new one would overwrite. Choose "
-                "another folder, or go on with that run by --resume."
-            )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            write_text(run.config_path, json.dumps(config, indent=2) + "\n")
-        except OSError as error:
-            raise RunError(
-                f"no run can begin in {path}: {_reason(error)}. Choose another folder "
-                "by --run, or make room in this one."
-            ) from error
-        return run
-
-    @classmethod
-    def open(cls, path: Path) -> RunFolder:
-        """Find an earlier run, be it that it was never saved.
-
-        Raises: RunError if there is none.
-        """
-        run = cls(path)
-        if not run.config_path.is_file():
-            raise RunError(
-                f"{path} is not the folder of a run: config.json is missing. Give the "
-                "folder that training named; if it was stopped before it named one, "
-                "train anew without --resume."
-            )
-        return run
-
-    @property
-    def config_path(self) -> Path:
-        """The settings, as JSON."""
-        return self.path / "config.json"
-
-    @property
-    def metrics_path(self) -> Path:
-        """One JSON object a line: what each epoch came to."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """Model, optimiser, generator and where training stands."""
-        return self.path / "checkpoint.h5"
-
-    @property
-    def files(self) -> tuple[Path, Path, Path]:
-        """All that training writes."""
-        return self.config_path, self.metrics_path, self.checkpoint_path
-
-    def config(self) -> dict[str, Any]:
-        """Read the settings.
-
-        Raises: RunError if they are damaged.
-        """
-        try:
-            config = json.loads(self.config_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(
-                f"{self.config_path} cannot be read as JSON ({error}). Undo what was "
-                "changed in it, or train anew in another folder."
-            ) from error
-        if not isinstance(config, dict):
-            raise RunError(
-                f"{self.config_path} holds no settings, but {config!r:.40}. Undo what "
-                "was changed in it, or train anew in another folder."
-            )
-        return config
-
-    def settings(self, kind: type[S]) -> S:
-        """Read the settings into their dataclass, each one checked.
-
-        Raises: RunError that names what is unknown, missing or of another type.
-        """
-        config = self.config()
-        problems = _misfits(config, kind)
-        if not problems:
-            try:
-                return _made(config, kind)
-            except ValueError as error:
-                problems = [str(error)]
-        raise RunError(
-            f"{self.config_path} does not hold the settings of a run: "
-            f"{'; '.join(problems)}. Undo what was changed in it; for other settings "
-            "train anew in another folder."
-        )
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """Read what was logged so far; a last line that was cut short does not count.
-
-        Raises: RunError that names a damaged line.
-        """
-        if not self.metrics_path.exists():
-            return []
-        *lines, rest = self.metrics_path.read_bytes().split(b"\n")
-        records = [self._record(line, i) for i, line in enumerate(lines, 1)]
-        # The last line ends with a line break too, unless its writer was stopped.
-        with contextlib.suppress(RunError):
-            records.append(self._record(rest, len(lines) + 1))
-        return records
-
-    def _record(self, line: bytes, number: int) -> dict[str, Any]:
-        try:
-            record = json.loads(line.decode("utf-8"))
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict) or type(record.get("step")) is not int:
-            raise RunError(
-                f"{self.metrics_path}: line {number} is damaged: {line[:40]!r}. "
-                "Mend or remove that line; it only tells how an epoch went, and "
-                "training does not need it."
-            )
-        return record
-
-    def log(self, **record: Any) -> None:
-        """Add one line to the metrics, unless that very line is there already.
-
-        A run may be killed after its last line and then be resumed to say it again.
-        """
-        records = self.metrics()
-        if record not in records:
-            self._write_metrics([*records, record])
-
-    def forget_after(self, step: int) -> None:
-        """Drop lines that were logged after the step at which training goes on."""
-        records = self.metrics()
-        self._write_metrics([r for r in records if r["step"] <= step])
-
-    def _write_metrics(self, records: list[dict[str, Any]]) -> None:
-        text = "".join(json.dumps(record) + "\n" for record in records)
-        with self.saving(self.metrics_path):
-            write_text(self.metrics_path, text)
-
-    @contextmanager
-    def saving(self, file: Path) -> Iterator[None]:
-        """Say clearly that a file of a run under way could not be written."""
-        try:
-            yield
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            cure = "free space" if full else "look after the disk and its permissions"
-            raise RunError(
-                f"{file} could not be written: {_reason(error)}. What was saved before "
-                f"is untouched: {cure}, then go on by --resume {self.path}"
-            ) from error
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes from training in this folder; clear up after dead ones.
-
-        The system lets go of the run when the process ends, however it ends.
-        Raises: RunError if another process holds it.
-        """
-        with self.config_path.open("rb") as file:
-            try:
-                _lock(file.fileno())
-            except BlockingIOError as error:
-                raise RunError(
-                    f"another process is training in {self.path}. Wait for its end, "
-                    "or stop it, before going on with the run."
-                ) from error
-            remove_unfinished(self.path)
-            yield
-
-
-def _lock(file: int) -> None:
-    """Hold an open file as its only holder, where the system knows such locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return  # some network disks have no locks
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
-
-
-def _made(config: dict[str, Any], kind: type[S]) -> S:
-    """The dataclass with these values, dataclasses inside it too."""
-    kinds = get_type_hints(kind)
-    values = {
-        name: _made(value, kinds[name]) if is_dataclass(kinds[name]) else value
-        for name, value in config.items()
-    }
-    return kind(**values)
-
-
-def _misfits(config: dict[str, Any], kind: Any) -> list[str]:
-    """What keeps these settings from being those of a dataclass."""
-    kinds = get_type_hints(kind)
-    problems = [f"{name!r} is unknown" for name in config if name not in kinds]
-    for name, expected in kinds.items():
-        if name not in config:
-            problems.append(f"{name!r} is missing")
-        elif isinstance(config[name], dict) and is_dataclass(expected):
-            problems += [f"{name}: {p}" for p in _misfits(config[name], expected)]
-        elif not _is_of(config[name], expected):
-            wanted = CALLED.get(expected, expected)
-            problems.append(f"{name!r} is {config[name]!r}, but must be {wanted}")
-    return problems
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    kinds = get_args(kind) or (kind,)
-    # JSON has one kind of number; True is none.
-    return type(value) in kinds or (type(value) is int and float in kinds)
-
-
-def new_path(app: str) -> Path:
-    """Name a run's folder by its application and the time: `runs/APP-DATE-TIME`."""
-    name = f"{app}-{datetime.now():%Y%m%d-%H%M%S}"
-    path = Path("runs") / name
-    for count in itertools.count(2):
-        if not path.exists():
-            break
-        path = path.with_name(f"{name}-{count}")
-    return path
+class DivergedError(RunError):
+    """A loss, or a weight, is not finite."""
 
 
 def minibatches(count: int, size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -299,6 +46,8 @@ class Job:
     `batches(epoch)` gives the same minibatches whenever it is asked for an epoch;
     `loss(batch)` gives the loss to lower and how many of `unit` went into it.
     `data` stands for all that is learned from: a run goes on with the same only.
+    `preparation` says how inputs become numbers; the run keeps it, so that what it
+    trained can be used without the data. `start_loss` is the first minibatch's.
     """
 
     model: nn.Module
@@ -311,8 +60,10 @@ class Job:
     max_norm: float
     unit: str = "words"
     data: str = ""
+    preparation: Mapping[str, Any] = field(default_factory=dict)
     step: int = 0
     epoch_loss: float = 0.0
+    start_loss: float | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -335,90 +86,139 @@ class Job:
         self.step += 1
         value = loss.item()  # the one number that a step waits for
         self.epoch_loss += value
+        if self.step == 1:
+            self.start_loss = value
         return value, units
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every weight is; one number comes from the device."""
+        flags = [np.isfinite(p.data).all() for p in self.model.parameters()]
+        return float(reduce(np.logical_and, flags)) == 1
 
 
 def train(
     job: Job,
     run: RunFolder,
     console: Console,
-    on_epoch: Callable[[], object] | None = None,
+    *,
+    resume: bool = False,
+    on_epoch: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
-) -> bool:
-    """Train to the last epoch, or until Ctrl-C; save every epoch and every minute.
+) -> None:
+    """Train to the last epoch; save every epoch and every minute.
 
+    With `resume`, go on from where the run was saved last, or from its start.
     `on_epoch` is called before the first epoch and after each, when it is logged and
     saved; `clock` tells the seconds.
-    Returns: whether the last epoch was reached.
-    Raises: RunError if another process trains there, or saving fails; then the
-    checkpoint before is still there.
+    Raises: StopError, once saved, if a signal asks for it; DivergedError if the loss or
+    a weight is not finite; RunError if another process trains there, saving fails or
+    the run cannot be read. The checkpoint before is always still there.
     """
     with run.held():
-        return _train(job, run, console, on_epoch, clock)
+        if resume:
+            _go_on(job, run)
+        # What is not finite is looked for, and told once.
+        with (
+            np.errstate(all="ignore"),
+            Interrupt() as interrupt,
+            Display(job, console) as display,
+        ):
+            Loop(job, run, display, interrupt, on_epoch, clock).train()
 
 
-def resume(
-    job: Job,
-    run: RunFolder,
-    console: Console,
-    on_epoch: Callable[[], object] | None = None,
-    clock: Callable[[], float] = time.monotonic,
-) -> bool:
-    """Train on from where a run was saved last, or from its start; else as `train`.
-
-    Raises: as `train`, and RunError if the run cannot be read.
-    """
-    with run.held():
-        if run.checkpoint_path.exists() or len(run.metrics()) > 1:
-            restore(job, run)
-        run.forget_after(job.step)
-        return _train(job, run, console, on_epoch, clock)
+def _go_on(job: Job, run: RunFolder) -> None:
+    """Put a job back to where training goes on."""
+    if run.checkpoint_path.exists() or len(run.metrics()) > 1:
+        restore(job, run)
+    run.forget_after(job.step)
 
 
-def _train(
-    job: Job,
-    run: RunFolder,
-    console: Console,
-    on_epoch: Callable[[], object] | None,
-    clock: Callable[[], float],
-) -> bool:
-    job.model.train()
-    per_epoch = job.steps_per_epoch
-    tell = on_epoch or (lambda: None)
-    tell()
-    with Interrupt() as interrupt, Display(job, console) as display:
-        for epoch in range(job.step // per_epoch, job.epochs):
-            _train_epoch(job, run, epoch, display, interrupt, clock)
-            ended = job.step % per_epoch == 0
+@dataclass
+class Loop:
+    """Training under way: its steps, and when to save, to tell and to stop."""
+
+    job: Job
+    run: RunFolder
+    display: Display
+    interrupt: Interrupt
+    on_epoch: Callable[[], object]
+    clock: Callable[[], float]
+
+    def train(self) -> None:
+        """Take what epochs are left. Raises: as `train`."""
+        job = self.job
+        self._saved = job.step
+        job.model.train()
+        self.on_epoch()
+        for epoch in range(job.step // job.steps_per_epoch, job.epochs):
+            self._take_steps(epoch)
+            ended = job.step % job.steps_per_epoch == 0
             if ended:
-                _end_epoch(job, run, display, epoch + 1)
-            save(job, run)
+                self._log(epoch + 1)
+            self._save()
             if ended:
-                tell()
-            if interrupt.requested:
-                break
-    return job.step == job.total_steps
+                self.on_epoch()
+            if self.interrupt.requested is not None:
+                raise StopError(self.interrupt.requested)
 
+    def _take_steps(self, epoch: int) -> None:
+        """Take what steps of an epoch are left, until a signal; save every minute."""
+        job = self.job
+        batches = job.batches(epoch)
+        begun = self.clock()
+        for batch in batches[job.step % len(batches) :]:
+            loss, units = job.update(batch)
+            if not math.isfinite(loss):
+                raise self._diverged(f"the loss is {loss}")
+            self.display.show(loss, units)
+            if self.interrupt.requested is not None:
+                return
+            # The end of an epoch is saved once it is logged, and not before.
+            if self.clock() - begun >= SAVE_EVERY and job.step % len(batches):
+                self._save()
+                begun = self.clock()
 
-def _train_epoch(
-    job: Job,
-    run: RunFolder,
-    epoch: int,
-    display: Display,
-    interrupt: Interrupt,
-    clock: Callable[[], float],
-) -> None:
-    """Take what steps of an epoch are left, until Ctrl-C; save every minute."""
-    batches = job.batches(epoch)
-    saved = clock()
-    for batch in batches[job.step % len(batches) :]:
-        display.show(*job.update(batch))
-        if interrupt.requested:
-            return
-        # The end of an epoch is saved once it is logged, and not before.
-        if clock() - saved >= SAVE_EVERY and job.step % len(batches):
-            save(job, run)
-            saved = clock()
+    def _log(self, epoch: int) -> None:
+        """Note what an epoch came to, first in the file that stays."""
+        job = self.job
+        self._check()
+        loss = job.epoch_loss / job.steps_per_epoch
+        job.epoch_loss = 0.0
+        record = {"loss": loss, "per_second": round(self.display.speed)}
+        if epoch == 1 and job.start_loss is not None:
+            record["start_loss"] = job.start_loss
+        self.run.log(epoch=epoch, step=job.step, **record)
+        self.display.line(epoch, loss)
+
+    def _save(self) -> None:
+        self._check()
+        save(self.job, self.run)
+        self._saved = self.job.step
+
+    def _check(self) -> None:
+        """Raises: DivergedError if a weight is not finite although the loss was."""
+        if not self.job.is_finite:
+            names = _not_finite(self.job.model.state_dict())
+            raise self._diverged(f"the weights of {names} are not finite")
+
+    def _diverged(self, what: str) -> DivergedError:
+        """Say where training stood, what is left of it, and what to try."""
+        job, rate = self.job, f"{self.job.schedule.peak:g}"
+        epoch = -(-job.step // job.steps_per_epoch)
+        kept = "Nothing was saved yet."
+        if self.run.checkpoint_path.exists():
+            kept = (
+                f"The last good state, of step {self._saved}, is still in "
+                f"{self.run.checkpoint_path}."
+            )
+        advice = f"Begin a new run with a smaller --lr (this one's is {rate})"
+        if job.step == 1 and what.startswith("the loss"):
+            advice = "Nothing was learned yet, so look in the data for numbers far off"
+        return DivergedError(
+            f"{what} at step {job.step} (epoch {epoch} of {job.epochs}), so training "
+            f"stopped. {kept} {advice}."
+        )
 
 
 def save(job: Job, run: RunFolder) -> None:
@@ -438,16 +238,41 @@ def save(job: Job, run: RunFolder) -> None:
             extra={
                 "schedule": job.schedule.state_dict(),
                 "epoch_loss": job.epoch_loss,
+                "start_loss": job.start_loss,
                 "data": job.data,
+                "preparation": digest(job.preparation),
             },
         )
 
 
 def restore(job: Job, run: RunFolder) -> None:
-    """Put a job back to where its run was saved.
+    """Put a job back to where its run was saved, all of it or nothing.
 
     Raises: RunError if the checkpoint is missing, cannot be read, is of another model
-    or no run's, or if the data are others.
+    or no run's, holds what is not finite, or if the data are others.
+    """
+    saved = read(run)
+    if saved.extra.get("data", job.data) != job.data:
+        raise other_data(run, run.config().get("data"))
+    with _of_this_run(run):
+        _take_over(job, saved)
+
+
+def restore_model(model: nn.Module, run: RunFolder) -> None:
+    """Load what a run has trained into its model; that needs no data.
+
+    Raises: RunError as `restore` does.
+    """
+    saved = read(run)
+    with _of_this_run(run):
+        model.load_state_dict(saved.model)
+
+
+def read(run: RunFolder) -> Checkpoint:
+    """Read a run's checkpoint and hold it against the run's other files.
+
+    Raises: RunError if it is missing, cannot be read, does not go with the settings or
+    the preparation, or holds what is not finite.
     """
     path = run.checkpoint_path
     try:
@@ -460,23 +285,44 @@ def restore(job: Job, run: RunFolder) -> None:
         ) from error
     except (ValueError, OSError) as error:
         raise RunError(str(error)) from error
-    _check_same_run(job, run, saved)
+    _check_same_settings(run, saved)
+    _check_same_preparation(run, saved)
+    if names := _not_finite({**saved.model, **saved.optimizer}):
+        raise RunError(
+            f"{path} holds numbers that are not finite ({names}): the training that "
+            "wrote it diverged, and nothing can be done with it. Train anew in another "
+            "folder with a smaller --lr."
+        )
+    return saved
+
+
+def other_data(run: RunFolder, data: object) -> RunError:
+    """The error for data that a run was not trained on."""
+    return RunError(
+        f"the data in {data} are not those that {run.path} was trained on. Put those "
+        "back, say where they are by --data, or train anew in another folder."
+    )
+
+
+@contextmanager
+def _of_this_run(run: RunFolder) -> Iterator[None]:
+    """Say clearly that a checkpoint does not hold what is looked for in it."""
     try:
-        _take_over(job, saved)
-    except (KeyError, TypeError, ValueError) as error:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise RunError(
-            f"{path} is no checkpoint of this run's training: {why}. Put back the one "
-            "that training wrote, or train anew in another folder."
+            f"{run.checkpoint_path} is no checkpoint of this run's training: {why}. "
+            "Put back the one that training wrote, or train anew in another folder."
         ) from error
 
 
-def _check_same_run(job: Job, run: RunFolder, saved: Checkpoint) -> None:
+def _check_same_settings(run: RunFolder, saved: Checkpoint) -> None:
     """A run goes on with what it began with; only its data may have moved."""
     config = run.config()
     names = [n for n in {**saved.config, **config} if n != "data"]
     changed = [
-        f"{name} is {config.get(name)!r}, but was {saved.config.get(name)!r}"
+        f"{name} is {config.get(name)!r:.60}, but was {saved.config.get(name)!r:.60}"
         for name in names
         if config.get(name) != saved.config.get(name)
     ]
@@ -486,60 +332,58 @@ def _check_same_run(job: Job, run: RunFolder, saved: Checkpoint) -> None:
             f"with: {'; '.join(changed)}. Undo the change; for other settings train "
             "anew in another folder."
         )
-    if saved.extra.get("data", job.data) != job.data:
+
+
+def _check_same_preparation(run: RunFolder, saved: Checkpoint) -> None:
+    """Words' numbers and features' scales are those that were trained with."""
+    own = digest(run.preparation())
+    if saved.extra.get("preparation", own) != own:
         raise RunError(
-            f"the words or captions in {config.get('data')} are not those that "
-            f"{run.path} was trained on. Put those back, or train anew in another "
-            "folder."
+            f"{run.preparation_path} is missing, or not what "
+            f"{run.checkpoint_path.name} was trained with. Put back the one that "
+            "training wrote, or train anew in another folder."
         )
 
 
+def _not_finite(state: Mapping[str, Any]) -> str:
+    """The names of some arrays of a state that are not finite, in a row."""
+    found = [
+        str(name)
+        for name, array in state.items()
+        if getattr(getattr(array, "dtype", None), "kind", "") == "f"
+        and not np.isfinite(array).all()
+    ]
+    return ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+
+
 def _take_over(job: Job, saved: Checkpoint) -> None:
-    """Load a checkpoint's states. Raises: KeyError, TypeError, ValueError."""
-    schedule, epoch_loss = saved.extra["schedule"], float(saved.extra["epoch_loss"])
+    """Load a checkpoint's states: all of them, or where one does not fit, none.
+
+    Raises: KeyError, TypeError, ValueError, OverflowError.
+    """
+    schedule = dict(saved.extra["schedule"])
     if type(saved.step) is not int or not 0 <= saved.step <= job.total_steps:
         raise ValueError(f"it is at step {saved.step} of {job.total_steps}")
     if saved.generator is None:
         raise KeyError("generator")
+    epoch_loss = float(saved.extra["epoch_loss"])
+    start_loss = saved.extra.get("start_loss")
+    start_loss = None if start_loss is None else float(start_loss)
+    if schedule["steps"] != saved.step or schedule["peak"] != job.schedule.peak:
+        raise ValueError(f"its schedule is {schedule!r:.60}")
+    # A generator that may be spoilt tells whether the state is one.
+    mg.Generator(0).set_state(saved.generator)
+    # Each takes all of its state or nothing.
+    before = job.model.state_dict()
     job.model.load_state_dict(saved.model)
-    job.optimizer.load_state_dict(saved.optimizer)
+    try:
+        job.optimizer.load_state_dict(saved.optimizer)
+    except BaseException:
+        job.model.load_state_dict(before)
+        raise
     job.generator.set_state(saved.generator)
     job.schedule.load_state_dict(schedule)
-    job.step, job.epoch_loss = saved.step, epoch_loss
-
-
-def _end_epoch(job: Job, run: RunFolder, display: Display, epoch: int) -> None:
-    loss = job.epoch_loss / job.steps_per_epoch
-    job.epoch_loss = 0.0
-    speed = round(display.speed)
-    run.log(epoch=epoch, step=job.step, loss=loss, per_second=speed)
-    display.line(epoch, loss)
-
-
-class Interrupt:
-    """Turn Ctrl-C into a wish that the loop grants between two steps.
-
-    A KeyboardInterrupt in the middle of an update would leave it half done. A second
-    Ctrl-C is Python's own again, and stops at once.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __enter__(self) -> Self:
-        # Python lets only the main thread handle signals.
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._previous = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._main:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _note(self, *_: object) -> None:
-        self.requested = True
-        signal.signal(signal.SIGINT, self._previous)
+    job.step, job.epoch_loss, job.start_loss = saved.step, epoch_loss, start_loss
 
 
 class Display:
@@ -573,7 +417,8 @@ class Display:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        with unheard():
+            self._bar.stop()
 
     @property
     def speed(self) -> float:
@@ -598,8 +443,9 @@ class Display:
         elapsed = time.perf_counter() - self._start
         done = self._steps - self._started_at
         left = elapsed / done * (self._total - self._steps)
-        self._console.print(
-            f"epoch {epoch:3}/{self._epochs}  loss {loss:7.3f}  "
-            f"{self.speed:7,.0f} {self._unit}  {left:5.0f} s left",
-            highlight=False,
-        )
+        with unheard():
+            self._console.print(
+                f"epoch {epoch:3}/{self._epochs}  loss {loss:7.3f}  "
+                f"{self.speed:7,.0f} {self._unit}  {left:5.0f} s left",
+                highlight=False,
+            )

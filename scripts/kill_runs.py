@@ -69,7 +69,7 @@ def child(pipe: int, arguments: list[str]) -> None:
     marked(training, "load_data", b"d", b"t")
     marked(mg, "save_checkpoint", b"c", b"t")
     marked(runs.RunFolder, "_write_metrics", b"m", b"t")
-    marked(runs, "_train", b"t", b"f")
+    marked(runs.Loop, "train", b"t", b"f")
     cli.minigrad(arguments)
 
 

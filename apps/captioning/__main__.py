@@ -1,8 +1,7 @@
 """`python -m apps.captioning`: the captioning commands without installing anything."""
 
 from apps.captioning.commands import caption
-from apps.cli import check_rooms
+from apps.cli import main
 
 if __name__ == "__main__":
-    check_rooms()
-    caption(prog_name="python -m apps.captioning")
+    main(caption, prog_name="python -m apps.captioning")

@@ -6,17 +6,18 @@ command line can look which `minigrad` and `nn` Python finds before they are imp
 
 from __future__ import annotations
 
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps import limits
 from apps.captioning.data_commands import data as data_group
-from apps.console import clear_errors, new_console
+from apps.console import Group, clear_errors, new_console, say
 from apps.options import (
     FOLDER,
+    MOVED_DATA,
     POSITIVE,
     RESUME,
     RUN,
@@ -24,16 +25,20 @@ from apps.options import (
     SEED,
     device_option,
     new_run_option,
+    numbers,
     refuse_settings,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from apps.captioning.decode import Decoding
     from apps.captioning.evaluate import Scores
     from apps.captioning.look import Card
-    from apps.captioning.train import Settings, Trained
+    from apps.captioning.train import Trained
+    from apps.run_folder import RunFolder
     from minigrad import Device
 
 SHAPES_FOLDER = Path("runs/shapes")
@@ -52,23 +57,23 @@ DECODING_OPTIONS = (
     ),
     click.option(
         "--beam-size",
-        type=POSITIVE,
+        type=numbers(limits.BEAMS),
         help="With --how beam: captions followed at once.  [default: 5]",
     ),
     click.option(
         "--length-penalty",
-        type=click.FloatRange(0, 5),
+        type=numbers(limits.PENALTY),
         help="With --how beam: compare log-probability / words ** this; more than 0 "
         "favours longer captions.  [default: 0]",
     ),
     click.option(
         "--draws",
-        type=click.IntRange(min=2),
+        type=numbers(replace(limits.DRAWS, low=2)),
         help="With --how mbr: captions drawn of each picture.  [default: 100]",
     ),
     click.option(
         "--temperature",
-        type=click.FloatRange(0, min_open=True),
+        type=numbers(limits.TEMPERATURE),
         help="With --how sample or mbr: below 1 more cautious, above 1 more daring.  "
         "[default: 1]",
     ),
@@ -153,7 +158,7 @@ def _decoding_of(
     return decoding
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def caption() -> None:
     """Teach a recurrent network to describe pictures."""
 
@@ -165,7 +170,8 @@ caption.add_command(data_group)
 @click.option(
     "--data",
     type=FOLDER,
-    help="Folder in the cs231n layout.  [default: shapes, drawn on first use]",
+    help="Folder in the cs231n layout; with --resume, where the run's data lie now.  "
+    "[default: shapes, drawn on first use]",
 )
 @click.option(
     "--features",
@@ -216,14 +222,14 @@ caption.add_command(data_group)
 )
 @click.option(
     "--dropout",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=numbers(limits.SHARE),
     default=0.5,
     show_default=True,
     help="Share of word vectors and outputs dropped in training.",
 )
 @click.option(
     "--lr",
-    type=click.FloatRange(0, min_open=True),
+    type=numbers(limits.RATE),
     default=2e-3,
     show_default=True,
     help="Adam's first learning rate; a cosine lowers it to 0.",
@@ -264,24 +270,26 @@ def train(
 
         console = new_console()
         if resume is not None:
-            _finish(training.resume(resume, console, device), resume, console)
+            training.resume(resume, console, _finish_in(console), device, data)
             return
         made = training.Settings(
             _data_folder(data), seed=seed, decoding=decoding, **settings
         )
-        _start(made, run, console, device)
+        training.start(made, run, console, _finish_in(console), device)
 
 
 @caption.command()
 @RUN
 @SPLIT
-@click.option("--count", type=POSITIVE, default=8, show_default=True)
+@MOVED_DATA
+@click.option("--count", type=numbers(limits.SHOWN), default=8, show_default=True)
 @decoding_options
 @RUN_SEED
 @device_option("auto")
 def sample(
     run: Path,
     split: str,
+    data: Path | None,
     count: int,
     seed: int | None,
     device: Device,
@@ -296,7 +304,7 @@ def sample(
         from apps.captioning import train as training
 
         console = new_console()
-        trained = training.load(run, console, device)
+        trained = training.load(run, console, device, data)
         decoding = _decoding_of(trained, asked, seed)
         chosen = trained.settings.seed if seed is None else seed
         _show_samples(trained, run, split, count, chosen, console, decoding)
@@ -305,11 +313,17 @@ def sample(
 @caption.command()
 @RUN
 @SPLIT
+@MOVED_DATA
 @decoding_options
 @RUN_SEED
 @device_option("auto")
 def evaluate(
-    run: Path, split: str, seed: int | None, device: Device, **options: Any
+    run: Path,
+    split: str,
+    data: Path | None,
+    seed: int | None,
+    device: Device,
+    **options: Any,
 ) -> None:
     """Score a trained captioner by BLEU, and on drawn scenes by what is correct."""
     asked = _make_decoding(seed=seed, **options)
@@ -317,7 +331,7 @@ def evaluate(
         from apps.captioning import train as training
 
         console = new_console()
-        trained = training.load(run, console, device)
+        trained = training.load(run, console, device, data)
         _print_scores(trained, split, console, _decoding_of(trained, asked, seed))
 
 
@@ -335,7 +349,7 @@ def demo(seed: int, run: Path | None, device: Device) -> None:
             f"Drawing coloured shapes, or finding them in {SHAPES_FOLDER} ..."
         )
         settings = training.Settings(_data_folder(None), seed=seed, **training.DEMO)
-        _start(settings, run, console, device)
+        training.start(settings, run, console, _finish_in(console), device)
 
 
 def _split_options(
@@ -356,39 +370,26 @@ def _data_folder(data: Path | None) -> str:
     return str((shapes.ensure(SHAPES_FOLDER) if data is None else data).resolve())
 
 
-def _start(
-    settings: Settings, run: Path | None, console: Console, device: Device
-) -> None:
-    from apps.captioning import train as training
-    from apps.run import new_path
+def _finish_in(console: Console) -> Callable[[Trained, RunFolder], None]:
+    """What is done with a trained captioner: score it, and show what it says."""
 
-    path = run or new_path("caption")
-    _finish(training.start(settings, path, console, device), path, console)
+    def finish(trained: Trained, run: RunFolder) -> None:
+        from apps.captioning import report
 
-
-def _finish(trained: Trained | None, path: Path, console: Console) -> None:
-    """Score and show a trained captioner, or say how to go on with a stopped one."""
-    from apps.captioning import report
-    from apps.run import RunFolder
-
-    run = RunFolder(path)
-    if trained is None:
-        report.write(run, "stopped")
-        console.print(
-            f"Stopped and saved. To go on: minigrad caption train --resume {path}",
-            soft_wrap=True,
+        decoding = _decoding_of(trained, None, None)
+        seed = trained.settings.seed
+        cards = _show_samples(trained, run.path, "val", 8, seed, console, decoding)
+        scores = _print_scores(trained, "val", console, decoding)
+        last = run.metrics()[-1]
+        bleu = scores.captioner.bleu
+        shares = {f"val_correct_{who}": s.correct for who, s in scores.shares.items()}
+        run.log(epoch=last["epoch"], step=last["step"], val_bleu=bleu, **shares)
+        page = report.write(
+            run, "finished", trained=trained, cards=cards, scores=scores
         )
-        raise SystemExit(128 + signal.SIGINT)
-    decoding = _decoding_of(trained, None, None)
-    seed = trained.settings.seed
-    cards = _show_samples(trained, path, "val", 8, seed, console, decoding)
-    scores = _print_scores(trained, "val", console, decoding)
-    last = run.metrics()[-1]
-    bleu = scores.captioner.bleu
-    shares = {f"val_correct_{who}": s.correct for who, s in scores.shares.items()}
-    run.log(epoch=last["epoch"], step=last["step"], val_bleu=bleu, **shares)
-    page = report.write(run, "finished", trained=trained, cards=cards, scores=scores)
-    console.print(f"The run is in {path}; its report: {page}", soft_wrap=True)
+        say(f"The run is in {run.path}; its report: {page}", console)
+
+    return finish
 
 
 def _show_samples(

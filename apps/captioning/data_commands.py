@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from apps import limits
 from apps.console import clear_errors, new_console, say
+from apps.options import FOLDER, POSITIVE, SEED, numbers
 
 if TYPE_CHECKING:
     from apps.captioning.data import Width
     from apps.captioning.look import Card
 
-FOLDER = click.Path(path_type=Path)
-POSITIVE = click.IntRange(min=1)
 DIR = click.argument("folder", metavar="DIR", type=FOLDER)
-SEED = click.option(
-    "--seed", default=0, show_default=True, help="Same seed, same result."
-)
 FEATURES = click.option(
     "--features",
     "width",
@@ -39,7 +36,7 @@ def data() -> None:
 @click.option(
     "--split", type=click.Choice(["train", "val"]), default="train", show_default=True
 )
-@click.option("--count", type=click.IntRange(1, 100), default=8, show_default=True)
+@click.option("--count", type=numbers(limits.SHOWN), default=8, show_default=True)
 @SEED
 @FEATURES
 @click.option(

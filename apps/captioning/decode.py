@@ -17,12 +17,13 @@ of a text.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from apps import limits
 
 Step = Callable[[Any, np.ndarray], tuple[Any, np.ndarray]]
 Choose = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
@@ -54,19 +55,19 @@ class Decoding:
     def __post_init__(self) -> None:
         if self.how not in HOW:
             _refuse("how", repr(self.how), f"one of {', '.join(HOW)}")
-        if self.beam_size < 1:
-            _refuse("beam size", self.beam_size, "1 or more; 1 is greedy")
-        if not 0 <= self.length_penalty <= 5:
+        if self.beam_size not in limits.BEAMS:
+            _refuse("beam size", self.beam_size, f"{limits.BEAMS}; 1 is greedy")
+        if self.length_penalty not in limits.PENALTY:
             _refuse("length penalty", self.length_penalty, "from 0 (none) to 5")
-        if not (self.temperature > 0 and math.isfinite(self.temperature)):
-            what = "above 0; for the best word each time choose greedy"
+        if self.temperature not in limits.TEMPERATURE:
+            what = f"{limits.TEMPERATURE}; for the best word each time choose greedy"
             _refuse("temperature", self.temperature, what)
-        if self.top_k is not None and self.top_k < 1:
+        if self.top_k is not None and self.top_k not in limits.COUNT:
             _refuse("top-k", self.top_k, "1 or more; leave it out to allow all words")
-        if self.draws < 1:
-            _refuse("draws", self.draws, "1 or more; 1 is the same as sample")
-        if self.seed < 0:
-            _refuse("seed", self.seed, "0 or more")
+        if self.draws not in limits.DRAWS:
+            _refuse("draws", self.draws, f"{limits.DRAWS}; 1 is the same as sample")
+        if self.seed not in limits.SEED:
+            _refuse("seed", self.seed, f"{limits.SEED}")
 
     def check_vocabulary(self, size: int) -> None:
         """Make sure that there are `top_k` words to choose from.

@@ -18,8 +18,8 @@ from rich.table import Column, Table
 
 from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
 from apps.captioning.grammar import Verdict
-from apps.console import plain
 from apps.files import whole_file
+from apps.report import png
 
 MAX_CAPTIONS = 5  # shown of one picture
 LINE, BOLD_LINE = 44, 38  # letters a line below a picture
@@ -136,7 +136,7 @@ def save_cards(cards: Sequence[Card], path: Path) -> int:
         shown += _draw(axis, card)
         _write_lines(axis, lines, left, bottom)
     with whole_file(path) as unfinished:
-        figure.savefig(unfinished, format="png", dpi=100)
+        unfinished.write_bytes(png(figure, dpi=100))
     return shown
 
 
@@ -157,7 +157,7 @@ def _draw(axis: Axes, card: Card) -> bool:
         return True
     axis.imshow(Image.new("RGB", (60, 50), (222, 222, 222)))
     text = "\n".join(textwrap.wrap(f"no picture: {card.name}", 26))
-    axis.text(29.5, 24.5, text, ha="center", va="center", parse_math=False)
+    axis.text(29.5, 24.5, text, ha="center", va="center")
     return False
 
 
@@ -181,7 +181,6 @@ def _write_lines(
 ) -> None:
     """Write below a picture, whose corner is given in inches."""
     for number, (line, weight) in enumerate(lines):
-        # A caption may hold a dollar sign, which would begin a formula.
         axis.annotate(
             line,
             (left * 72, (bottom - number * LEADING) * 72 - 6),
@@ -189,7 +188,6 @@ def _write_lines(
             va="top",
             fontsize=FONT,
             fontweight=weight,
-            parse_math=False,
         )
 
 
@@ -200,13 +198,13 @@ def print_cards(cards: Sequence[Card], console: Console) -> None:
     table = Table(where, "captions", show_lines=True)
     for card in cards:
         name = f"{card.name}\n{card.url}" if card.url else card.name
-        table.add_row(plain(name), plain("\n".join(card.captions)))
+        table.add_row(name, "\n".join(card.captions))
     console.print(table)
 
 
 def print_info(data: CaptionData, console: Console) -> None:
     """Print one screen: sizes of the splits, captions, vocabulary, features, memory."""
-    table = Table(title=plain(str(data.folder)), title_justify="left")
+    table = Table(title=str(data.folder), title_justify="left")
     table.add_column("")
     for split in (data.train, data.val):
         table.add_column(split.name, justify="right")

@@ -21,6 +21,8 @@ from apps.captioning.decode import Decoding
 from nn.functional import temporal_softmax_loss
 
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+# What a cell computes from the word and the state, each as wide as the state.
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
 class CaptionModel(nn.Module):
@@ -184,6 +186,19 @@ class Ensemble(CaptionModel):
         states, scores = zip(*steps, strict=True)
         log_p = [s - np.logaddexp.reduce(s, axis=1, keepdims=True) for s in scores]
         return list(states), np.logaddexp.reduce(log_p) - np.log(len(steps))
+
+
+def count_weights(V: int, D: int, cell: str, W: int, H: int) -> int:
+    """How many weights a `Captioner` has, without making it."""
+    # The GRU has two biases: its reset gate lies between the two products.
+    biases = 6 if cell == "gru" else GATES[cell]
+    recurrent = GATES[cell] * H * (W + H) + biases * H
+    return (D + 1) * H + V * W + recurrent + (H + 1) * V
+
+
+def count_kept(V: int, cell: str, W: int, H: int) -> int:
+    """About how many numbers a `Captioner` keeps of one word for the backward pass."""
+    return 2 * W + (2 * GATES[cell] + 4) * H + 3 * V
 
 
 def special_ids(vocabulary: dict[str, int], allow_unknown: bool) -> decode.SpecialIds:

@@ -16,7 +16,7 @@ from apps.report import Command, Gallery, Report, Section, State, Table, Texts
 if TYPE_CHECKING:
     from apps.captioning.evaluate import Scores
     from apps.captioning.train import Trained
-    from apps.run import RunFolder
+    from apps.run_folder import RunFolder
 
 REPORT_FILE = "report.html"
 

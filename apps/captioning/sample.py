@@ -16,7 +16,6 @@ from apps.captioning.data import DataError, Split
 from apps.captioning.decode import Decoding
 from apps.captioning.look import Card
 from apps.captioning.train import Trained
-from apps.console import plain
 
 # Words that a caption may have, the end included. Source: CS231n's captioning.
 MAX_LENGTH = 30
@@ -130,8 +129,7 @@ def print_samples(cards: Sequence[Card], console: Console) -> None:
     table = Table("picture", "true caption", "generated caption", show_lines=True)
     for card in cards:
         verdict = f"\n({card.judgement})" if card.verdict else ""
-        texts = (card.name, _closest(card), card.said + verdict)
-        table.add_row(*map(plain, texts))
+        table.add_row(card.name, _closest(card), card.said + verdict)
     console.print(table)
 
 

@@ -167,8 +167,9 @@ def ensure(folder: Path, seed: int = 0) -> Path:
     if folder.exists():
         load_scenes(folder, "val")  # a set of an older make lacks them: say so now
         return folder
-    with whole_folder(folder) as unfinished:
-        make(unfinished, seed)
+    with whole_folder(folder, wait=True) as unfinished:
+        if not folder.exists():  # another process may have drawn it meanwhile
+            make(unfinished, seed)
     return folder
 
 

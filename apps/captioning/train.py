@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 import minigrad as mg
 import nn
+from apps import limits
 from apps import run as runs
 from apps.app import App
 from apps.captioning import report
@@ -24,10 +25,25 @@ from apps.captioning.data import (
     load_data,
 )
 from apps.captioning.decode import Decoding
-from apps.captioning.model import CELLS, Captioner, CaptionModel, Ensemble
+from apps.captioning.model import (
+    CELLS,
+    Captioner,
+    CaptionModel,
+    Ensemble,
+    count_kept,
+    count_weights,
+)
 from apps.captioning.tokens import spell
+from apps.limits import shown
+from apps.run_folder import PreparationError
 
 COUNTS = ("max_train", "wordvec_dim", "hidden_dim", "members", "batch", "epochs")
+RANGES = {
+    **dict.fromkeys(COUNTS, limits.COUNT),
+    "dropout": limits.SHARE,
+    "lr": limits.RATE,
+    "seed": limits.SEED,
+}
 
 
 @dataclass(frozen=True)
@@ -55,18 +71,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raises: ValueError for a setting with which nothing can be trained."""
-        for name in COUNTS:
-            count = getattr(self, name)
-            if count is not None and count < 1:
-                raise ValueError(f"{name} is {count}, but must be at least 1")
+        limits.check(self, RANGES)
         if self.cell not in CELLS:
-            raise ValueError(f"cell is {self.cell!r}, but must be in {[*CELLS]}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, not at least 0, below 1")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}, but must be more than 0 and finite")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, but must be at least 0")
+            raise ValueError(f"cell is {shown(self.cell)}, but must be in {[*CELLS]}")
 
 
 # The drawn pictures are simple: a smaller network learns them within two minutes. The
@@ -95,19 +102,62 @@ class Trained:
     standard: Standard
 
 
-def build(settings: Settings, device: str = "cpu") -> tuple[Trained, runs.Job]:
+def build(
+    settings: Settings,
+    device: str = "cpu",
+    preparation: Mapping[str, Any] | None = None,
+) -> tuple[Trained, runs.Job]:
     """Open the data and make an untrained captioner and the job of training it.
 
     The device is no setting: random numbers are the same on every one, and a run that
-    began on one can go on on another.
+    began on one can go on on another. A run's own `preparation` has the features' scale
+    that it began with; without one, it is taken from the data.
 
-    Raises: DataError for a data folder that does not hold what it should.
+    Raises: DataError for a data folder that does not hold what it should;
+    PreparationError for a preparation that is none; NetworkError.
     """
     opened = open_data(settings)
+    standard = _standard(preparation) if preparation else Standard.of(opened.train)
+    _check_size(settings, opened)
     generator = mg.Generator(settings.seed)
     model = _model(settings, opened, generator).to(device)
-    trained = Trained(settings, opened, model, Standard.of(opened.train))
+    trained = Trained(settings, opened, model, standard)
     return trained, _job(trained, generator)
+
+
+def _standard(preparation: Mapping[str, Any]) -> Standard:
+    """The features' mean and scale that a run began with."""
+    try:
+        mean = np.array(preparation["mean"], dtype=np.float32)
+        scale = float(preparation["scale"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise PreparationError(f"'mean' or 'scale' is damaged ({error!r})") from error
+    if mean.ndim != 1 or not np.isfinite([*mean, scale]).all() or scale <= 0:
+        raise PreparationError("'mean' or 'scale' is out of range")
+    return Standard(mean, scale)
+
+
+def _prepare(trained: Trained) -> dict[str, Any]:
+    """What a run keeps of its data, as JSON has it."""
+    vocabulary, standard = trained.data.vocabulary, trained.standard
+    return {
+        "data": trained.data.fingerprint,
+        "vocabulary": sorted(vocabulary, key=vocabulary.__getitem__),
+        "mean": standard.mean.tolist(),
+        "scale": standard.scale,
+    }
+
+
+def _check_size(settings: Settings, data: CaptionData) -> None:
+    """Raises: NetworkError for what would not fit, before it is made."""
+    sizes = (settings.cell, settings.wordvec_dim, settings.hidden_dim)
+    words, members = len(data.vocabulary), settings.members
+    one = count_weights(words, data.train.input_dim, *sizes)
+    limits.check_weights(members * one, "--hidden-dim, --wordvec-dim or --members")
+    batch = min(settings.batch, len(data.train.captions))
+    steps = batch * data.train.captions.shape[1]
+    kept = members * steps * count_kept(words, *sizes)
+    limits.check_minibatch(kept, "--batch, --hidden-dim or --members")
 
 
 def open_data(settings: Settings) -> CaptionData:
@@ -176,6 +226,7 @@ def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
         max_norm=MAX_NORM / settings.members**0.5,
         unit=UNITS[settings.tokens],
         data=trained.data.fingerprint,
+        preparation=_prepare(trained),
     )
 
 
@@ -185,5 +236,5 @@ def _trim(captions: np.ndarray, null: int) -> np.ndarray:
     return captions[:, : used[-1] + 1]
 
 
-APP = App(Settings, build, lambda run: report.write(run, "training"))
+APP = App("caption", Settings, build, report.write)
 start, resume, load = APP.start, APP.resume, APP.load

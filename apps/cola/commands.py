@@ -5,30 +5,32 @@ The commands import what they need when they run, so that `--help` answers at on
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps import limits
 from apps.cola.data_commands import DIVISION, PLACE
 from apps.cola.data_commands import data as data_group
-from apps.console import clear_errors, new_console, say
+from apps.console import Group, clear_errors, new_console, say
 from apps.errors import UserError
 from apps.options import (
     FOLDER,
+    MOVED_DATA,
     POSITIVE,
     RESUME,
     RUN,
     SEED,
     device_option,
     new_run_option,
+    numbers,
     refuse_settings,
     setting_options,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -36,9 +38,10 @@ if TYPE_CHECKING:
     from apps.cola.explain import Verdict
     from apps.cola.metrics import Confusion
     from apps.cola.train import Settings, Trained
+    from apps.run_folder import RunFolder
     from minigrad import Device
 
-RATE = click.FloatRange(0, 1, max_open=True)
+SHARE = numbers(limits.SHARE)
 
 # Shown in the report of every run, whatever it was trained on.
 EXAMPLES = (
@@ -51,23 +54,23 @@ EXAMPLES = (
 SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("max-train", POSITIVE, "Learn from so many sentences, chosen by the seed."),
     ("min-count", POSITIVE, "Words seen less often in training are unknown."),
-    ("max-length", click.IntRange(min=2), "Words read of a sentence, and its mark."),
+    ("max-length", numbers(limits.LENGTH), "Words read of a sentence, and its mark."),
     ("embed-dim", POSITIVE, "Numbers that stand for a word."),
     ("num-heads", POSITIVE, "Attentions side by side."),
     ("hidden-dim", POSITIVE, "Width of the network behind each attention."),
     ("layers", POSITIVE, "Attentions one after the other."),
-    ("dropout", RATE, "Share of numbers left out at random in training."),
-    ("word-dropout", RATE, "Share of words made unknown in training."),
-    ("lr", click.FloatRange(0, min_open=True), "The highest learning rate."),
-    ("warmup", RATE, "Share of the steps in which the rate rises; then it falls."),
-    ("weight-decay", click.FloatRange(0), "How far a step moves weights towards 0."),
+    ("dropout", SHARE, "Share of numbers left out at random in training."),
+    ("word-dropout", SHARE, "Share of words made unknown in training."),
+    ("lr", numbers(limits.RATE), "The highest learning rate."),
+    ("warmup", SHARE, "Share of the steps in which the rate rises; then it falls."),
+    ("weight-decay", numbers(limits.DECAY), "How far a step moves weights towards 0."),
     ("batch", POSITIVE, "Sentences a step."),
     ("neighbours", POSITIVE, "So many neighbours of the file stay in one minibatch."),
     ("epochs", POSITIVE, "Times to go through all sentences."),
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def cola() -> None:
     """Teach a Transformer to judge whether a sentence is acceptable English."""
 
@@ -79,8 +82,8 @@ cola.add_command(data_group)
 @click.option(
     "--data",
     type=PLACE,
-    help="Folder or zip in CoLA's layout, or the course's arrays.  "
-    "[default: a small grammar's sentences]",
+    help="Folder or zip in CoLA's layout, or the course's arrays; with --resume, where "
+    "the run's data lie now.  [default: a small grammar's sentences]",
 )
 @DIVISION
 @click.option(
@@ -108,28 +111,27 @@ def train(
         refuse_settings(click.get_current_context())
     with clear_errors():
         from apps.cola import train as training
-        from apps.run import new_path
 
         console = new_console()
         if resume is not None:
-            _finish(training.resume(resume, console, device), resume, console)
+            training.resume(resume, console, _finish_in(console), device, data)
             return
         settings = _settings(data, recipe, options)
-        path = run or new_path("cola")
-        _finish(training.start(settings, path, console, device), path, console)
+        training.start(settings, run, console, _finish_in(console), device)
 
 
 @cola.command()
 @RUN
 @click.option("--split", help="Which sentences.  [default: all but those learned from]")
+@MOVED_DATA
 @device_option("auto")
-def evaluate(run: Path, split: str | None, device: Device) -> None:
+def evaluate(run: Path, split: str | None, data: Path | None, device: Device) -> None:
     """Score a trained judge: Matthews correlation, what is right, and on what."""
     with clear_errors():
         from apps.cola import train as training
 
         console = new_console()
-        trained = training.load(run, console, device)
+        trained = training.load(run, console, device, data)
         splits = trained.corpus.splits
         if split is not None and split not in splits:
             raise UserError(
@@ -156,7 +158,8 @@ def judge(sentence: str, run: Path | None, device: Device) -> None:
 
         console = new_console()
         path = run or _newest()
-        verdict = explain.judge(training.load(path, console, device), sentence)
+        trained = training.load_judge(path, console, device)
+        verdict = explain.judge(trained, sentence)
         explain.print_verdict(verdict, console)
         page = path / "verdict.html"
         report.write_verdict(verdict, page)
@@ -201,33 +204,29 @@ def _settings(
         raise click.UsageError(str(error)) from error
 
 
-def _finish(trained: Trained | None, path: Path, console: Console) -> None:
-    """Score and show a trained judge, or say how to go on with a stopped one."""
-    from apps.cola import explain, report
-    from apps.run import RunFolder
+def _finish_in(console: Console) -> Callable[[Trained, RunFolder], None]:
+    """What is done with a trained judge: score it, and show it at work."""
 
-    run = RunFolder(path)
-    if trained is None:
-        report.write(run, "stopped")
-        say(
-            f"Stopped and saved. To go on: minigrad cola train --resume {path}", console
+    def finish(trained: Trained, run: RunFolder) -> None:
+        from apps.cola import explain, report
+
+        splits = [name for name in trained.corpus.splits if name != "train"]
+        scores = _print_scores(trained, splits, console)
+        ours = next(iter(scores["validation"].values())).confusion
+        last = run.metrics()[-1]
+        run.log(
+            epoch=last["epoch"],
+            step=last["step"],
+            val_accuracy=ours.accuracy,
+            val_matthews=ours.matthews,
         )
-        raise SystemExit(128 + signal.SIGINT)
-    splits = [name for name in trained.corpus.splits if name != "train"]
-    scores = _print_scores(trained, splits, console)
-    ours = next(iter(scores["validation"].values())).confusion
-    last = run.metrics()[-1]
-    run.log(
-        epoch=last["epoch"],
-        step=last["step"],
-        val_accuracy=ours.accuracy,
-        val_matthews=ours.matthews,
-    )
-    examples: list[Verdict] = [explain.judge(trained, text) for text in EXAMPLES]
-    page = report.write(
-        run, "finished", trained=trained, scores=scores, examples=examples
-    )
-    say(f"The run is in {path}; its report: {page}", console)
+        examples: list[Verdict] = [explain.judge(trained, text) for text in EXAMPLES]
+        page = report.write(
+            run, "finished", trained=trained, scores=scores, examples=examples
+        )
+        say(f"The run is in {run.path}; its report: {page}", console)
+
+    return finish
 
 
 def _print_scores(
@@ -262,6 +261,9 @@ def _print_table(split: str, scores: Mapping[str, Score], console: Console) -> N
 def _print_counts(counts: Confusion, console: Console) -> None:
     acceptable = counts.true_positive + counts.false_negative
     others = counts.false_positive + counts.true_negative
+    judged_so = counts.true_positive + counts.false_positive
+    if acceptable and others and judged_so in (0, acceptable + others):
+        say("It judges all sentences alike, and so has learned nothing.", console)
     say(
         f"of {acceptable:,} acceptable sentences, {counts.true_positive:,} are judged "
         f"so; of {others:,} others, {counts.true_negative:,}",

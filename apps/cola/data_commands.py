@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from apps import limits
 from apps.console import clear_errors, new_console, say
+from apps.options import POSITIVE, SEED, numbers
 
 if TYPE_CHECKING:
     from apps.cola.data import Corpus, Division
 
 PLACE = click.Path(path_type=Path)
-POSITIVE = click.IntRange(min=1)
 CORPUS = click.argument("corpus", metavar="[CORPUS]", type=PLACE, required=False)
-SEED = click.option(
-    "--seed", default=0, show_default=True, help="Same seed, same result."
-)
 DIVISION = click.option(
     "--division",
     type=click.Choice(["course", "published"]),
@@ -40,7 +38,7 @@ def data() -> None:
 @click.option("--source", help="Only this phenomenon or publication.")
 @click.option(
     "--count",
-    type=click.IntRange(1, 100),
+    type=numbers(limits.SHOWN),
     default=4,
     show_default=True,
     help="Sentences of each source.",

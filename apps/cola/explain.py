@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,7 +19,8 @@ from rich.table import Table
 
 import minigrad as mg
 from apps.cola.reading import Reading
-from apps.console import plain, say
+from apps.console import say
+from apps.printable import printable
 
 if TYPE_CHECKING:
     from apps.cola.train import Trained
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # So wide that its letters can be read on a page, and on a phone's.
 COLUMNS, SIDE, LAST = 2, 4.4, 3.0  # heads side by side; inches; of the last row
+# More takes gigabytes to draw, and nobody could read it.
+MOST_POSITIONS, MOST_HEADS, LONGEST = 64, 64, 24  # letters
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,38 @@ class Verdict:
             told.append("None of its words is known, so this is a guess.")
         elif reading.unknown:
             told.append(f"Of its words, {reading.unknown} are not known.")
+        if len(reading.tokens) > MOST_POSITIONS:
+            told.append(
+                f"Of {len(reading.tokens):,} positions, the {MOST_POSITIONS} that pull "
+                "most are shown."
+            )
         return told
+
+    @property
+    def outline(self) -> Outline:
+        """What can be shown of it."""
+        strongest = np.argsort(-self.pull, kind="stable")[:MOST_POSITIONS]
+        places = np.sort(strongest)
+        return Outline(
+            [_cut(self.reading.tokens[place]) for place in places],
+            self.pull[places],
+            [layer[:, places][:, :, places] for layer in self.attention],
+        )
+
+
+class Outline(NamedTuple):
+    """The positions of a verdict that are shown, in order, long words cut.
+
+    Shapes: P positions; pull (P,), attention, for each layer, (H, P, P).
+    """
+
+    tokens: Sequence[str]
+    pull: np.ndarray
+    attention: Sequence[np.ndarray]
+
+
+def _cut(token: str) -> str:
+    return token if len(token) <= LONGEST else f"{token[: LONGEST - 1]}…"
 
 
 def judge(trained: Trained, text: str) -> Verdict:
@@ -92,15 +126,14 @@ def judge(trained: Trained, text: str) -> Verdict:
 
 def print_verdict(verdict: Verdict, console: Console) -> None:
     """Print the verdict, and for each word its pull and what looks at it."""
-    say(f"{verdict.text}\n{verdict.told}", console)
-    for warning in verdict.warnings:
-        say(warning, console)
-    tokens = verdict.reading.tokens
+    for line in (verdict.text, verdict.told, *verdict.warnings):
+        say(line, console)
+    tokens, pull, attention = verdict.outline
     table = Table("word", "pull on the verdict")
-    for token, share in zip(tokens, verdict.pull, strict=True):
-        table.add_row(plain(token), f"{_bar(share, verdict.pull.max())} {share:.0%}")
+    for token, share in zip(tokens, pull, strict=True):
+        table.add_row(token, f"{_bar(share, pull.max())} {share:.0%}")
     console.print(table)
-    for number, layer in enumerate(verdict.attention, start=1):
+    for number, layer in enumerate(attention, start=1):
         say(f"What each word looks at most, in layer {number}:", console)
         console.print(_looks(layer, tokens))
 
@@ -112,7 +145,7 @@ def _looks(layer: np.ndarray, tokens: Sequence[str]) -> Table:
         table.add_column(f"head {head}")
     for place, token in enumerate(tokens):
         found = (_most(head[place], tokens) for head in layer)
-        table.add_row(*map(plain, (token, *found)))
+        table.add_row(token, *found)
     return table
 
 
@@ -129,12 +162,14 @@ def _bar(share: float, largest: float) -> str:
 
 def draw(verdict: Verdict) -> Figure:
     """Draw what each head looks at, and how far each word pulls the verdict."""
-    tokens = verdict.reading.tokens
+    outline = verdict.outline
+    # Axes make up their labels while they are drawn.
+    tokens = [printable(token) for token in outline.tokens]
     heads = [
         (f"layer {number}, head {h}", head)
-        for number, layer in enumerate(verdict.attention, start=1)
+        for number, layer in enumerate(outline.attention, start=1)
         for h, head in enumerate(layer, start=1)
-    ]
+    ][:MOST_HEADS]
     rows = -(-len(heads) // COLUMNS)
     figure = Figure(figsize=(COLUMNS * SIDE, rows * SIDE + LAST))
     figure.set_layout_engine("constrained")
@@ -147,7 +182,7 @@ def draw(verdict: Verdict) -> Figure:
         axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=font)
         axis.set_yticks(range(len(tokens)), tokens, fontsize=font)
     axis = figure.add_subplot(grid[-1, :])
-    axis.bar(range(len(tokens)), verdict.pull, color="#0072b2")
+    axis.bar(range(len(tokens)), outline.pull, color="#0072b2")
     axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=font)
     axis.set_ylabel("pull", fontsize=12)
     axis.spines[["top", "right"]].set_visible(False)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from apps.cola.data import Corpus, Sentence
 from apps.cola.tokens import words
-from apps.console import plain, say
+from apps.console import say
 
 MARKS = {1: "", 0: "*"}
 
@@ -51,22 +51,22 @@ def print_sentences(
         if before and sentence.source != before:
             table.add_section()
         name = "" if sentence.source == before else sentence.source
-        table.add_row(plain(name), MARKS[sentence.label], plain(sentence.text))
+        table.add_row(name, MARKS[sentence.label], sentence.text)
         before = sentence.source
     console.print(table)
 
 
 def print_info(corpus: Corpus, console: Console) -> None:
     """Print one screen: sizes, labels, lengths, words, and where sentences are from."""
-    table = Table(title=plain(corpus.name), title_justify="left")
+    table = Table(title=corpus.name, title_justify="left")
     table.add_column("")
     known = _vocabulary(corpus.train)
     columns = []
     for name, sentences in corpus.splits.items():
-        table.add_column(plain(name), justify="right")
+        table.add_column(name, justify="right")
         columns.append(_figures(sentences, known) | _shares(corpus, sentences))
     for row in columns[0]:
-        table.add_row(plain(row), *(column[row] for column in columns))
+        table.add_row(row, *(column[row] for column in columns))
     console.print(table)
     commonest = " ".join(word for word, _ in known.most_common(12))
     say(f"vocabulary: {len(known):,} words and marks; commonest: {commonest}", console)

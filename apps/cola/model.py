@@ -225,3 +225,24 @@ class SentenceTransformer(Judge):
         draws = (self.generator or mg.random.default_generator).uniform(ids.shape)
         forgotten = (np.asarray(draws) < self.word_dropout) & (ids != self.pad)
         return np.where(forgotten, self.unknown, ids)
+
+
+def count_weights(
+    V: int, T: int, D: int, inner: int, hidden: int, layers: int, course: bool = False
+) -> int:
+    """How many weights a Transformer has, without making it.
+
+    V words, T positions at most, width D, `inner` that of all heads together.
+    """
+    attention = 4 * D * inner + 3 * inner + D
+    feed_forward = 2 * D * hidden + hidden + D
+    if course:  # both norms of its layer share their weights, and no other follows
+        return (V + T) * D + attention + feed_forward + 2 * D + D + 1
+    layer = attention + feed_forward + 4 * D
+    return (V + T) * D + layers * layer + 2 * D + 2 * D + 1
+
+
+def count_kept(T: int, D: int, inner: int, hidden: int, heads: int, layers: int) -> int:
+    """About how many numbers a Transformer keeps of T positions for backward."""
+    attention = 3 * heads * T * T + 4 * T * inner
+    return layers * (attention + T * (8 * D + 4 * hidden)) + 4 * T * D

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from apps import limits
 from apps.cola.data import (
     COURSE_CLS,
     COURSE_PAD,
@@ -19,6 +20,8 @@ from apps.cola.data import (
 )
 from apps.cola.tokens import CLS, PAD, UNKNOWN, Vocabulary, words
 from apps.errors import UserError
+
+COURSE_MARKS = (COURSE_CLS, COURSE_UNKNOWN, COURSE_PAD)
 
 
 class SentenceError(UserError, ValueError):
@@ -70,9 +73,25 @@ class Reader:
         everything = [*corpus.train, *corpus.validation]
         prepared = prepare(everything, len(corpus.train))
         vocabulary = corpus.vocabulary or prepared.vocabulary
-        marks = (COURSE_CLS, COURSE_UNKNOWN, COURSE_PAD)
         length = prepared.train_ids.shape[1]
-        return cls(course_words, vocabulary, marks, length, True, True)
+        return cls(course_words, vocabulary, COURSE_MARKS, length, True, True)
+
+    @classmethod
+    def again(
+        cls, tokens: Sequence[str], max_length: int, course: bool = False
+    ) -> Reader:
+        """One that numbers these tokens, as a run has kept them.
+
+        Raises: ValueError if they are not those of a reader.
+        """
+        marks = COURSE_MARKS if course else (CLS, UNKNOWN, PAD)
+        ids = {token: number for number, token in enumerate(tokens)}
+        if len(ids) < len(tokens) or not set(marks) <= set(ids):
+            raise ValueError(f"its tokens must be different, {', '.join(marks)} among")
+        if max_length not in limits.LENGTH:
+            raise ValueError(f"its max_length must be {limits.LENGTH}")
+        split = course_words if course else words
+        return cls(split, ids, marks, max_length, course, course)
 
     @property
     def pad(self) -> int:

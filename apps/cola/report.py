@@ -15,7 +15,7 @@ from apps.report import Command, Plot, Report, Section, State, Table
 if TYPE_CHECKING:
     from apps.cola.evaluate import Score
     from apps.cola.train import Trained
-    from apps.run import RunFolder
+    from apps.run_folder import RunFolder
 
 REPORT_FILE = "report.html"
 

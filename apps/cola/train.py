@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from rich.console import Console
 
 import minigrad as mg
 import nn
+from apps import limits
 from apps import run as runs
-from apps.app import App
+from apps.app import App, prepared, tell
 from apps.cola import grammar, report
 from apps.cola.data import Corpus, Division, Sentence, load_corpus
 from apps.cola.grams import GramJudge, GramReader
@@ -21,9 +22,12 @@ from apps.cola.model import (
     ClassificationTransformer,
     Judge,
     SentenceTransformer,
+    count_kept,
+    count_weights,
     placed,
 )
 from apps.cola.reading import Reader, Reading
+from apps.run_folder import PreparationError, RunFolder
 
 # The name of the sentences that need no download.
 GRAMMAR = "grammar"
@@ -31,7 +35,6 @@ GRAMMAR = "grammar"
 COUNTS = (
     "max_train",
     "min_count",
-    "max_length",
     "embed_dim",
     "num_heads",
     "hidden_dim",
@@ -40,7 +43,14 @@ COUNTS = (
     "neighbours",
     "epochs",
 )
-SHARES = ("dropout", "word_dropout", "warmup")
+RANGES = {
+    **dict.fromkeys(COUNTS, limits.COUNT),
+    **dict.fromkeys(("dropout", "word_dropout", "warmup"), limits.SHARE),
+    "max_length": limits.LENGTH,
+    "lr": limits.RATE,
+    "weight_decay": limits.DECAY,
+    "seed": limits.SEED,
+}
 
 
 @dataclass(frozen=True)
@@ -76,25 +86,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raises: ValueError for a setting with which nothing can be trained."""
-        for name in COUNTS:
-            count = getattr(self, name)
-            if count is not None and count < 1:
-                raise ValueError(f"{name} is {count}, but must be at least 1")
-        for name in SHARES:
-            if not 0 <= getattr(self, name) < 1:
-                share = getattr(self, name)
-                raise ValueError(f"{name} is {share}, not at least 0, below 1")
+        limits.check(self, RANGES)
         if self.embed_dim % self.num_heads and self.model != "course":
             raise ValueError(
                 f"embed_dim {self.embed_dim} does not divide into {self.num_heads} "
                 "heads of one width"
             )
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}, but must be more than 0 and finite")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay is {self.weight_decay}, but at least 0")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, but must be at least 0")
 
 
 # Settings that a model does not heed.
@@ -149,6 +146,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "course": COURSE,
 }
 
+COURSE_HEAD = 96  # numbers of each of its heads
 # Longest gradient that an update follows.
 MAX_NORM = 1.0
 # Sentences that are judged side by side.
@@ -179,17 +177,42 @@ class Trained:
         return np.concatenate([part.numpy() for part in parts])
 
 
-def build(settings: Settings, device: str = "cpu") -> tuple[Trained, runs.Job]:
+def build(
+    settings: Settings,
+    device: str = "cpu",
+    preparation: Mapping[str, Any] | None = None,
+) -> tuple[Trained, runs.Job]:
     """Open the sentences and make an untrained judge and the job of training it.
 
-    Raises: DataError for files that do not hold what they should.
+    A run's own `preparation` has the words that it began with; without one, they are
+    those of the training sentences.
+
+    Raises: DataError for files that do not hold what they should; PreparationError for
+    a preparation that is none; NetworkError.
     """
     corpus = open_corpus(settings)
-    reader = _reader(settings, corpus)
+    reader = reader_of(preparation) if preparation else _reader(settings, corpus)
     generator = mg.Generator(settings.seed)
     model = _model(settings, reader, generator).to(device)
     trained = Trained(settings, corpus, reader, model)
     return trained, _job(trained, generator)
+
+
+def load_judge(path: Path, console: Console, device: str = "cpu") -> Trained:
+    """Load what a run has trained, without the sentences: to judge others needs none.
+
+    Raises: RunError if the run cannot be read.
+    """
+    run = RunFolder.open(path)
+    settings = run.settings(Settings)
+    if not run.preparation_path.exists():
+        return load(path, console, device)  # the run is older than that file
+    with prepared(run) as kept:
+        reader = reader_of(kept)
+    model = _model(settings, reader, mg.Generator(settings.seed)).to(device)
+    runs.restore_model(model, run)
+    tell(device, console)
+    return Trained(settings, Corpus(settings.data, (), ()), reader, model)
 
 
 def open_corpus(settings: Settings) -> Corpus:
@@ -217,11 +240,73 @@ def _reader(settings: Settings, corpus: Corpus) -> Reader | GramReader:
     return Reader.of(corpus.train, settings.min_count, settings.max_length)
 
 
+def reader_of(preparation: Mapping[str, Any]) -> Reader | GramReader:
+    """The reader that a run began with. Raises: PreparationError if it has none."""
+    try:
+        tokens, kind = preparation["tokens"], preparation["kind"]
+        if not all(type(token) is str for token in tokens):
+            raise ValueError("its tokens must be texts")
+        if kind == "grams":
+            ids = {token: number for number, token in enumerate(tokens)}
+            return GramReader(frozenset(preparation["common"]), ids)
+        return Reader.again(tokens, preparation["max_length"], kind == "course")
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise PreparationError(str(why)) from error
+
+
+def _prepare(trained: Trained) -> dict[str, Any]:
+    """What a run keeps of its data, as JSON has it."""
+    reader = trained.reader
+    kept: dict[str, Any] = {
+        "data": trained.corpus.fingerprint,
+        "kind": trained.settings.model,
+        "tokens": sorted(reader.ids, key=reader.ids.__getitem__),
+    }
+    if isinstance(reader, GramReader):
+        return {**kept, "common": sorted(reader.common)}
+    return {**kept, "max_length": reader.max_length}
+
+
+def _check_size(settings: Settings, reader: Reader) -> None:
+    """Raises: NetworkError for a network that would not fit, before it is made."""
+    weights = count_weights(
+        len(reader.ids),
+        reader.max_length,
+        settings.embed_dim,
+        _inner(settings),
+        settings.hidden_dim,
+        settings.layers,
+        settings.model == "course",
+    )
+    options = "--hidden-dim, --embed-dim, --layers or --num-heads"
+    limits.check_weights(weights, options)
+
+
+def _check_minibatch(settings: Settings, readings: Sequence[Reading]) -> None:
+    """Raises: NetworkError for sentences that are too much at once."""
+    longest = max(len(reading.ids) for reading in readings)
+    sizes = (settings.embed_dim, _inner(settings), settings.hidden_dim)
+    layers = 1 if settings.model == "course" else settings.layers
+    one = count_kept(longest, *sizes, settings.num_heads, layers)
+    batch = min(max(settings.batch, settings.neighbours), len(readings))
+    options = "--batch, --max-length, --hidden-dim or --layers"
+    limits.check_minibatch(batch * one, options)
+
+
+def _inner(settings: Settings) -> int:
+    """The width of all heads together."""
+    if settings.model == "course":
+        return COURSE_HEAD * settings.num_heads
+    return settings.embed_dim
+
+
 def _model(
     settings: Settings, reader: Reader | GramReader, generator: mg.Generator
 ) -> Judge:
     if isinstance(reader, GramReader):
         return GramJudge(len(reader.ids), reader.pad)
+    _check_size(settings, reader)
     common: dict[str, Any] = {
         "pad": reader.pad,
         "max_length": reader.max_length,
@@ -231,7 +316,9 @@ def _model(
         "generator": generator,
     }
     if settings.model == "course":
-        return ClassificationTransformer(len(reader.ids), **common)
+        return ClassificationTransformer(
+            len(reader.ids), head_dim=COURSE_HEAD, **common
+        )
     return SentenceTransformer(
         len(reader.ids),
         unknown=reader.unknown,
@@ -245,6 +332,8 @@ def _model(
 def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
     settings, train = trained.settings, trained.corpus.train
     readings = _read_all(trained.reader, train)
+    if settings.model != "grams":
+        _check_minibatch(settings, readings)
     labels = np.array([sentence.label for sentence in train], dtype="float32")
 
     def batches(epoch: int) -> list[np.ndarray]:
@@ -271,12 +360,13 @@ def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
         max_norm=MAX_NORM,
         unit="sentences",
         data=trained.corpus.fingerprint,
+        preparation=_prepare(trained),
     )
 
 
 def _together(count: int, settings: Settings, epoch: int) -> list[np.ndarray]:
     """Minibatches in which neighbours stay together."""
-    size = settings.neighbours
+    size = min(settings.neighbours, count)
     groups = -(-count // size)
     per_batch = max(1, settings.batch // size)
     chosen = runs.minibatches(groups, per_batch, settings.seed, epoch)
@@ -290,5 +380,5 @@ def _read_all(
     return [reader.read(sentence.text) for sentence in sentences]
 
 
-APP = App(Settings, build, lambda run: report.write(run, "training"))
+APP = App("cola", Settings, build, report.write)
 start, resume, load = APP.start, APP.resume, APP.load

@@ -5,7 +5,6 @@ The commands import what they need when they run, so that `--help` answers at on
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -14,8 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apps.console import clear_errors, new_console, say
-from apps.options import FOLDER, POSITIVE, SEED, device_option, setting_options
+from apps.console import Group, clear_errors, new_console, say
+from apps.options import (
+    FOLDER,
+    POSITIVE,
+    SEED,
+    Number,
+    device_option,
+    setting_options,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,21 +34,9 @@ if TYPE_CHECKING:
     from minigrad import Device
 
 
-class Number(click.FloatRange):
-    """A number in a range; "nan", which Python reads as one, is in none."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
-        """Read a number, and refuse what is none."""
-        number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail("'nan' is not a number. Give one, as in 0.5.", param, ctx)
-        return number
-
-
 # A step over the whole of a picture, from black to white, is 1,700 long.
 RATE = Number(0, 10_000, min_open=True)
+STEPS = click.IntRange(0, 10_000)
 METHODS = ("gradient", "smoothgrad", "integrated", "grad-cam")
 IMAGE = click.option(
     "--image",
@@ -66,17 +60,17 @@ SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("iterations", POSITIVE, "Steps to take."),
     ("l2", Number(0, 1000), "How strongly pixels are drawn to the mean colour."),
     ("rate", RATE, "Length of a step."),
-    ("jitter", click.IntRange(0), "Pixels that a picture is moved by at most."),
+    ("jitter", STEPS, "Pixels that a picture is moved by at most."),
     ("blur", Number(0, 20), "Deviation of the filter, in pixels."),
     ("every", POSITIVE, "Steps from one filtering to the next."),
-    ("ending", click.IntRange(0), "Last steps, which lead away from other classes."),
+    ("ending", STEPS, "Last steps, which lead away from other classes."),
     ("start", Number(0, 20), "Blur of the noise to begin with, in pixels."),
     ("smooth", Number(0, 20), "Blur of the gradient that joins it, pixels."),
     ("shrink", Number(0, 1), "Share of step and blur left at the end."),
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def look() -> None:
     """See what a network looks at, fool it, and draw what classes look like to it."""
 
@@ -462,7 +456,6 @@ def _print_answers(
 ) -> None:
     from rich.table import Table
 
-    from apps.console import plain
     from apps.image_gradients.gallery import best
 
     table = Table("picture", "the network sees")
@@ -470,15 +463,15 @@ def _print_answers(
     for picture, of in zip(pictures, shares, strict=True):
         table.add_section()
         for place, (name, share) in enumerate(best(of)):
-            first = plain(picture.name if place == 0 else "")
+            first = picture.name if place == 0 else ""
             table.add_row(first, name, f"{share:.1%}")
     console.print(table)
 
 
 def _folder(out: Path | None, verb: str) -> Path:
-    from apps.run import new_path
+    from apps.run_folder import new_folder
 
-    return out or new_path(f"look-{verb}")
+    return out or new_folder(f"look-{verb}")
 
 
 def _refuse(option: str, *others: str) -> None:

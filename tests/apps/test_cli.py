@@ -221,7 +221,8 @@ def test_missing_picture_gets_a_placeholder(trained: Path, copy: Path) -> None:
     moved = trained.parent / "moved"
     moved.mkdir()
     (moved / "config.json").write_text(json.dumps({**config, "data": str(copy)}))
-    (moved / "checkpoint.h5").write_bytes((trained / "checkpoint.h5").read_bytes())
+    for name in ("checkpoint.h5", "preparation.json"):
+        (moved / name).write_bytes((trained / name).read_bytes())
     for picture in (copy / "images").glob("val*"):
         picture.write_text("not a picture")
     run("caption", "sample", moved)
@@ -229,11 +230,12 @@ def test_missing_picture_gets_a_placeholder(trained: Path, copy: Path) -> None:
 
 
 def test_stranger_called_nn_is_noticed(tmp_path: Path) -> None:
-    (tmp_path / "nn").mkdir()
-    (tmp_path / "nn" / "__init__.py").write_text("raise SystemExit('stranger ran')")
+    place = tmp_path / "a\x1b[31m"
+    (place / "nn").mkdir(parents=True)
+    (place / "nn" / "__init__.py").write_text("raise SystemExit('stranger ran')")
     code = (
         f"import sys; sys.path.insert(0, {str(cli.HOUSE)!r}); "
-        f"sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ['minigrad']; "
+        f"sys.path.insert(0, {str(place)!r}); sys.argv = ['minigrad']; "
         "from apps.cli import main; main()"
     )
     result = subprocess.run(
@@ -241,7 +243,22 @@ def test_stranger_called_nn_is_noticed(tmp_path: Path) -> None:
     )
     assert result.returncode == 1
     assert "The package 'nn' that Python finds is" in result.stderr
+    assert r"a\x1b[31m" in result.stderr
     assert "pip uninstall minigrad nn" in result.stderr
+
+
+def test_a_fault_of_ours_is_told_through_the_filter() -> None:
+    """Whatever its message quotes."""
+    code = (
+        "from apps import cli\n"
+        "def fail(): raise ValueError('\\x1b[2J')\n"
+        "cli.main(fail)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=cli.HOUSE, capture_output=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.endswith(b"ValueError: \\x1b[2J\n")
 
 
 @pytest.mark.parametrize("module", ["apps.cli", "apps.captioning"])

@@ -14,7 +14,7 @@ from apps import cli
 from apps.cola import explain, train
 from apps.cola.data import Sentence, format_tsv, load_prepared
 from apps.cola.grams import GramReader
-from apps.cola.reading import Reader, SentenceError
+from apps.cola.reading import Reader, Reading, SentenceError
 from tests.apps.test_report import Page
 
 SHORT = ["--max-train", "200", "--epochs", "2", "--device", "cpu"]
@@ -172,6 +172,39 @@ def test_a_sentence_that_is_too_long_is_cut_and_that_is_told(trained: Path) -> N
     assert "its last 38 words were cut off" in output
 
 
+def test_what_nobody_could_read_is_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A word of 50,000 letters would take a gigabyte, a thousand positions more."""
+    rng = np.random.default_rng(0)
+    tokens = ["a" * 50_000, *(f"w{n}" for n in range(299))]
+    reading = Reading([0] * 300, tokens, 300, 0, 0)
+    pull = rng.permutation(300) / 300
+    pull[0] = 2
+    attention = [rng.random((2, 300, 300)), rng.random((2, 300, 300))]
+    monkeypatch.setattr(explain, "MOST_HEADS", 3)
+    verdict = explain.Verdict("", reading, 0.5, attention, pull)
+    outline = verdict.outline
+    assert "Of 300 positions, the 64 that pull most are shown." in verdict.warnings
+    assert outline.tokens[0] == "a" * 23 + "…"
+    kept = [0, *(int(token[1:]) + 1 for token in outline.tokens[1:])]
+    assert kept == sorted(np.argsort(-pull)[:64].tolist())
+    np.testing.assert_array_equal(outline.pull, pull[kept])
+    for shown, whole in zip(outline.attention, attention, strict=True):
+        np.testing.assert_array_equal(shown, whole[:, kept][:, :, kept])
+    figure = explain.draw(verdict)
+    assert len(figure.axes) == 3 + 1
+    labels = [label.get_text() for label in figure.axes[-1].get_xticklabels()]
+    assert labels == outline.tokens
+
+
+def test_verdicts_that_are_all_alike_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A constant has Matthews correlation 0, whatever its loss."""
+    monkeypatch.setattr(train.Trained, "probabilities", lambda _, t: np.ones(len(t)))
+    output = run(0, "train", "--run", tmp_path / "r", *SMALL).output
+    assert "It judges all sentences alike, and so has learned nothing." in output
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -201,7 +234,7 @@ def test_a_malformed_row_is_named_before_any_work(
         (["--dropout", 1], "'--dropout': 1.0 is not in the range"),
         (["--recipe", "course", "--layers", 2], "--layers has no effect with --recipe"),
         (["--recipe", "cola", "--dropout", 0.1], "--dropout has no effect with"),
-        (["--lr", "nan"], "lr is nan, but must be"),
+        (["--lr", "nan"], "'nan' is not a number"),
         (["--data", "/nowhere"], "/nowhere is no folder and no zip"),
         (["--resume", "/nowhere", "--lr", 1], "--lr has no effect with --resume"),
         (["--resume", "/nowhere"], "is not the folder of a run"),

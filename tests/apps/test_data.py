@@ -364,7 +364,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a list that is a folder": (
         lambda d: (d / "train2014_urls.txt").mkdir(),
-        "urls.txt' cannot be read as a list of addresses: .*is a folder",
+        r"urls.txt' cannot be read as a list of addresses: .*(irectory|folder)",
     ),
     "a list that is a pipe": (
         lambda d: os.mkfifo(d / "train2014_urls.txt"),

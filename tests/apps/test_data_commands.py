@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-from rich.console import Console
 
 from apps import cli, download
 from apps.captioning import catalogue, data, look
 from apps.files import whole_folder
+from apps.screen import Screen
 
 
 def run(*arguments: object, code: int = 0) -> Result:
@@ -175,7 +175,7 @@ def test_captions_are_no_markup(tmp_path: Path) -> None:
     captions = (f"costs {formula}", "a [red] word", "x^2_y")
     card = look.Card(0, Path(f"{formula}.png"), "http://host/[bold]", captions)
     output = io.StringIO()
-    look.print_cards([card], Console(file=output, width=100))
+    look.print_cards([card], Screen(output, width=100))
     for text in (*captions, "http://host/[bold]"):
         assert text in output.getvalue()
     assert look.save_cards([card], tmp_path / "card.png") == 0
@@ -197,7 +197,7 @@ def test_info_counts(copy: Path) -> None:
     captions[1, 1:] = ids["red"]
     object.__setattr__(loaded.val, "captions", captions)
     output = io.StringIO()
-    look.print_info(loaded, Console(file=output, width=100))
+    look.print_info(loaded, Screen(output, width=100))
     rows = {
         cells[0].strip(): cells[2].strip()
         for line in output.getvalue().splitlines()
@@ -248,7 +248,7 @@ def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def fetch(
-        archive: download.Archive, folder: Path, console: Console, *, keep: bool
+        archive: download.Archive, folder: Path, console: Screen, *, keep: bool
     ) -> None:
         asked.append((archive, folder, keep))
 

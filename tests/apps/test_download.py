@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 import re
 import stat
 import struct
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from apps import download as downloads
+from apps import files
 from apps.download import (
     Archive,
     DownloadError,
@@ -29,6 +35,8 @@ from apps.download import (
     download_file,
 )
 from apps.image_gradients import catalogue
+from apps.printable import printable
+from apps.screen import Screen
 
 CONTENTS = {
     "numbers.bin": np.random.default_rng(0).bytes(700_000),
@@ -69,6 +77,9 @@ class Answer:
     tag: str | None = '"one"'
     modified: str | None = None
     content_range: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    reason: str | None = None  # what it says with a status
+    raw: Callable[[BinaryIO], None] | None = None  # writes all of it, instead
 
 
 @dataclass
@@ -92,8 +103,11 @@ class Handler(BaseHTTPRequestHandler):
         answers = self.script.answers
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         self.close_connection = True
+        if answer.raw:
+            answer.raw(self.wfile)
+            return
         if answer.status:
-            self.send_error(answer.status)
+            self.send_error(answer.status, answer.reason)
             return
         body = self._begin(answer)
         self.wfile.write(body[: answer.stop_after])
@@ -120,6 +134,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("ETag", answer.tag)
         if answer.modified:
             self.send_header("Last-Modified", answer.modified)
+        for name, value in answer.headers:
+            self.send_header(name, value)
         self.send_header("Connection", "close")
         self.end_headers()
         return body
@@ -169,6 +185,8 @@ class Fetcher:
     folder: Path
     timeout: float = 20.0
     tries: int = 3
+    total: float = 1e9
+    clock: Callable[[], float] = time.monotonic
     pauses: list[float] = field(default_factory=list)
     output: io.StringIO = field(default_factory=io.StringIO)
 
@@ -180,11 +198,17 @@ class Fetcher:
 
     @property
     def console(self) -> Console:
-        return Console(file=self.output, width=200)
+        return Screen(self.output, width=200)
 
     @property
     def patience(self) -> Patience:
-        return Patience(self.timeout, self.tries, self.pauses.append)
+        return Patience(
+            self.timeout,
+            self.tries,
+            self.pauses.append,
+            total=self.total,
+            clock=self.clock,
+        )
 
     @property
     def part(self) -> Path:
@@ -575,6 +599,345 @@ def test_files_are_found_by_the_end_of_their_path(
     served = server.will(Answer(body=body))
     fetch(Archive(served.url, len(body), published(wanted)))
     assert fetch.arrived() == wanted
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def misplaced() -> bytes:
+    """A zip whose directory leads to bytes before its beginning."""
+    body = bytearray(archive_of(("words.txt", WORDS)))
+    end = body.rindex(b"PK\x05\x06") + 16
+    (begin,) = struct.unpack_from("<I", body, end)
+    struct.pack_into("<I", body, end, begin + 5)
+    return bytes(body)
+
+
+FAULTS = [
+    OSError(errno.EINVAL, "seek"),
+    AttributeError("none"),
+    KeyError(1),
+    MemoryError(),
+    RecursionError(),
+    AssertionError(),
+]
+
+
+@pytest.mark.parametrize("fault", [None, *FAULTS], ids=repr)
+def test_whatever_zipfile_raises_blocks_nothing(
+    server: Server, fetch: Fetcher, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The zip has the right size, so that it would be kept for ever."""
+    body = misplaced() if fault is None else archive_of(("words.txt", WORDS))
+    served = server.will(Answer(body=body))
+    archive = Archive(served.url, len(body), {"words.txt": FILES["words.txt"]})
+
+    with monkeypatch.context() as patch:
+        if fault is not None:
+            patch.setattr(zipfile.ZipFile, "open", lambda *_: fail(fault))
+        with pytest.raises(DownloadError, match="no zip that can be read"):
+            fetch(archive)
+    assert list(fetch.folder.parent.iterdir()) == []
+    good = archive_of(("words.txt", WORDS))
+    fetch(Archive(server.will(Answer(body=good)).url, len(good), archive.files))
+    assert fetch.arrived() == {"words.txt": WORDS}
+
+
+# -- servers that never come to an end ----------------------------------------------
+
+
+@dataclass
+class Clock:
+    """Goes on by so many seconds whenever somebody looks at it."""
+
+    step: float
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def endless(begin: bytes, again: bytes) -> Callable[[BinaryIO], None]:
+    def write(file: BinaryIO) -> None:
+        file.write(begin)
+        while True:  # until the client hangs up
+            file.write(again)
+
+    return write
+
+
+def drops(file: BinaryIO) -> None:
+    """Send all of it, a byte a chunk."""
+    file.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for byte in ZIP:
+        file.write(b"1\r\n%c\r\n" % byte)
+        file.flush()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKS = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "a byte at a time": drops,
+    "1xx": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "1xx with headers": endless(b"", b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\n"),
+    "a trailer": endless(CHUNKS + b"1\r\nP\r\n0\r\n", b"A: b\r\n"),
+    "chunks of one byte": endless(CHUNKS, b"1;" + b"x" * 5000 + b"\r\nP\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_an_endless_server(server: Server, fetch: Fetcher, kind: str) -> None:
+    fetch.clock = Clock(step=5.0)
+    archive = server.will(Answer(raw=ENDLESS[kind]))
+    message = "brought less than 60,000 bytes of it in 60 seconds, 3 times in a row"
+    with pytest.raises(DownloadError, match=message):
+        fetch(archive)
+    assert len(server.script.asked) == 3
+    assert fetch.clock.now < 3 * 60 + 60
+
+
+def test_a_slow_server_is_waited_for(server: Server, fetch: Fetcher) -> None:
+    """As long as each minute brings enough."""
+    fetch.clock = Clock(step=5.0)
+    fetch(server.will(Answer()))
+    assert fetch.arrived() == CONTENTS
+    assert fetch.pauses == []
+
+
+def test_no_download_takes_longer_than_it_may(server: Server, fetch: Fetcher) -> None:
+    clock = Clock(step=0.0)
+    fetch.clock, fetch.total = clock, 100.0
+
+    class Pauses(list[float]):
+        def append(self, pause: float) -> None:
+            clock.now += 30.0
+            super().append(pause)
+
+    fetch.pauses = Pauses()
+    cuts = [Answer(stop_after=n * len(ZIP) // 20) for n in range(1, 20)]
+    with pytest.raises(DownloadError, match="kept: run the same command again"):
+        fetch(server.will(*cuts))
+    assert len(fetch.pauses) == 4
+
+
+def test_a_range_that_never_exists(server: Server, fetch: Fetcher) -> None:
+    """Beginning again and again is no progress."""
+    few = Answer(stop_after=len(ZIP) // 50)
+    with pytest.raises(DownloadError, match="3 times in a row"):
+        fetch(server.will(*[few, Answer(status=416)] * 30))
+    assert len(server.script.asked) == 3
+
+
+def test_a_file_that_changes_again_and_again(server: Server, fetch: Fetcher) -> None:
+    cuts = [Answer(stop_after=len(ZIP) // 50, tag=f'"{n}"') for n in range(60)]
+    with pytest.raises(DownloadError, match="3 times in a row"):
+        fetch(server.will(*cuts))
+    assert len(server.script.asked) == 3
+
+
+def test_a_range_that_nobody_asked_for(server: Server, fetch: Fetcher) -> None:
+    with pytest.raises(DownloadError, match=r"416 .* does not give the file"):
+        fetch(server.will(Answer(status=416)))
+    assert len(server.script.asked) == 1
+
+
+@pytest.mark.parametrize("status", [400, 412, 417, 431, 501])
+def test_a_server_that_cannot_go_on(
+    server: Server, fetch: Fetcher, status: int
+) -> None:
+    """Asking to go on would fail for ever; beginning again does not."""
+    fetch(server.will(Answer(stop_after=9_000), Answer(status=status), Answer()))
+    assert fetch.arrived() == CONTENTS
+    assert server.ranges == [None, "bytes=9000-", None]
+
+
+def moved(address: str) -> Answer:
+    def write(file: BinaryIO) -> None:
+        head = f"HTTP/1.1 302 Found\r\nLocation: {address}\r\nContent-Length: 0\r\n\r\n"
+        file.write(head.encode("latin-1"))
+
+    return Answer(raw=write)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("/set.zip", "sends us from address to address without end"),
+        ("http://[bad/", "sends us to an address that is none"),
+        ("http://a..b/", "sends us to an address that is none|no connection"),
+        ("file:///etc/passwd", "without end|does not give the file"),
+        ("ftp://127.0.0.1/set.zip", "unknown url type: ftp"),
+        ("http://127.0.0.1:x/", "nonnumeric port"),
+        ("http://h/\x1b[2J a", "3 times in a row"),
+    ],
+)
+def test_a_server_that_sends_us_astray(
+    server: Server, fetch: Fetcher, address: str, message: str
+) -> None:
+    with pytest.raises(DownloadError, match=message):
+        fetch(server.will(moved(address)))
+
+
+# -- servers that say one thing and send another ------------------------------------
+
+
+@pytest.mark.parametrize("length", ["1" * 5000, "9" * 20, "0" * 30 + "5"])
+def test_a_length_of_many_digits(server: Server, fetch: Fetcher, length: str) -> None:
+    lying = Answer(length=None, headers=(("Content-Length", length),))
+    with pytest.raises(DownloadError, match="bytes, but the published file has"):
+        fetch(server.will(lying))
+
+
+def test_a_range_of_many_digits(server: Server, fetch: Fetcher) -> None:
+    for given in ("9" * 5000 + "-5/6", "0-5/" + "9" * 5000, "²-5/6"):
+        wrong = Answer(content_range=f"bytes {given}".encode().decode("latin-1"))
+        fetch(server.will(Answer(stop_after=9_000), wrong, Answer()))
+        assert fetch.arrived() == CONTENTS
+        for path in fetch.folder.iterdir():
+            path.unlink()
+
+
+def test_what_comes_packed_is_refused(server: Server, fetch: Fetcher) -> None:
+    packed_twice = Answer(headers=(("Content-Encoding", "gzip"),), length=None)
+    with pytest.raises(DownloadError, match=r"comes packed \(gzip\)"):
+        fetch(server.will(packed_twice))
+    assert not fetch.part.exists()
+
+
+def test_the_rest_of_another_version(server: Server, fetch: Fetcher) -> None:
+    """A server that sends it, although it was asked for one version only."""
+
+    def rest(file: BinaryIO) -> None:
+        size = len(ZIP)
+        head = 'HTTP/1.1 206 Partial Content\r\nETag: "two"\r\n'
+        given = f"Content-Range: bytes 9000-{size - 1}/{size}\r\n\r\n"
+        file.write((head + given).encode() + bytes(size - 9000))
+
+    fetch(server.will(Answer(stop_after=9_000), Answer(raw=rest), Answer()))
+    assert fetch.arrived() == CONTENTS
+
+
+@pytest.mark.parametrize("tag", ['"' + "x" * 201 + '"', '"\x1b[2J"', '"\xe9"'])
+def test_a_version_that_cannot_be_sent_back(
+    server: Server, fetch: Fetcher, tag: str
+) -> None:
+    fetch(server.will(Answer(stop_after=9_000, tag=tag), Answer(tag=tag)))
+    assert fetch.arrived() == CONTENTS
+    assert server.ranges == [None, None]
+
+
+def test_an_answer_without_the_file(server: Server, fetch: Fetcher) -> None:
+    def accepted(file: BinaryIO) -> None:
+        file.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nOK")
+
+    fetch(server.will(Answer(raw=accepted), Answer()))
+    assert fetch.arrived() == CONTENTS
+    assert "the server answers 202, without the file" in fetch.output.getvalue()
+
+
+def test_a_server_s_words_are_few_and_harmless(server: Server, fetch: Fetcher) -> None:
+    reason = "\x1b[2J[red]" + "x" * 5000
+    with pytest.raises(DownloadError) as caught:
+        fetch(server.will(Answer(status=503, reason=reason)))
+    assert "503 (\x1b[2J[red]xx" in str(caught.value)
+    assert len(str(caught.value)) < 500
+    said = fetch.output.getvalue()
+    assert r"503 (\x1b[2J[red]xx" in said
+    assert printable(said) == said
+
+
+# -- other processes, and the disk --------------------------------------------------
+
+
+def test_two_at_once(server: Server, fetch: Fetcher) -> None:
+    archive = server.will(Answer())
+    fetch.part.parent.mkdir(parents=True)
+    fetch.part.write_bytes(b"what the other has")
+    with files.held(fetch.part):
+        with pytest.raises(DownloadError, match="Another process is fetching the same"):
+            fetch(archive)
+        assert fetch.part.read_bytes() == b"what the other has"
+    assert server.script.asked == []
+    fetch(archive)
+    assert fetch.arrived() == CONTENTS
+
+
+def test_two_at_once_of_a_single_file(server: Server, fetch: Fetcher) -> None:
+    file = alone(server, Answer())
+    fetch.folder.mkdir(parents=True)
+    same = pytest.raises(DownloadError, match="Another process is fetching the same")
+    with files.held(fetch.folder / ".set.zip.part"), same:
+        fetch.one(file)
+    assert fetch.one(file).read_bytes() == ZIP
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_what_another_brought_meanwhile(
+    server: Server, fetch: Fetcher, single: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first look and the lock."""
+    archive, file = server.will(Answer()), alone(server, Answer())
+
+    @contextmanager
+    def late(part: Path) -> Iterator[None]:
+        monkeypatch.undo()
+        fetch.one(file) if single else fetch(archive)
+        with files.held(part):
+            yield
+
+    monkeypatch.setattr(downloads, "held", late)
+    fetch.one(file) if single else fetch(archive)
+    assert len(server.script.asked) == 1
+
+
+def test_what_a_killed_process_left_is_cleared(server: Server, fetch: Fetcher) -> None:
+    left = fetch.folder.with_name(".data.unfinished")
+    left.mkdir(parents=True)
+    (left / "numbers.bin").write_bytes(b"half")
+    fetch(server.will(Answer()))
+    assert fetch.arrived() == CONTENTS
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_the_umask_is_heeded(server: Server, fetch: Fetcher, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        fetch(server.will(Answer()), keep=True)
+        fetch.one(alone(server, Answer()))
+    finally:
+        os.umask(before)
+    folders = (fetch.folder, fetch.folder.parent)
+    made = (*fetch.folder.iterdir(), fetch.folder.with_name("data.zip"))
+    assert {stat.S_IMODE(p.stat().st_mode) for p in folders} == {0o777 & ~umask}
+    assert {stat.S_IMODE(p.stat().st_mode) for p in made} == {0o666 & ~umask}
+
+
+@pytest.mark.parametrize("way", ["wb", "xb"], ids=["fetching", "unpacking"])
+def test_a_full_disk_costs_nothing(
+    server: Server, fetch: Fetcher, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = server.will(Answer())
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", **options: Any) -> object:
+        file = opened(path, mode, **options)
+        if mode == way and path.suffix in (".part", ".bin"):
+            full_disk = OSError(errno.ENOSPC, "No space left on device")
+            monkeypatch.setattr(downloads.Meter, "more", lambda *_: fail(full_disk))
+        return file
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        with pytest.raises(DownloadError, match=r"cannot be written .*No space left"):
+            fetch(archive)
+    monkeypatch.undo()
+    assert not fetch.folder.exists()
+    kept = fetch.part.stat().st_size
+    assert kept == (len(ZIP) if way == "xb" else kept) > 0
+    fetch(archive)
+    assert fetch.arrived() == CONTENTS
 
 
 # A file that is published by itself. Fetching is as above.

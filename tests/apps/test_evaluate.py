@@ -152,7 +152,7 @@ def test_a_seed_decides_what_is_drawn(run_folder: Path) -> None:
         (["--how", "beam", "--beam-size", 0], "'--beam-size': 0 is not in the range"),
         (["--how", "sample", "--temperature", 0], "'--temperature': 0.0 is not in"),
         (["--how", "sample", "--temperature", -1], "'--temperature': -1.0 is not in"),
-        (["--how", "sample", "--temperature", "nan"], "temperature is nan, but must"),
+        (["--how", "sample", "--temperature", "nan"], "'nan' is not a number"),
         (["--how", "sample", "--top-k", 0], "'--top-k': 0 is not in the range"),
         (["--how", "best"], "'best' is not one of"),
         (["--seed", -1], "'--seed': -1 is not in the range"),

@@ -131,7 +131,7 @@ def test_a_checkpoint_survives_every_failure_of_a_save(
     tmp_path: Path, disk: Disk, number: int
 ) -> None:
     job, run = make_job(), runs.RunFolder.create(tmp_path / "run", CONFIG)
-    assert runs.train(job, run, quiet())
+    runs.train(job, run, quiet())
     before, expected = contents(run.path), outcome(job, run)
     next(job.model.parameters()).data += 1
     disk.done, disk.refuse_at = [], number
@@ -168,9 +168,9 @@ def test_training_that_a_disk_stops_anywhere_goes_on(
         with may_fail(operations[number - 1], run):
             runs.train(make_job(), run, quiet())
         disk.refuse_at = 0
-        assert not list(run.path.glob(".*"))
+        assert not list(run.path.glob(".*.part"))
         again = make_job()
-        assert runs.resume(again, run, quiet())
+        runs.train(again, run, quiet(), resume=True)
         assert outcome(again, run) == expected
 
 
@@ -239,7 +239,9 @@ def test_a_system_that_refuses_large_files(drawn: Path, tmp_path: Path) -> None:
     assert result.stderr.startswith(f"Error: {run / 'checkpoint.h5'} could not be")
     assert "File too large" in result.stderr
     assert result.stderr.count("\n") == 1
-    assert sorted(contents(run)) == ["config.json", "metrics.jsonl", "report.html"]
+    assert sorted(contents(run)) == [
+        *(".lock", "config.json", "metrics.jsonl", "preparation.json", "report.html")
+    ]
 
 
 # Runs that are not what they were
@@ -315,7 +317,7 @@ def other_weights(run: Path) -> None:
 
 
 NO_SETTINGS = "does not hold the settings of a run"
-NO_JSON = "config.json cannot be read as JSON"
+NO_JSON = "config.json' cannot be read as JSON"
 NO_CHECKPOINT = "is not a complete minigrad checkpoint"
 OTHER = "config.json is not what checkpoint.h5 was trained with"
 NOT_OURS = "is no checkpoint of this run's training"
@@ -343,13 +345,38 @@ RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         change(epochs=True),
         "'epochs' is True, but must be a whole number",
     ),
-    "no width": (change(hidden_dim=0), "hidden_dim is 0, but must be at least 1"),
-    "no batch": (change(batch=0), "batch is 0, but must be at least 1"),
+    "a list of ways": (
+        change(decoding=[]),
+        "'decoding' is [], but must be settings in braces",
+    ),
+    "no epochs": (change(epochs=None), "'epochs' is None, but must be a whole number"),
+    "another width": (change(features="wide"), "must be one of 'pca', 'full'"),
+    "a number without end": (
+        write_config(f'{{"epochs": 1{"0" * 5000}}}'),
+        "a number in it has thousands of digits",
+    ),
+    "a number too large": (change(epochs=10**400), "epochs is 1000"),
+    "no number": (change(lr=float("nan")), "lr is nan, but must be a number above 0"),
+    "a name that is none": (change(data="a\0b"), "must be a text that can name a file"),
+    "half a letter": (change(data="\ud800"), "must be a text that can name a file"),
+    "a name without end": (change(data="x" * 2**20), "it has more than 1.0 MB"),
+    "many letters": (change(cell="x" * 10**5), "xxx..., but must be in"),
+    "no width": (
+        change(hidden_dim=0),
+        "hidden_dim is 0, but must be a whole number from 1 to 1,000,000,000",
+    ),
+    "no batch": (change(batch=0), "batch is 0, but must be a whole number from 1"),
     "unknown cell": (change(cell="mlp"), "cell is 'mlp', but must be in"),
-    "too much dropout": (change(dropout=1), "dropout is 1, not at least 0, below 1"),
-    "no learning": (change(lr=0), "lr is 0, but must be more than 0"),
-    "negative seed": (change(seed=-1), "seed is -1, but must be at least 0"),
-    "data gone": (change(data="/nowhere"), "/nowhere is not a folder"),
+    "too much dropout": (
+        change(dropout=1),
+        "dropout is 1, but must be a number from 0 to below 1",
+    ),
+    "no learning": (change(lr=0), "lr is 0, but must be a number above 0"),
+    "negative seed": (change(seed=-1), "seed is -1, but must be a whole number from 0"),
+    "data gone": (
+        change(data="/nowhere"),
+        "is not there any more. If it was moved, say where it is now by --data",
+    ),
     "other width": (change(hidden_dim=24), f"{OTHER}: hidden_dim is 24, but was 16"),
     "other cell": (change(cell="gru"), f"{OTHER}: cell is 'gru', but was 'lstm'"),
     "other rate": (change(lr=0.5), f"{OTHER}: lr is 0.5, but was 0.002"),
@@ -377,7 +404,7 @@ RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a step too far": (change_header(lambda h: h.update(step=999)), "step 999 of 4"),
     "no step": (change_header(lambda h: h.pop("step")), NO_CHECKPOINT),
-    "half a step": (change_header(lambda h: h.update(step=1.5)), "step 1.5 of 4"),
+    "half a step": (change_header(lambda h: h.update(step=1.5)), "its step is a float"),
     "other weights": (other_weights, "misshapen"),
 }
 
@@ -429,7 +456,7 @@ def test_other_words_or_captions_are_noticed(
     fault(copy)
     for command in (["train", "--resume"], ["sample"], ["evaluate"]):
         message = refused(*command, damaged, "--device", "cpu")
-        assert f"the words or captions in {copy} are not those" in message
+        assert f"the data in {copy} are not those" in message
 
 
 def test_data_may_move(damaged: Path, copy: Path) -> None:
@@ -455,7 +482,7 @@ def far_word(folder: Path) -> None:
 
 DATA_FAULTS = {
     "not a number": (set_nan, "row 7 of 'features' holds NaN or infinity"),
-    "cut short": (cut_features, "cannot be read as HDF5"),
+    "cut short": (cut_features, "truncated file"),
     "a word too far": (far_word, "row 2 of 'val_captions' has the word id 999"),
 }
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from apps import report
@@ -310,3 +311,26 @@ def test_a_loss_that_is_no_number_is_a_gap(loss: float) -> None:
     assert math.isnan(second)
     assert "nan after epoch 2" in plot.alt
     assert plot.png.startswith(b"\x89PNG")
+
+
+def test_texts_in_a_figure_are_no_formulas_nor_orders() -> None:
+    evil = "$\\frac$ \x1b[31m\udce9 字 \u202e"
+    figure = Figure()
+    axis = figure.add_subplot(title=evil, xlabel=evil)
+    axis.plot([0, 1], label=evil)
+    axis.legend()
+    axis.annotate(evil, (0, 0))
+    axis.set_xticks([0, 1], ["$\\frac$", "$"])
+    figure.text(0, 0, evil)
+    assert report.png(figure, dpi=50).startswith(b"\x89PNG")
+    texts = figure.findobj(Text)
+    shown = r"$\frac$ \x1b[31m\udce9 字 \u202e"
+    assert [text.get_text() for text in texts].count(shown) == 5
+    assert not any(text.get_parse_math() for text in texts)
+
+
+def test_a_run_whose_scores_have_odd_names_is_plotted() -> None:
+    name = "$\\frac$\x1b[2J\udce9"
+    metrics = [{"epoch": n, "loss": 1.0, name: 0.5} for n in (1, 2)]
+    for plot in report.plot_run(metrics, epochs=2):
+        assert plot.png.startswith(b"\x89PNG")

@@ -1,0 +1,126 @@
+"""How large may what is asked for be? Ranges of numbers, and the size of a network.
+
+The command line, the files of a run and Python all ask here, so that what one of them
+refuses the others refuse too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from apps.errors import UserError
+from minigrad.io.errors import TooLargeError
+from minigrad.io.limits import check_size, in_words
+
+# What training keeps for each weight: itself, its gradient, and two moments of Adam's.
+KEPT = 4
+# Together 4 GiB in float32.
+MOST_WEIGHTS = 2**28
+# What one minibatch may leave for the backward pass, 4 GiB in float32.
+MOST_NUMBERS = 2**30
+
+
+class NetworkError(UserError, ValueError):
+    """What is asked for would take more memory than the stated limit, or than is."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `low` to `high`, `low` or `high` themselves perhaps left out.
+
+    NaN is in no range, and no range is without end.
+    """
+
+    low: float
+    high: float
+    whole: bool = False
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        """Whether a value is one of these numbers; a truth value is none."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if self.whole and not isinstance(value, int):
+            return False
+        least = value > self.low if self.above else value >= self.low
+        return least and (value < self.high if self.below else value <= self.high)
+
+    def __str__(self) -> str:
+        """The range in words."""
+        kind = "a whole number" if self.whole else "a number"
+        low = f"above {_number(self.low)}, up" if self.above else f"from {self.low}"
+        return f"{kind} {low} to {'below ' if self.below else ''}{_number(self.high)}"
+
+
+COUNT = Range(1, 10**9, whole=True)
+SEED = Range(0, 2**63 - 1, whole=True)
+SHARE = Range(0, 1, below=True)
+RATE = Range(0, 1e30, above=True)  # so far below the end of float32 that none is near
+DECAY = Range(0, 1e6)
+LENGTH = Range(2, 4096, whole=True)  # positions; attention takes their square
+# Of choosing words.
+BEAMS = Range(1, 1000, whole=True)
+DRAWS = Range(1, 1000, whole=True)
+TEMPERATURE = Range(0, 1e6, above=True)
+PENALTY = Range(0, 5)
+SHOWN = Range(1, 100, whole=True)
+
+
+def check(values: object, ranges: Mapping[str, Range]) -> None:
+    """Make sure that each named attribute is in its range; None is left alone.
+
+    Raises: ValueError that names all that are not.
+    """
+    found = {name: getattr(values, name) for name in ranges}
+    problems = [
+        f"{name} is {shown(value)}, but must be {ranges[name]}"
+        for name, value in found.items()
+        if value is not None and value not in ranges[name]
+    ]
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def check_weights(weights: int, options: str) -> None:
+    """Make sure that a network is not too large to be made, before it is.
+
+    Raises: NetworkError that names the options which make it smaller.
+    """
+    what = f"a network of {weights:,} weights, with what training keeps of each,"
+    _check(what, KEPT * weights, KEPT * MOST_WEIGHTS, options)
+
+
+def check_minibatch(numbers: int, options: str) -> None:
+    """Make sure that a minibatch is not too large to be learned from, before it is.
+
+    Raises: NetworkError that names the options which make it smaller.
+    """
+    what = "what one minibatch leaves for the backward pass"
+    _check(what, numbers, MOST_NUMBERS, options)
+
+
+def _check(what: str, numbers: int, most: int, options: str) -> None:
+    """Hold so many float32 numbers against the stated limit, and the free memory."""
+    needed = 4 * numbers
+    if numbers > most:
+        raise NetworkError(
+            f"{what} would take {in_words(needed)}, and at most {in_words(4 * most)} "
+            f"are allowed. Give less of {options}."
+        )
+    try:
+        check_size(needed, what)
+    except TooLargeError as error:
+        raise NetworkError(f"{error}: give less of {options}.") from error
+
+
+def shown(value: object) -> str:
+    """A value in a message, however large it is."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _number(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+

@@ -1,0 +1,93 @@
+r"""Which characters may be shown? Those that a terminal neither obeys nor hides.
+
+Words, names, addresses and what a server says come from outside. A terminal takes some
+characters for orders (to clear, to colour, to set its title), draws nothing for some,
+and lacks others: all of these are shown as escapes, such as \x1b.
+"""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from typing import TextIO
+
+# What lays out a text.
+LAYOUT = "\n\t"
+
+# What is not drawn, although Unicode calls it a letter or a mark. Those marks that
+# choose between two looks of an emoji (U+FE00 to U+FE0F) do no harm.
+# Source: Unicode, DerivedCoreProperties.txt, Default_Ignorable_Code_Point.
+UNDRAWN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0").union(
+    map(chr, range(0x180B, 0x1810)), map(chr, range(0xE0100, 0xE01F0))
+)
+
+# What stands for our own marks where they are lacking, and is as wide.
+PLAINER = str.maketrans({"█": "#", "…": "~"})
+
+
+def printable(text: str, encoding: str = "utf-8") -> str:
+    r"""A text as it may be shown in an encoding; what may not be, as an escape.
+
+    Escapes stand for control characters (other than line breaks and tabs), for what
+    turns the direction of writing or is not drawn, for lone surrogates, and for what
+    the encoding lacks: "\x1b", "\u202e", "\udce9".
+    """
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(map(_shown, text))
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        plainer = text.translate(PLAINER)
+        return plainer.encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def one_line(text: str) -> str:
+    """A printable text without line breaks: it cannot pass for a line of ours."""
+    return printable(text.replace("\n", "\\n"))
+
+
+def _shown(letter: str) -> str:
+    if letter.isprintable():
+        drawn = letter not in UNDRAWN
+    else:
+        drawn = letter in LAYOUT or unicodedata.category(letter) == "Zs"
+    return letter if drawn else letter.encode("unicode_escape").decode("ascii")
+
+
+class PrintableStream(io.TextIOBase):
+    """A stream that passes on what may be shown, whoever writes to it.
+
+    There are no bytes beneath it, and no file number, so that nothing is written around
+    it; `unfiltered` is for those who filter by themselves.
+    """
+
+    def __init__(self, unfiltered: TextIO) -> None:
+        self.unfiltered = unfiltered
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The name of the encoding that is written."""
+        return self.unfiltered.encoding or "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        """What becomes of characters that the encoding lacks."""
+        return "backslashreplace"
+
+    def write(self, text: str) -> int:
+        """Write what may be shown of a text."""
+        self.unfiltered.write(printable(text, self.encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what is held back."""
+        self.unfiltered.flush()
+
+    def isatty(self) -> bool:
+        """Whether this is a terminal."""
+        return self.unfiltered.isatty()
+
+    def writable(self) -> bool:
+        """Whether this can be written to."""
+        return True

@@ -1,0 +1,396 @@
+"""What is a run on disk? A folder that one process at a time writes.
+
+`config.json` holds the settings, `preparation.json` how inputs become the network's
+numbers, `metrics.jsonl` a line an epoch, `checkpoint.h5` everything needed to go on.
+`.lock` is empty, never replaced, and locked by the process that writes the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from apps.errors import UserError
+from apps.files import lock, write_text
+from apps.limits import shown
+from apps.texts import read_bytes
+from minigrad.io.damaged import reading, reason
+from minigrad.io.files import remove_unfinished
+
+S = TypeVar("S")
+
+# How a newcomer calls what a setting may be.
+CALLED = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text that can name a file",
+    bool: "true or false",
+    NoneType: "null",
+}
+WAY_OUT = "Undo what was changed in it, or train anew in another folder"
+MOST_BYTES = {"config.json": 2**20, "preparation.json": 2**24}
+# JSON has no words for them, so these texts stand for them.
+NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+# Whole numbers beyond are not exact where numbers are floating.
+MOST_STEPS = 2**53
+
+
+class RunError(UserError, RuntimeError):
+    """A run folder cannot be used as asked."""
+
+
+class PreparationError(ValueError):
+    """A preparation of inputs is not an application's."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        preparation: Mapping[str, Any] | None = None,
+    ) -> RunFolder:
+        """Begin a run; write down its settings and its preparation of inputs.
+
+        Of several processes that begin one in the same folder, one succeeds.
+        Raises: RunError if the folder holds a run already, or cannot be written.
+        """
+        run = cls(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with run._locked():
+                run._refuse_another()
+                if preparation:
+                    write_text(run.preparation_path, json.dumps(preparation) + "\n")
+                run.write_config(config)
+        except OSError as error:
+            raise RunError(
+                f"no run can begin in {path}: {_reason(error)}. Choose another folder "
+                "by --run, or make room in this one."
+            ) from error
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Find an earlier run, be it that it was never saved.
+
+        Raises: RunError if there is none.
+        """
+        run = cls(path)
+        if not run.config_path.is_file():
+            raise RunError(
+                f"{path} is not the folder of a run: config.json is missing. Give the "
+                "folder that training named; if it was stopped before it named one, "
+                "train anew without --resume."
+            )
+        return run
+
+    @property
+    def config_path(self) -> Path:
+        """The settings, as JSON."""
+        return self.path / "config.json"
+
+    @property
+    def preparation_path(self) -> Path:
+        """How inputs become the network's numbers, as JSON; old runs have none."""
+        return self.path / "preparation.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON object a line: what each epoch came to."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Model, optimiser, generator and where training stands."""
+        return self.path / "checkpoint.h5"
+
+    def config(self) -> dict[str, Any]:
+        """Read the settings.
+
+        Raises: RunError if they are damaged.
+        """
+        return _read_json(self.config_path)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the settings down, whole or not at all."""
+        write_text(self.config_path, json.dumps(config, indent=2) + "\n")
+
+    def preparation(self) -> dict[str, Any]:
+        """Read how inputs become numbers; empty for a run that did not note it.
+
+        Raises: RunError if the file is damaged.
+        """
+        if not self.preparation_path.exists():
+            return {}
+        return _read_json(self.preparation_path)
+
+    def settings(self, kind: type[S]) -> S:
+        """Read the settings into their dataclass, each one checked.
+
+        Raises: RunError that names what is unknown, missing or of another type.
+        """
+        config = self.config()
+        problems = _misfits(config, kind)
+        if not problems:
+            try:
+                return _made(config, kind)
+            except ValueError as error:
+                problems = [str(error)]
+        raise RunError(
+            f"{self.config_path} does not hold the settings of a run: "
+            f"{'; '.join(problems)}. Undo what was changed in it; for other settings "
+            "train anew in another folder."
+        )
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Read what was logged so far; a last line that was cut short does not count.
+
+        Raises: RunError that names a damaged line.
+        """
+        if not self.metrics_path.exists():
+            return []
+        content = read_bytes(self.metrics_path, "lines of JSON", RunError)
+        *lines, rest = content.split(b"\n")
+        records = [self._record(line, i) for i, line in enumerate(lines, 1)]
+        # The last line ends with a line break too, unless its writer was stopped.
+        with contextlib.suppress(RunError):
+            records.append(self._record(rest, len(lines) + 1))
+        return records
+
+    def _record(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            return _checked_record(json.loads(line.decode("utf-8")))
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise RunError(
+                f"{self.metrics_path}: line {number} is damaged ({reason(error)}): "
+                f"{line[:40]!r}. Mend or remove that line; it only tells how an epoch "
+                "went, and training does not need it."
+            ) from error
+
+    def log(self, **record: Any) -> None:
+        """Add one line to the metrics, unless that very line is there already.
+
+        A run may be killed after its last line and then be resumed to say it again.
+        """
+        records = self.metrics()
+        if _line(record) not in map(_line, records):
+            self._write_metrics([*records, record])
+
+    def forget_after(self, step: int) -> None:
+        """Drop lines that were logged after the step at which training goes on."""
+        records = self.metrics()
+        self._write_metrics([r for r in records if r["step"] <= step])
+
+    def _write_metrics(self, records: list[dict[str, Any]]) -> None:
+        with self.saving(self.metrics_path):
+            write_text(self.metrics_path, "".join(map(_line, records)))
+
+    @contextmanager
+    def saving(self, file: Path) -> Iterator[None]:
+        """Say clearly that a file of a run under way could not be written."""
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            cure = "free space" if full else "look after the disk and its permissions"
+            raise RunError(
+                f"{file} could not be written: {_reason(error)}. What was saved before "
+                f"is untouched: {cure}, then go on by --resume {self.path}"
+            ) from error
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training in this folder; clear up after dead ones.
+
+        The system lets go of the run when the process ends, however it ends.
+        Raises: RunError if another process holds it.
+        """
+        with self._locked():
+            remove_unfinished(self.path)
+            yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self.saving(self.path / ".lock"):
+            file = (self.path / ".lock").open("ab")
+        with file:
+            try:
+                lock(file.fileno())
+            except BlockingIOError as error:
+                raise RunError(
+                    f"another process is training in {self.path}. Wait for its end, "
+                    "or stop it, before going on with the run; a new one needs "
+                    "another folder."
+                ) from error
+            yield
+
+    def _refuse_another(self) -> None:
+        files = (self.config_path, self.metrics_path, self.checkpoint_path)
+        if any(file.exists() for file in files):
+            raise RunError(
+                f"{self.path} holds a run already, which a new one would overwrite. "
+                "Choose another folder, or go on with that run by --resume."
+            )
+
+
+def new_folder(app: str) -> Path:
+    """Make a folder for new results, `runs/APP-DATE-TIME`, that nobody else was given.
+
+    Raises: RunError if there can be none.
+    """
+    name = f"{app}-{datetime.now():%Y%m%d-%H%M%S}"
+    path = Path("runs") / name
+    for count in itertools.count(2):
+        try:
+            path.parent.mkdir(exist_ok=True)
+            # Making it is what takes the name: to look first would be too early.
+            path.mkdir()
+            break
+        except FileExistsError:
+            if not path.parent.is_dir():
+                raise RunError(_no_folder(path, "runs is a file")) from None
+            path = path.with_name(f"{name}-{count}")
+        except OSError as error:
+            raise RunError(_no_folder(path, _reason(error))) from error
+    return path
+
+
+def digest(preparation: Mapping[str, Any]) -> str:
+    """Tell one preparation of inputs from others; empty for none."""
+    if not preparation:
+        return ""
+    text = json.dumps(preparation, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _no_folder(path: Path, why: str) -> str:
+    return (
+        f"the folder {path} for the results cannot be made: {why}. Name another one, "
+        "or work in a folder that you may write."
+    )
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read an object from a file of a run. Raises: RunError if it holds none."""
+    content = read_bytes(path, "JSON", RunError, MOST_BYTES[path.name])
+    with reading(path, "JSON", RunError, WAY_OUT):
+        found = json.loads(content.decode("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds no settings, but {shown(found)}")
+        return found
+
+
+def _checked_record(record: Any) -> dict[str, Any]:
+    """One line of the metrics. Raises: ValueError that says what is wrong."""
+    if not isinstance(record, dict):
+        raise ValueError("it is no object")
+    epoch, step = record.get("epoch"), record.get("step")
+    if type(epoch) is not int or type(step) is not int:
+        raise ValueError("its 'epoch' and 'step' must be whole numbers")
+    if not 1 <= epoch <= step <= MOST_STEPS:
+        raise ValueError("'epoch' must be at least 1, and 'step' at least that")
+    for name, value in record.items():
+        number = NOT_FINITE.get(value) if isinstance(value, str) else value
+        if type(number) is not int and type(number) is not float:
+            raise ValueError(f"{name!r:.60} is {shown(value)}, but must be a number")
+        record[name] = _in_reach(number)
+    return record
+
+
+def _in_reach(number: float) -> float:
+    """A number as it is, or infinity where a whole one has too many digits."""
+    try:
+        float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+    return number
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    """A record as a line of JSON."""
+    return json.dumps({n: _plain(v) for n, v in record.items()}, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON has: numbers that are not finite become texts."""
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return value if finite else str(float(value))
+
+
+def _made(config: dict[str, Any], kind: type[S]) -> S:
+    """The dataclass with these values, dataclasses inside it too."""
+    kinds = get_type_hints(kind)
+    values = {
+        name: _made(value, kinds[name]) if is_dataclass(kinds[name]) else value
+        for name, value in config.items()
+    }
+    return kind(**values)
+
+
+def _misfits(config: dict[str, Any], kind: Any) -> list[str]:
+    """What keeps these settings from being those of a dataclass."""
+    kinds = get_type_hints(kind)
+    problems = [f"{name!r:.60} is unknown" for name in config if name not in kinds]
+    for name, expected in kinds.items():
+        if name not in config:
+            problems.append(f"{name!r} is missing")
+        elif isinstance(config[name], dict) and is_dataclass(expected):
+            problems += [f"{name}: {p}" for p in _misfits(config[name], expected)]
+        elif not _is_of(config[name], expected):
+            found = shown(config[name])
+            problems.append(f"{name!r} is {found}, but must be {_called(expected)}")
+    return problems
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    parts = (kind,) if get_origin(kind) is Literal else get_args(kind) or (kind,)
+    return any(_is_one(value, part) for part in parts)
+
+
+def _is_one(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return any(value == allowed for allowed in get_args(kind))
+    if kind is str:
+        return type(value) is str and _can_name_a_file(value)
+    # JSON has one kind of number; True is none.
+    return type(value) is kind or (type(value) is int and kind is float)
+
+
+def _can_name_a_file(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
+def _called(kind: Any) -> str:
+    """What a setting may be, in words."""
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(repr, get_args(kind)))
+    parts = get_args(kind)
+    if parts:
+        return " or ".join(map(_called, parts))
+    return CALLED.get(kind, "settings in braces")

@@ -1,0 +1,105 @@
+"""How does work end that Ctrl-C, a scheduler or a closed terminal asks to stop?
+
+SIGTERM is what `kill`, `docker stop` and schedulers send, SIGHUP what a terminal sends
+that is closed. Both count as Ctrl-C does: between two steps of training where there is
+one (`Interrupt`), at once elsewhere (`ending_by_signals`), but never without clearing
+up. The exit code is the shell's, 128 and the signal's number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Self
+
+# Windows has no SIGHUP.
+OTHERS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+class StopError(Exception):
+    """Training was stopped by a signal, between two steps, and saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+class Interrupt:
+    """Turn the first signal into a wish that the loop grants between two steps.
+
+    A KeyboardInterrupt in the middle of an update would leave it half done. A second
+    signal, of whichever kind, is handled as before, and stops at once.
+    """
+
+    def __init__(self) -> None:
+        self.requested: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = _handled(self._note, (signal.SIGINT, *_heeded()))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _give_back(self._before)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.requested = number
+        _give_back(self._before)
+
+
+@contextmanager
+def ending_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program by an exception, so that it clears up."""
+    before = _handled(_end, _heeded())
+    try:
+        yield
+    finally:
+        _give_back(before)
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Go on where a line cannot be printed: the terminal was closed, or the pipe.
+
+    What is printed afterwards goes nowhere, so that the end is not another failure.
+    """
+    try:
+        yield
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            return
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _heeded() -> tuple[int, ...]:
+    """The other signals, but for those that are ignored, as `nohup` has it."""
+    return tuple(n for n in OTHERS if signal.getsignal(n) is not signal.SIG_IGN)
+
+
+def _handled(handler: Handler, numbers: tuple[int, ...]) -> dict[int, Any]:
+    """Take over these signals; give the handlers before."""
+    # Python lets only the main thread handle signals.
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, handler) for number in numbers}
+
+
+def _give_back(before: dict[int, Any]) -> None:
+    for number, handler in before.items():
+        # None stands for a handler that was not installed by Python.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
