@@ -345,7 +345,7 @@ def lying(data: bytes, size: int) -> bytes:
 
 
 def zips(members: dict[str, bytes], name: str) -> list[Hostile]:
-    """Hostile zips around these members."""
+    """Hostile zips around these members; who reads no more than it needs may do so."""
     good = packed(members)
     text = members[name]
 
@@ -372,7 +372,7 @@ def zips(members: dict[str, bytes], name: str) -> list[Hostile]:
         "another's bytes": lambda: packed(members | {name: text[: len(text) // 2]}),
     }
     return [
-        Hostile(what, lambda path, make=make: path.write_bytes(make()), "GB" in what)
+        Hostile(what, lambda path, make=make: path.write_bytes(make()), False)
         for what, make in made.items()
     ]
 
