@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 import warnings
@@ -18,6 +19,21 @@ from apps.printable import PrintableStream, one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+# What helps against what the system refuses.
+CURES = {
+    errno.ENOSPC: "Free space, then try again.",
+    errno.EDQUOT: "Free space, then try again.",
+    errno.ENOENT: "Check the path.",
+    errno.EACCES: "Give a path that you may use, or change its permissions.",
+    errno.EPERM: "Give a path that you may use, or change its permissions.",
+    errno.EROFS: "Give a path on a disk that can be written to.",
+    errno.EISDIR: "Give the name of a file, not of a folder.",
+    errno.ENOTDIR: "Check the path: a part of it is no folder.",
+    errno.EEXIST: "Check the path: something else has that name.",
+    errno.ENAMETOOLONG: "Give a shorter name.",
+}
 
 
 class Group(click.Group):
@@ -81,6 +97,14 @@ def clear_errors() -> Iterator[None]:
     except UserError as error:
         raise click.ClickException(one_line(str(error))) from error
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        cure = ". Free space, then try again." if full else ""
-        raise click.ClickException(one_line(f"{error}{cure}")) from error
+        raise click.ClickException(one_line(_told(error))) from error
+
+
+def _told(error: OSError) -> str:
+    """What the system refused, and the way out, without its numbers."""
+    if not error.strerror:
+        return str(error)
+    path = error.filename2 or error.filename
+    place = f"{os.fspath(path)}: " if isinstance(path, str | os.PathLike) else ""
+    cure = CURES.get(error.errno or 0, "Check the path, and the disk that it is on.")
+    return f"{place}{error.strerror}. {cure}"

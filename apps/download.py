@@ -547,8 +547,9 @@ def _written(part: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DownloadError(
-            f"{part} cannot be written ({error}). Make room on the disk, or choose a "
-            "folder that may be written to; then run the same command again."
+            f"{part} cannot be written ({error.strerror or error}). Make room on the "
+            "disk, or choose a folder that may be written to; then run the same "
+            "command again."
         ) from error
 
 

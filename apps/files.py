@@ -71,6 +71,9 @@ def held(path: Path, wait: bool = False) -> Iterator[None]:
             f"another process is writing {path}. Wait for its end, or stop it; then "
             "try again."
         ) from error
+    except OSError as error:
+        error.filename = str(path)  # the one that the user knows
+        raise
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -182,6 +183,12 @@ def network(url: str, goes_on: bool = False) -> Iterator[None]:
     except TimeoutError as error:
         raise BrokenOffError("the server fell silent") from error
     except urllib.error.URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise DownloadError(
+                f"{url}: who answers cannot show to be that server "
+                f"({_words(error.reason)}). Check this machine's clock and its "
+                "certificates; on some networks a proxy answers with its own."
+            ) from error
         raise BrokenOffError(f"no connection ({_words(error.reason)})") from error
     except (OSError, http.client.HTTPException) as error:
         raise BrokenOffError(f"the transfer broke off ({_words(error)})") from error

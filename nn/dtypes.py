@@ -26,9 +26,12 @@ def floats(
 
     Raises: TypeError for what is no array of real numbers.
     """
+    for name, x in operands.items():
+        if not _is_float(x) and (x is not None or name not in optional):
+            break
+    else:
+        return list(operands.values())  # nothing to convert
     present = {n: x for n, x in operands.items() if x is not None or n not in optional}
-    if all(map(_is_float, present.values())):
-        return list(operands.values())
     given = {n: numbers(layer, n, x) for n, x in present.items()}
     ready = [x for x in operands.values() if _is_float(x)]
     return [
@@ -63,8 +66,9 @@ def narrow(x: Any, *like: Any) -> Any:
 
 
 def _is_float(x: Any) -> bool:
-    array = x.array if isinstance(x, mg.Tensor) else x
-    return is_array(array) and array.dtype.kind == "f"
+    if isinstance(x, mg.Tensor):
+        return x.array.dtype.kind == "f"
+    return is_array(x) and x.dtype.kind == "f"
 
 
 def _as_float(array: Any, value: Any, ready: list[Any]) -> Any:

@@ -20,7 +20,7 @@ from minigrad.ops.elementwise import gate
 from nn.attention import scaled_dot_product_attention
 from nn.checks import check_ids, check_shape, integer_array
 from nn.conv import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
-from nn.dtypes import floats
+from nn.dtypes import floats, narrow, wide
 from nn.losses import bce_with_logits, cross_entropy, mse_loss, temporal_softmax_loss
 from nn.norm import layer_norm
 
@@ -98,10 +98,9 @@ def gelu(x: Any) -> Any:
     Source: Hendrycks and Gimpel, Gaussian Error Linear Units (2016), section 2.
     """
     (x,) = floats("gelu", x=x)
-    # Beyond 30 the share is 0 or 1 to the last digit, and x^3 might overflow.
-    near = mg.clip(x, low=-30, high=30)
-    inner = (near + near * near * near * 0.044715) * math.sqrt(2 / math.pi)
-    return x * mg.sigmoid(inner + inner)
+    y = wide(x)  # the cube of 41 is more than float16 holds
+    inner = (y + y * y * y * 0.044715) * math.sqrt(2 / math.pi)
+    return narrow(y * mg.sigmoid(inner + inner), x)
 
 
 # Vanilla RNN
@@ -241,6 +240,10 @@ def _input_part(x: Any, Wx: Any, b: Any) -> list[Any]:
 
 
 def _check_affine(layer: str, leading: Any, x: Any, W: Any, b: Any) -> None:
+    axes = x.ndim > 0 if leading == ("...",) else x.ndim == 1 + len(leading)
+    fit = axes and W.ndim == 2 and W.shape[0] == x.shape[-1]
+    if fit and (b is None or b.shape == W.shape[1:]):
+        return  # nothing to explain
     check_shape(layer, "W", W, ("D", "M"), "Its rows are the width of x.")
     way_out = (
         f"W has shape {W.shape}, and its rows are the width of x: give x that width, "
@@ -275,24 +278,37 @@ def _operands(
     optional = tuple(names.values()) if sequence else ()
     h, x, Wx, Wh, *rest = floats(layer, optional=optional, **given)
     others = dict(zip(others, rest, strict=True))
-    N, H = _check_weights(layer, gates, x, Wx, Wh, sequence)
-    way_out = _sizes(gates, Wx)
+    if not _fit(gates, x, Wx, Wh, sequence):
+        _explain(layer, gates, x, Wx, Wh, sequence)
+    N, H = x.shape[0], Wh.shape[0]
     states = {"h": h, **({"c": others.pop("c")} if "c" in others else {})}
-    for name, bias in others.items():
-        check_shape(layer, name, bias, (gates * H,), way_out)
-    way_out = f"A state has one row for each of the N={N} rows of x. {way_out}"
     for name, state in states.items():
         if state is None:
             states[name] = mg.zeros((N, H), dtype=Wh.dtype, device=_device_of(Wh))
-        check_shape(layer, names[name], states[name], (N, H), way_out)
+        elif state.shape != (N, H):
+            way_out = f"A state has one row for each of the N={N} rows of x. "
+            check_shape(layer, names[name], state, (N, H), way_out + _sizes(gates, Wx))
+    for name, bias in others.items():
+        if bias.shape != (gates * H,):
+            check_shape(layer, name, bias, (gates * H,), _sizes(gates, Wx))
     h, *c = states.values()
     return [x, h, Wx, Wh, *others.values(), *c]
 
 
-def _check_weights(
-    layer: str, gates: int, x: Any, Wx: Any, Wh: Any, sequence: bool
-) -> tuple[int, int]:
-    """Hold x and Wh against Wx (D, gates * H); give N and H."""
+def _fit(gates: int, x: Any, Wx: Any, Wh: Any, sequence: bool) -> bool:
+    """Whether x and Wh go with Wx (D, gates * H), and x has steps."""
+    H = Wx.shape[-1] // gates if Wx.ndim == 2 else 0
+    return (
+        H > 0
+        and x.ndim == 2 + sequence
+        and Wx.shape == (x.shape[-1], gates * H)
+        and Wh.shape == (H, gates * H)
+        and x.shape[1] > 0
+    )
+
+
+def _explain(layer: str, gates: int, x: Any, Wx: Any, Wh: Any, sequence: bool) -> None:
+    """Raise for what does not fit."""
     check_shape(layer, "Wx", Wx, ("D", f"{gates} * H"), "It multiplies x.")
     D, width = Wx.shape
     H = width // gates
@@ -308,7 +324,6 @@ def _check_weights(
             f"{layer}: x has shape {x.shape}, a sequence of no time steps, so there "
             "is no output to stack. Give at least one step."
         )
-    return x.shape[0], H
 
 
 def _sizes(gates: int, Wx: Any) -> str:

@@ -7,13 +7,17 @@ import hashlib
 import io
 import os
 import re
+import ssl
 import stat
 import struct
+import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +25,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from apps import download as downloads
@@ -381,6 +387,18 @@ def test_a_server_that_gives_up_for_good(server: Server, fetch: Fetcher) -> None
     with pytest.raises(DownloadError, match=r"9,000 of .* kept: run the same command"):
         fetch(server.will(Answer(stop_after=9_000), Answer(status=503)))
     assert fetch.part.stat().st_size == 9_000
+
+
+def test_a_server_that_is_somebody_else(
+    fetch: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = ssl.SSLCertVerificationError(1, "self-signed certificate")
+    error = urllib.error.URLError(unknown)
+    opener = urllib.request.OpenerDirector
+    monkeypatch.setattr(opener, "open", lambda *_, **__: fail(error))
+    with pytest.raises(DownloadError, match=r"self-signed .*this machine's clock"):
+        fetch(Archive("https://host/set.zip", len(ZIP), FILES))
+    assert fetch.pauses == []
 
 
 def test_a_busy_server(server: Server, fetch: Fetcher) -> None:
@@ -791,8 +809,8 @@ def test_a_length_of_many_digits(server: Server, fetch: Fetcher, length: str) ->
 
 
 def test_a_range_of_many_digits(server: Server, fetch: Fetcher) -> None:
-    for given in ("9" * 5000 + "-5/6", "0-5/" + "9" * 5000, "²-5/6"):
-        wrong = Answer(content_range=f"bytes {given}".encode().decode("latin-1"))
+    for odd in ("9" * 5000 + "-5/6", "0-5/" + "9" * 5000, "²-5/6"):
+        wrong = Answer(content_range=f"bytes {odd}".encode().decode("latin-1"))
         fetch(server.will(Answer(stop_after=9_000), wrong, Answer()))
         assert fetch.arrived() == CONTENTS
         for path in fetch.folder.iterdir():
@@ -846,6 +864,50 @@ def test_a_server_s_words_are_few_and_harmless(server: Server, fetch: Fetcher) -
     said = fetch.output.getvalue()
     assert r"503 (\x1b[2J[red]xx" in said
     assert printable(said) == said
+
+
+def mostly(usual: object, *others: object) -> st.SearchStrategy[Any]:
+    """Draw what is usual three times of four: much that is odd hides the rest."""
+    usually = [st.just(usual)] * 3
+    return st.one_of(*usually, st.sampled_from(others))
+
+
+STATUSES = (200, 204, 206, 301, 400, 403, 404, 412, 416, 417, 429, 500, 503, 599)
+ANSWERS = st.builds(
+    Answer,
+    status=mostly(0, *STATUSES),
+    body=st.sampled_from([ZIP, bytes(len(ZIP)), ZIP[:-1], ZIP + b"x"]),
+    stop_after=st.none() | st.integers(0, len(ZIP)),
+    ranges=mostly(True, False),
+    length=mostly(-1, None, 5, len(ZIP)),
+    tag=mostly('"a"', None, '"b"', 'W/"a"', "\x7f", "x" * 300),
+    modified=st.sampled_from([None, "yesterday"]),
+    content_range=mostly(None, "bytes 0-1/2", "\x9b", "bytes 9-*/*"),
+    headers=mostly((), (("Content-Encoding", "br"),)),
+    reason=st.sampled_from([None, "\x1b[2J"]),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(answers=st.lists(ANSWERS, min_size=1, max_size=12))
+def test_whatever_a_server_does_it_ends_and_blocks_nothing(
+    server: Server, answers: list[Answer]
+) -> None:
+    """Either all is here and right, or one error says why; then a good server helps."""
+    with tempfile.TemporaryDirectory() as folder:
+        fetch = Fetcher(Path(folder) / "below" / "data")
+        server.script.asked.clear()
+        with suppress(DownloadError):
+            fetch(server.will(*answers))
+            assert fetch.arrived() == CONTENTS
+        # Each hundredth of the file may take so many tries.
+        assert len(server.script.asked) <= len(answers) + 100 * fetch.tries
+        assert printable(fetch.output.getvalue()) == fetch.output.getvalue()
+        try:
+            fetch(server.will(Answer()))
+        except DownloadError:  # some of the bytes were wrong: they are gone now
+            fetch(server.will(Answer()))
+        assert fetch.arrived() == CONTENTS
 
 
 # -- other processes, and the disk --------------------------------------------------

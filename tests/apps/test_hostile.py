@@ -29,6 +29,7 @@ import nn
 from apps import cli
 from apps.captioning import shapes, train
 from apps.cola.data import TRAIN_FILE, VALIDATION_FILE
+from apps.console import Group
 from tests.apps.look_data import guessing, noise
 from tests.apps.test_printable import OWN, leaks
 
@@ -140,6 +141,15 @@ def test_every_command_is_tried() -> None:
     )
 
 
+@pytest.mark.parametrize("group", [cli.minigrad, *cli.minigrad.commands.values()])
+def test_every_group_that_is_run_alone_is_filtered(group: click.Group) -> None:
+    """As `python -m apps.cola` does."""
+    assert isinstance(group, Group)
+    result = CliRunner().invoke(group, ["\x9b2J"])
+    assert result.exit_code == 2
+    assert leaks(result.output) == []
+
+
 def hostile_shapes(folder: Path) -> None:
     """Draw a set, and make its words, names and addresses hostile."""
     shapes.make(folder, seed=3, scenes=(12, 4))
@@ -187,7 +197,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     here.mkdir()
     made = World(
         *(here, here / "fresh", here / "runs/shapes", here / f"c{NAME}"),
-        *(here / f"{NAME[:30]}.png", here / "w.npz", here / "cap", here / "cola"),
+        *(here / f"\udce9{NAME[:30]}.png", here / "w.npz", here / "cap", here / "cola"),
     )
     hostile_shapes(made.shapes)
     hostile_corpus(made.corpus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import re
@@ -200,6 +201,23 @@ def test_messages_of_click_are_filtered() -> None:
         assert result.exit_code in (1, 2)
         assert leaks(result.output) == []
         assert r"\x1b[" in result.output, "it was dropped, not shown"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOENT, "Gone", "a"), "a: Gone. Check the path."),
+        (OSError(errno.EACCES, "No", "a"), "a: No. Give a path that you may use, or "),
+        (OSError(errno.EISDIR, "No", ".a.part", None, "a"), "a: No. Give the name of"),
+        (OSError(errno.EIO, "Broken", "a"), "a: Broken. Check the path, and the disk"),
+        (OSError("a library's own words"), "a library's own words"),
+        (OSError(errno.EBADF, "Bad", 3), "Bad. Check the path"),
+    ],
+)
+def test_what_the_system_refuses_is_told(error: OSError, message: str) -> None:
+    with pytest.raises(click.ClickException) as caught, consoles.clear_errors():
+        raise error
+    assert caught.value.message.startswith(message)
 
 
 # -- rich ---------------------------------------------------------------------------

@@ -35,6 +35,15 @@ def test_one_holder_at_a_time(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_a_lock_that_cannot_be_made_is_told_by_the_name_it_is_for(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        held(tmp_path / "file" / "thing").__enter__()
+    assert caught.value.filename == str(tmp_path / "file" / "thing")
+
+
 def test_a_lock_that_is_removed_while_it_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("device")
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_gelu_is_a_straight_line_far_out(dtype):
-    far = np.array([50, 1e3, 6e4]) if dtype == "float16" else np.array([50, 1e13, 1e30])
+    far = np.array([50, 1e3, {"float16": 6e4, "float32": 1e11, "float64": 1e90}[dtype]])
     x = put(mg.Tensor(np.concatenate([-far, far]), dtype, requires_grad=True))
     y = F.gelu(x)
     first = mg.grad(y.sum(), x, create_graph=True)

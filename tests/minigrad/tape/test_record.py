@@ -56,7 +56,7 @@ KEPT = {
     "c @ x": (lambda: c @ x, ONE),
     "relu(x + c) keeps its output alone": (lambda: mg.relu(x + c), ONE),
     "tanh(x * 2) keeps its output alone": (lambda: mg.tanh(x * 2), ONE),
-    "mask of dropout": (lambda: mg.dropout(x, 0.5), ONE),
+    "mask of dropout": (lambda: mg.dropout(x, 0.5), MASK),
     "softmax": (lambda: mg.softmax(x), ONE),
 }
 
