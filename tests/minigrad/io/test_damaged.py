@@ -102,15 +102,13 @@ def test_escapes_are_shown():
     assert printable("a\x1b[2J\n\ud800é") == "a\\x1b[2J\\n\\ud800é"
 
 
-def test_pipes_and_devices_are_refused_before_they_are_opened(tmp_path):
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    for special in (path, os.devnull):
+def test_pipes_and_devices_are_refused_before_they_are_opened(pipe):
+    for special in (pipe, os.devnull):
         with pytest.raises(UnreadableError) as raised:
             require_regular(special)
         assert_parts(raised.value, str(special), "cannot be read as a file")
     with pytest.raises(UnreadableError, match="a pipe"):
-        damaged.open_regular(path)
+        damaged.open_regular(pipe)
 
 
 def test_folders_and_missing_files_are_errors_of_the_system(tmp_path):

@@ -119,7 +119,7 @@ def loop(folder):
     return folder / "loop"
 
 
-def pipe(folder):
+def a_pipe(folder):
     os.mkfifo(folder / "pipe")
     return folder / "pipe"
 
@@ -127,7 +127,7 @@ def pipe(folder):
 REFUSED = {
     "a folder": lambda folder: folder,
     "a device": lambda folder: os.devnull,
-    "a pipe": pipe,
+    "a pipe": a_pipe,
     "a loop of links": loop,
     "no folder": lambda folder: folder / "none" / "a",
     "no name at all": lambda folder: "",

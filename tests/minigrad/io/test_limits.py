@@ -29,13 +29,13 @@ def memory(monkeypatch):
     return has
 
 
-@given(stored=st.integers(0, 10**12), needed=st.integers(0, 10**5000))
-def test_more_than_both_limits_is_refused_and_no_less(stored, needed):
+@given(stored=st.integers(0, 10**12), beyond=st.integers(1, 10**5000))
+def test_more_than_both_limits_is_refused_and_no_less(stored, beyond):
+    most = max(FREE, EXPANSION * stored)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "free_memory", lambda: None)
-        if needed <= max(FREE, EXPANSION * stored):
-            limits.check_size(needed, "the rows", stored)
-        else:
+        limits.check_size(most, "the rows", stored)
+        for needed in (most + 1, most + beyond):
             with pytest.raises(TooLargeError, match="the rows would take"):
                 limits.check_size(needed, "the rows", stored)
 
