@@ -186,6 +186,10 @@ class RunFolder:
                 "went, and training does not need it."
             ) from error
 
+    def last_record(self, epoch: int) -> dict[str, Any]:
+        """The last line of the metrics; if they were lost, one of this epoch."""
+        return {"epoch": epoch, "step": epoch} | (self.metrics() or [{}])[-1]
+
     def log(self, **record: Any) -> None:
         """Add one line to the metrics, unless that very line is there already.
 

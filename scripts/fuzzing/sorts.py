@@ -407,7 +407,15 @@ SORTS: tuple[Sort, ...] = (
     _text("course/word_to_ix.csv", _corpus),
     _text("run/config.json", _sample, JSON, hostile.texts, "coco"),
     _text("judge/config.json", _judge, JSON, hostile.texts, "cola"),
-    _text("run/metrics.jsonl", _resume, LOG, hostile.texts, "coco"),
+    Sort(
+        "text",
+        "run/metrics.jsonl",
+        _resume,
+        LOG,
+        hostile.texts,
+        ("coco",),
+        needed=False,
+    ),
     Sort(
         "picture",
         "coco/images/train_00000.png",
