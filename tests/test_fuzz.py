@@ -83,6 +83,11 @@ def hang() -> None:
     time.sleep(60)
 
 
+def work_on() -> None:
+    while True:
+        pass
+
+
 def fill() -> None:
     bytearray(2 * child.MEMORY)
 
@@ -116,6 +121,7 @@ ENDS: dict[str, tuple[Callable[[], object], str, str]] = {
     "Ctrl-C": (lambda: (_ for _ in ()).throw(KeyboardInterrupt), child.TRACEBACK, ""),
     "a crash": (crash, child.TRACEBACK, "ended by SIGABRT"),
     "a hang": (hang, child.HANG, ""),
+    "endless work": (work_on, child.HANG, ""),
     "memory": (fill, child.OVER, "MemoryError"),
     "memory, then a refusal": (fill_and_refuse, child.OVER, ""),
     "little memory": (swell, child.READ, "done"),
@@ -131,8 +137,8 @@ ENDS: dict[str, tuple[Callable[[], object], str, str]] = {
 def test_how_a_child_ends_is_seen(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "SECONDS", 0.5 if name == "a hang" else 10.0)
     work, kind, said = ENDS[name]
+    monkeypatch.setattr(child, "SECONDS", 0.5 if kind == child.HANG else 10.0)
     outcome = child.run(work, tmp_path, "utf-8")
     assert outcome.kind == kind, outcome.said
     assert said in outcome.said
