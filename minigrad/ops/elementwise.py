@@ -57,7 +57,7 @@ def divide(a: Array, b: Array) -> Array:
 
 @elementwise(
     lambda g, a, b: g * (b * power(a, _lowered(a, b))),
-    lambda g, a, y: g * y * _log_of_base(a),
+    lambda g, a, y: g * y * _log_of_base(a, y),
     domain={"a": POSITIVE},
 )
 def power(a: Array, b: Array) -> Array:
@@ -72,11 +72,14 @@ def _lowered(a: Any, b: Any) -> Any:
     return where(logical_and(a == 0, b == 0), 1, b - 1)
 
 
-def _log_of_base(a: Any) -> Any:
-    """log(a), but 0 at 0: a number keeps its digits and stays a number."""
-    if isinstance(a, int | float):
-        return float(np.log(a)) if a != 0 else 0.0
-    return log(where(a == 0, 1, a))
+def _log_of_base(a: Any, y: Any) -> Any:
+    """log(a), but 0 where a is 0 and b is not negative: there y is flat in b.
+
+    A number stays one, with all its digits.
+    """
+    if isinstance(a, int | float) and a != 0:
+        return float(np.log(a))
+    return log(where(logical_and(a == 0, absolute(y) <= 1), 1, a))
 
 
 @elementwise(lambda g: -g)
