@@ -23,8 +23,9 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from apps.errors import UserError
-from apps.files import lock, read_bytes, write_text
+from apps.files import lock, write_text
 from apps.limits import shown
+from apps.texts import read_bytes
 from minigrad.io.damaged import reading, reason
 from minigrad.io.files import remove_unfinished
 
@@ -184,6 +185,10 @@ class RunFolder:
                 f"{line[:40]!r}. Mend or remove that line; it only tells how an epoch "
                 "went, and training does not need it."
             ) from error
+
+    def last_record(self, epoch: int) -> dict[str, Any]:
+        """The last line of the metrics; if they were lost, one of this epoch."""
+        return {"epoch": epoch, "step": epoch} | (self.metrics() or [{}])[-1]
 
     def log(self, **record: Any) -> None:
         """Add one line to the metrics, unless that very line is there already.

@@ -230,7 +230,8 @@ def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
     generator = generator_of(generator)
     if p == 0:
         return x
-    kept = to_device(generator.uniform(x.shape) >= p, device_of(_array_of(x)))
+    kept = np.asarray(generator.uniform(x.shape) >= p)
+    kept = to_device(kept, device_of(_array_of(x)))
     return masked(x, kept) * (1 / (1 - p))
 
 

@@ -24,6 +24,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from scripts.fuzzing.hostile import ANY, NAMES, Hostile  # noqa: E402
 from scripts.fuzzing.sorts import KINDS, SORTS, Sort, preload  # noqa: E402
 
 HOSTILE_SHARE = 0.4  # of the cases, while there are hostile files not yet tried
+MEMORY = "/dev/shm"
 ENCODINGS = ("utf-8",) * 6 + ("ascii", "latin-1")  # of the terminal
 
 
@@ -83,7 +85,7 @@ class Fuzzer:
         folder = Path(tempfile.mkdtemp(dir=self.root))
         try:
             case = self.make(number, folder)
-            outcome = self._judged(case, self._run(case, folder))
+            outcome = self.judged(case, self._run(case, folder))
             if keep and outcome.kind in child.BAD:
                 self._keep(folder, keep / f"{self.kind}-{self.seed}-{number}")
             return case, outcome
@@ -99,7 +101,7 @@ class Fuzzer:
             name = os.fsdecode(rng.choice(NAMES))
             folder = folder / name
             folder.mkdir()
-        file = self._copy(sort, folder)
+        file = self.copy(sort, folder)
         if hostile:
             hostile[1].make(file)
             what = hostile[1].name
@@ -115,7 +117,7 @@ class Fuzzer:
         mine = round((number + 1) * HOSTILE_SHARE) > place
         return self.hostile[place] if mine and place < len(self.hostile) else None
 
-    def _copy(self, sort: Sort, folder: Path) -> Path:
+    def copy(self, sort: Sort, folder: Path) -> Path:
         """The good files that a sort's door needs, but for the one at its place."""
         for name in (sort.place.split("/")[0], *sort.others):
             shutil.copytree(self.seeds / name, folder / name)
@@ -140,7 +142,7 @@ class Fuzzer:
     def _run(self, case: Case, folder: Path) -> Outcome:
         return child.run(partial(case.sort.door, case.file), folder, case.encoding)
 
-    def _judged(self, case: Case, outcome: Outcome) -> Outcome:
+    def judged(self, case: Case, outcome: Outcome) -> Outcome:
         """What came of a case, in the light of what the file was."""
         hostile = case.hostile is not None and case.hostile.refused
         if case.sort.needed and hostile and outcome.kind == child.READ:
@@ -217,16 +219,31 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="this case alone, with all it says")
     parser.add_argument("--keep", type=Path, help="folder for the files that fail")
+    parser.add_argument(
+        "--work", type=Path, help="folder whose good files are made once, and stay"
+    )
     asked = parser.parse_args(arguments)
     failures = 0
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        root = Path(folder)
+    with working_folder() as folder:
+        root = asked.work or folder
+        root.mkdir(parents=True, exist_ok=True)
         for kind in asked.kind or KINDS:
             if asked.only is not None:
                 failures += _alone(Fuzzer(root, kind, asked.seed), asked)
             else:
                 failures += fuzz(kind, asked.count, asked.seed, root, asked.keep)
     return 1 if failures else 0
+
+
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    """A folder for the files: in memory where the system has such a place.
+
+    Commands flush what they write to the disk, which is most of their time on one.
+    """
+    place = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=place) as folder:
+        yield Path(folder)
 
 
 def _alone(fuzzer: Fuzzer, asked: argparse.Namespace) -> int:

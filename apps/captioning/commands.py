@@ -380,7 +380,7 @@ def _finish_in(console: Console) -> Callable[[Trained, RunFolder], None]:
         seed = trained.settings.seed
         cards = _show_samples(trained, run.path, "val", 8, seed, console, decoding)
         scores = _print_scores(trained, "val", console, decoding)
-        last = run.metrics()[-1]
+        last = run.last_record(trained.settings.epochs)
         bleu = scores.captioner.bleu
         shares = {f"val_correct_{who}": s.correct for who, s in scores.shares.items()}
         run.log(epoch=last["epoch"], step=last["step"], val_bleu=bleu, **shares)

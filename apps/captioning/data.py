@@ -33,7 +33,7 @@ import numpy as np
 
 from apps.captioning import unpacked
 from apps.errors import UserError
-from apps.files import read_json, read_text, split_lines
+from apps.texts import read_json, read_text, split_lines
 from minigrad.io import hdf5
 from minigrad.io.damaged import reading
 
@@ -48,7 +48,7 @@ Tokens = Literal["word", "char"]
 UNITS: dict[Tokens, str] = {"word": "words", "char": "letters"}
 CHUNK = 2**22  # bytes of features read at a time where all of them are gone through
 
-LONGEST_WORD = 1_000  # letters; no language has more
+LONGEST_WORD = 100  # letters; hardly any language has more
 LONGEST_CAPTION = 1_000  # words; what is longer would fill the memory
 NARROW = 16  # numbers; fewer may well be zero all at once
 LONGEST_NAME = 255  # bytes, on every usual file system
@@ -212,9 +212,9 @@ class Split:
         row = int(np.argmax(blank)) if last < 2 else len(blank) - last
         raise DataError(
             f"{self._file}: {int(blank.sum()):,} rows of 'features' hold nothing but "
-            f"zeros, as rows that were never written do; so does row {row} and what "
-            "follows. Was writing them cut short? Make the features again, or leave "
-            "those pictures out."
+            f"zeros, as rows do that were never written, row {row} for one. Was "
+            "writing them cut short? Make the features again, or leave those pictures "
+            "out."
         )
 
     def _not_finite(self, values: np.ndarray, rows: np.ndarray) -> DataError:
@@ -328,8 +328,9 @@ def load_vocabulary(path: Path) -> dict[str, int]:
         words, ids = list(content["idx_to_word"]), dict(content["word_to_idx"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: expected 'idx_to_word' (a list) and 'word_to_idx' (a "
-            f"dictionary), but found something else ({error!r}). Copy the file again."
+            f"{path}: expected a dictionary with 'idx_to_word' (a list of words) and "
+            "'word_to_idx' (the id of each word), but found something else. Copy the "
+            "file again."
         ) from error
     _require_words(path, words)
     # True == 1 in Python, but a truth value is no id.
@@ -423,7 +424,7 @@ def _load_features(path: Path) -> h5py.Dataset:
 
 def _reading(path: Path) -> AbstractContextManager[None]:
     """Say what a file has that opens or not, and breaks off while it is read."""
-    return reading(path, "HDF5", DataError)
+    return reading(path, "HDF5", DataError, "Copy it again, or make it again")
 
 
 def _require_file(path: Path) -> None:
@@ -498,11 +499,12 @@ def _check_words(
             f"'{split}_captions' have no word ({_listed(silent)}), so there is nothing "
             f"to learn from them. Leave these rows out, of '{split}_image_idxs' too."
         )
-    long = int(np.flatnonzero((captions != null).any(axis=0))[-1]) + 1
-    if long > LONGEST_CAPTION:
+    long = np.flatnonzero((captions[:, LONGEST_CAPTION:] != null).any(axis=1))
+    if len(long):
         raise DataError(
-            f"{path}: a caption of '{split}_captions' is {long:,} ids long; "
-            f"{LONGEST_CAPTION:,} are the most. Cut such captions, or leave them out."
+            f"{path}: {len(long):,} of the {len(captions):,} rows of "
+            f"'{split}_captions' are longer than {LONGEST_CAPTION:,} words "
+            f"({_listed(long)}). Cut such captions, or leave them out."
         )
     if split == "train" and not (captions == end).any():
         raise DataError(

@@ -28,7 +28,8 @@ from PIL import Image
 from apps.captioning import grammar
 from apps.captioning.data import SPECIAL_WORDS, DataError, write_folder
 from apps.captioning.grammar import OPPOSITES, SHAPES, Kind, Scene, Thing
-from apps.files import read_json, whole_folder
+from apps.files import whole_folder
+from apps.texts import read_json
 from minigrad.io.damaged import reading
 
 COLOURS = {

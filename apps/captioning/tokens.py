@@ -11,7 +11,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from apps.captioning.data import END, NULL, SPECIAL_WORDS, START, CaptionData, Split
+from apps.captioning.data import (
+    END,
+    NULL,
+    SPECIAL_WORDS,
+    START,
+    CaptionData,
+    DataError,
+    Split,
+)
+from minigrad.io.errors import TooLargeError
+from minigrad.io.limits import check_size
 
 SPACE = " "
 
@@ -39,12 +49,30 @@ def _spell_split(
     split: Split, vocabulary: dict[str, int], letters: dict[str, int]
 ) -> Split:
     """Spell a split's captions; padded to the longest, in as few bytes as will do."""
-    texts = _spell_captions(split.captions, vocabulary, letters)
     size = np.min_scalar_type(len(letters))
+    _require_room(split, vocabulary, size.itemsize)
+    texts = _spell_captions(split.captions, vocabulary, letters)
     spelled = np.full((len(texts), max(map(len, texts))), letters[NULL], size)
     for row, text in zip(spelled, texts, strict=True):
         row[: len(text)] = np.frombuffer(text.encode("utf-32-le"), "<u4")
     return split.with_captions(spelled, split.image_indices)
+
+
+def _require_room(split: Split, vocabulary: dict[str, int], itemsize: int) -> None:
+    """Raise where captions are so long, letter by letter, that memory would not do."""
+    lengths = np.zeros(len(vocabulary), np.int64)
+    for word, number in vocabulary.items():
+        lengths[number] = 2 if word in SPECIAL_WORDS else len(word) + 1
+    lengths[vocabulary[NULL]] = 0
+    longest = int(lengths[split.captions].sum(axis=1).max())
+    # A text has at least a byte a letter, too.
+    needed = len(split.captions) * longest * (itemsize + 1)
+    try:
+        check_size(needed, f"'{split.name}', padded to {longest:,} letters a caption,")
+    except TooLargeError as error:
+        raise DataError(
+            f"{error}. Leave out the longest, or train with --tokens word."
+        ) from error
 
 
 def _spell_captions(

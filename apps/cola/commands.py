@@ -213,7 +213,7 @@ def _finish_in(console: Console) -> Callable[[Trained, RunFolder], None]:
         splits = [name for name in trained.corpus.splits if name != "train"]
         scores = _print_scores(trained, splits, console)
         ours = next(iter(scores["validation"].values())).confusion
-        last = run.metrics()[-1]
+        last = run.last_record(trained.settings.epochs)
         run.log(
             epoch=last["epoch"],
             step=last["step"],

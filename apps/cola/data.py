@@ -19,13 +19,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 
 from apps.errors import UserError
-from apps.files import decode, read_bytes, read_text, split_lines, whole_folder
+from apps.files import whole_folder
+from apps.texts import decode, read_bytes, read_text, split_lines
 from minigrad.io.damaged import open_regular, reading
 from minigrad.io.errors import TooLargeError
 from minigrad.io.limits import check_size, unpack
@@ -195,7 +196,7 @@ def _parse_line(line: str, place: str) -> Sentence:
     if label not in ("0", "1"):
         raise DataError(
             f"{place} has the label {label!r:.40}, but a label is 1 (acceptable) or 0 "
-            "(unacceptable). Mend or remove the line."
+            "(unacceptable). Mend or remove the line; there is no line of headings."
         )
     if not course_words(text):
         raise DataError(
@@ -215,6 +216,12 @@ def _is_zip(path: Path) -> bool:
 
 
 def _read_folder(folder: Path) -> dict[str, tuple[Sentence, ...]]:
+    if folder.is_file():
+        raise DataError(
+            f"{folder} is one file of sentences. Put it into a folder under the name "
+            f"{TRAIN_FILE}, others to validate on beside it as {VALIDATION_FILE}, and "
+            "give the folder."
+        )
     if not folder.is_dir():
         raise DataError(
             f"{folder} is no folder and no zip in CoLA's layout. Give a folder with "
@@ -246,9 +253,11 @@ def _missing(folder: Path) -> DataError:
                 f"{folder} has no {TRAIN_FILE} itself, but {folder / place} has "
                 "sentences: give that folder."
             )
+    others = sorted(path.name for path in folder.glob("*.tsv"))[:3]
+    hint = f" If it is {' or '.join(map(repr, others))}, rename that." if others else ""
     return DataError(
-        f"{folder / TRAIN_FILE} is missing. Give a folder with sentences in CoLA's "
-        "layout, or fetch CoLA by 'minigrad cola data download'."
+        f"{folder / TRAIN_FILE} is missing.{hint} Give a folder with sentences in "
+        "CoLA's layout, or fetch CoLA by 'minigrad cola data download'."
     )
 
 
@@ -281,9 +290,15 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
         if f"/{member.filename}".endswith(f"/raw/{name}")
     }
     if TRAIN_FILE not in members:
+        glue = any(PurePosixPath(m.filename).name in GLUE for m in everything)
+        way_out = (
+            "It has GLUE's names: unpack it, and give its folder"
+            if glue
+            else "Fetch that by 'minigrad cola data download'"
+        )
         raise DataError(
             f"{path} does not hold raw/{TRAIN_FILE}, which CoLA's published zip "
-            "does. Fetch that by 'minigrad cola data download'."
+            f"does. {way_out}."
         )
     return members
 

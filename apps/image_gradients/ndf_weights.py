@@ -25,6 +25,8 @@ Arrays = dict[str, np.ndarray]
 # Subtracted from red, green and blue, from 0 to 255.
 CAFFE_MEAN = np.array([123.0, 117.0, 104.0])
 
+MOST = 2**31  # numbers along an axis
+
 FIRST, LAST = "features.0", "classifier.1"
 FIRES = {2: 3, 3: 4, 4: 6, 5: 7, 6: 9, 7: 10, 8: 11, 9: 12}  # ours by theirs
 PARTS = {"squeeze1x1": "squeeze", "expand1x1": "expand1x1", "expand3x3": "expand3x3"}
@@ -86,7 +88,8 @@ def _array(made: Any) -> np.ndarray:
     if type(state) is not tuple or len(state) != 5 or type(state[4]) is not bytes:
         raise ValueError("it holds something else than arrays")
     _, shape, dtype, by_columns, data = state
-    sizes = type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)
+    axes = shape if type(shape) is tuple else (None,)
+    sizes = all(type(n) is int and 0 <= n < MOST for n in axes)
     if not sizes or math.prod(shape) * 4 != len(data) or by_columns is not False:
         raise ValueError("an array in it has bytes that do not fit its shape")
     known = type(dtype) is Made and dtype.kind == "dtype" and type(dtype.state) is tuple

@@ -57,7 +57,7 @@ def divide(a: Array, b: Array) -> Array:
 
 @elementwise(
     lambda g, a, b: g * (b * power(a, _lowered(a, b))),
-    lambda g, a, y: g * y * log(where(a == 0, 1, a)),
+    lambda g, a, y: g * y * _log_of_base(a, y),
     domain={"a": POSITIVE},
 )
 def power(a: Array, b: Array) -> Array:
@@ -70,6 +70,16 @@ def _lowered(a: Any, b: Any) -> Any:
     if isinstance(b, int | float | complex):
         return b - 1 if b != 0 else 1
     return where(logical_and(a == 0, b == 0), 1, b - 1)
+
+
+def _log_of_base(a: Any, y: Any) -> Any:
+    """log(a), but 0 where a is 0 and b is not negative: there y is flat in b.
+
+    A number stays one, with all its digits.
+    """
+    if isinstance(a, int | float) and a != 0:
+        return float(np.log(a))
+    return log(where(logical_and(a == 0, absolute(y) <= 1), 1, a))
 
 
 @elementwise(lambda g: -g)

@@ -125,6 +125,8 @@ def cumsum(a: Array, *, axis: int) -> Array:
     """Running sum along an axis; a long one is added up in a wider dtype."""
     if not isinstance(axis, int):
         raise TypeError(f"the axis of a running sum is one integer, not {axis!r}")
+    if a.ndim == 0:
+        raise ValueError("a single number has no axis to run along")
     if a.dtype == np.float16 or (a.dtype in WIDER and a.shape[axis] > LONG):
         return a.cumsum(axis, dtype=WIDER[a.dtype]).astype(a.dtype)
     return a.cumsum(axis)

@@ -31,12 +31,23 @@ class Hostile(NamedTuple):
     refused: bool = True
 
 
-def _deflated(byte: bytes, count: int) -> bytes:
-    """A zlib stream of one byte many times, made without having them all."""
-    packer = zlib.compressobj(9)
+def _deflated(byte: bytes, count: int, head: bytes = b"", raw: bool = False) -> bytes:
+    """A zlib stream, or a raw one, of a beginning and then one byte many times.
+
+    A block that was flushed whole is the same bytes again and again.
+    """
     block = byte * 2**20
-    parts = [packer.compress(block) for _ in range(count // len(block))]
-    return b"".join((*parts, packer.flush()))
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    begin = packer.compress(head + block) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+    times = count // len(block) - 1
+    stream = begin + again * times + packer.flush()
+    if raw:
+        return stream
+    total = zlib.adler32(head)
+    for _ in range(times + 1):
+        total = zlib.adler32(block, total)
+    return b"\x78\xda" + stream + struct.pack(">I", total)
 
 
 # -- what is no file ---------------------------------------------------------------
@@ -304,15 +315,24 @@ def packed(members: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
 
 
 def bomb(members: dict[str, bytes], name: str, count: int) -> bytes:
-    """A zip of which one member is many times its own last byte, deflated."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for other, content in members.items():
-            with archive.open(other, "w", force_zip64=True) as member:
-                member.write(content)
-                for _ in range(count // 2**20 if other == name else 0):
-                    member.write(content[-1:] * 2**20)
-    return file.getvalue()
+    """A zip of which one member goes on with its own last byte, many times."""
+    content = members[name]
+    last = content[-1:]
+    total = zlib.crc32(content)
+    for _ in range(count // 2**20):
+        total = zlib.crc32(last * 2**20, total)
+    stream = _deflated(last, count, content, raw=True)
+    # Packed as if it were stored, and then said to be deflated.
+    data = bytearray(packed({**members, name: stream}, zipfile.ZIP_STORED))
+    sizes = struct.pack("<III", total, len(stream), len(content) + count)
+    for mark, at in ((b"PK\3\4", 14), (b"PK\1\2", 16)):
+        named = 30 if at == 14 else 46
+        begin = -1
+        while (begin := data.find(mark, begin + 1)) >= 0:
+            if data[begin + named : begin + named + len(name)] == name.encode():
+                data[begin + at : begin + at + 12] = sizes
+                data[begin + at - 6 : begin + at - 4] = struct.pack("<H", 8)
+    return bytes(data)
 
 
 def lying(data: bytes, size: int) -> bytes:
@@ -325,7 +345,7 @@ def lying(data: bytes, size: int) -> bytes:
 
 
 def zips(members: dict[str, bytes], name: str) -> list[Hostile]:
-    """Hostile zips around these members."""
+    """Hostile zips around these members; who reads no more than it needs may do so."""
     good = packed(members)
     text = members[name]
 
@@ -352,7 +372,7 @@ def zips(members: dict[str, bytes], name: str) -> list[Hostile]:
         "another's bytes": lambda: packed(members | {name: text[: len(text) // 2]}),
     }
     return [
-        Hostile(what, lambda path, make=make: path.write_bytes(make()), "GB" in what)
+        Hostile(what, lambda path, make=make: path.write_bytes(make()), False)
         for what, make in made.items()
     ]
 

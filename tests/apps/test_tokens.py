@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.captioning import data, tokens
+from minigrad.io import limits
 
 WORDS = st.lists(
     st.text("abc<>'é漢", min_size=1, max_size=5).filter(
@@ -55,3 +57,14 @@ def test_one_caption_letter_by_letter() -> None:
     assert set(first[9:]) == {"<NULL>"}
     assert second == ["<START>", *"dog a dog dog dog"]
     assert spelled.train.captions.dtype == np.uint8
+
+
+def test_captions_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FREE", 999)
+    monkeypatch.setattr(limits, "free_memory", lambda: 1_000)
+    captions = np.full((10, 3), [1, 4, 2], np.int32)
+    tokens.spell(opened(["w" * 40], captions))
+    with pytest.raises(
+        data.DataError, match=r"'train', padded to 55 letters a caption"
+    ):
+        tokens.spell(opened(["w" * 50], captions))

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
@@ -284,11 +284,25 @@ def test_every_module_has_a_case():
 @given(s=sizes)
 def test_functions(name, device, s):
     f, operands = FUNCTIONS[name](s)
-    check_function(f, *operands, seed=s.seed, name=name, device=device)
+    how = {"seed": s.seed, "name": name, "device": device}
+    check_function(f, *operands, special=False, **how)
 
 
 @pytest.mark.parametrize("name", MODULES)
 @given(s=sizes)
 def test_modules(name, device, s):
     module, inputs = MODULES[name](s)
-    check_module(module, *inputs, seed=s.seed, device=device)
+    check_module(module, *inputs, seed=s.seed, device=device, special=False)
+
+
+# An example tries all special points, at every element: one is enough.
+ONE = settings(max_examples=1)
+
+
+@pytest.mark.only_cpu("values, not devices, are special")
+@pytest.mark.parametrize("name", FUNCTIONS)
+@ONE
+@given(s=sizes)
+def test_functions_at_special_points(name, s):
+    f, operands = FUNCTIONS[name](s)
+    check_function(f, *operands, seed=s.seed, name=name, order=1)
