@@ -67,7 +67,8 @@ def narrow(x: Any, *like: Any) -> Any:
 
 def _is_float(x: Any) -> bool:
     if isinstance(x, mg.Tensor):
-        return x.array.dtype.kind == "f"
+        # The gradient checker's most exact oracle computes with complex Tensors.
+        return x.array.dtype.kind in "fc"
     return is_array(x) and x.dtype.kind == "f"
 
 
