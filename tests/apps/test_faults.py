@@ -425,7 +425,7 @@ RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a step too far": (change_header(lambda h: h.update(step=999)), "step 999 of 4"),
     "no step": (change_header(lambda h: h.pop("step")), NO_CHECKPOINT),
-    "half a step": (change_header(lambda h: h.update(step=1.5)), "its step is a float"),
+    "half a step": (change_header(lambda h: h.update(step=1.5)), "step 1.5 of 4"),
     "other weights": (other_weights, "misshapen"),
 }
 

@@ -156,7 +156,7 @@ def hostile_shapes(folder: Path) -> None:
     vocabulary = folder / "coco2014_vocab.json"
     words = json.loads(vocabulary.read_text())["idx_to_word"]
     for number in range(4, len(words)):
-        words[number] += (*HOSTILE, "\udce9")[number % 7]
+        words[number] += HOSTILE[2:5][number % 3]  # others no vocabulary may hold
     ids = {word: number for number, word in enumerate(words)}
     told = {"idx_to_word": words, "word_to_idx": ids}
     vocabulary.write_text(json.dumps(told))

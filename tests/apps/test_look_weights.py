@@ -226,7 +226,7 @@ def test_a_missing_file_or_a_folder(tmp_path: Path, kind: str) -> None:
     with pytest.raises(WeightsError, match=r"cannot be read: .*No such file.*Check"):
         load(SqueezeNet(), path)
     path.mkdir()
-    with pytest.raises(WeightsError, match=r"cannot be read: .*is a folder"):
+    with pytest.raises(WeightsError, match=r"cannot be read: .*Is a directory.*Check"):
         load(SqueezeNet(), path)
 
 

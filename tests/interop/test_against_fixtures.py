@@ -14,6 +14,7 @@ FIXTURES = {group: cases.read_fixture(group) for group in cases.GROUPS}
 
 # What of `nn` is not compared with PyTorch, and why not.
 REASONS = {
+    "Schedule": "the base class of the schedules",
     "SinusoidalPositions": "PyTorch has no such layer",
     "Module": "a base class without computation",
     "Optimizer": "a base class without computation",
