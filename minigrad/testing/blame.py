@@ -314,7 +314,7 @@ def _kinks_nearby(call: Call) -> list[tuple[str, float | str]]:
 def _distance(
     values: dict[str, Any], name: str, kink: float | str, settings: dict[str, Any]
 ) -> float:
-    own = _on_host(values[name])
+    own = _on_host(values[name]).astype(float)  # of integers infinity is no distance
     if kink == name:
         return float(np.diff(np.sort(own, axis=None)).min(initial=np.inf))
     at = values.get(kink, settings.get(kink)) if isinstance(kink, str) else kink

@@ -57,8 +57,8 @@ def both(a, b):
 
 RULES = {**series.RULES, "checkpoint": both, "whole": lambda a: a}
 
-OUTPUT_KEPT = {"tanh", "exp", "sigmoid", "divide", "logsumexp"}
-OPERAND_KEPT = {"sin", "logsumexp"}
+OUTPUT_KEPT = {"tanh", "exp", "divide"}
+OPERAND_KEPT = {"sin", "sigmoid", "logsumexp"}
 
 
 def kept_operands(kind, needs):

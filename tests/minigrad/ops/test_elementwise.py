@@ -128,6 +128,15 @@ def test_sigmoid_keeps_the_digits_of_its_small_tail(dtype):
     np.testing.assert_allclose(found.numpy(), slope, rtol=rtol)
 
 
+@pytest.mark.parametrize("real", [0.0, -0.0, 1e-17, -1e-17, 2.0, -2.0])
+@pytest.mark.parametrize("imaginary", [2.0**-100, -(2.0**-100)])
+def test_the_complex_form_of_sigmoid_has_its_slope(real, imaginary):
+    """The checker's oracle reads slopes from it, also where a tiny number rounds."""
+    y = mg.sigmoid(np.array(complex(real, imaginary)))
+    e = np.exp(-abs(real))
+    assert y.imag / imaginary == pytest.approx(e / (1 + e) ** 2, rel=1e-12)
+
+
 def test_the_logarithm_of_a_small_sigmoid():
     x = leaf([-20.0, -80.0, 20.0], "float32")
     y = mg.log(mg.sigmoid(x))

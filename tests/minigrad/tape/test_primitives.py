@@ -31,7 +31,9 @@ def test_a_rule_reads_operands_output_shape_and_settings():
         """The sum of a, times b."""
         return a.sum() * b * times
 
-    check_gradients(lambda a, b: scaled(a, b, times=3), [1.0, 2.0], 3.0, order=2)
+    call = lambda a, b: scaled(a, b, times=3)  # noqa: E731
+    # Without special points: at b = 0 this rule divides 0 by 0.
+    check_gradients(call, [1.0, 2.0], 3.0, order=2, special=False)
     a, b = leaf([1.0, 2.0]), leaf(3.0)
     assert scaled.__doc__ == "The sum of a, times b."
     assert registry["scaled"] is scaled
