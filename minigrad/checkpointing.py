@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from minigrad.random import Generator, watch_draws
@@ -89,28 +89,35 @@ def _is_live(x: Any) -> bool:
 
 
 def reaches_older(
-    outputs: Sequence[Tensor], first: int, given: Container[int] = ()
+    outputs: Sequence[Tensor], first: int, given: Collection[int] = ()
 ) -> bool:
     """Whether outputs depend on what was recorded before the order `first`.
 
     Leaves that were made since then count as well, for they may be seen from elsewhere;
     entries whose order is among those `given` do not count.
     """
-    waiting = [x.entry for x in outputs if x.entry is not None]
-    seen = {entry.order for entry in waiting}
+    entries = [x.entry for x in outputs if x.entry is not None]
+    waiting = [entry for entry in entries if entry.order not in given]
+    seen = {*given, *(entry.order for entry in waiting)}
+    if any(_is_from_elsewhere(entry, first) for entry in waiting):
+        return True
     while waiting:
-        entry = waiting.pop()
-        if entry.order in given:
-            continue
-        if entry.order < first or type(entry) is Leaf:
-            return True
-        if isinstance(entry, Stretch) and entry.reads_more:
-            return True
-        for parent in entry.parents or ():
-            if parent is not None and parent.order not in seen:
-                seen.add(parent.order)
-                waiting.append(parent)
+        for parent in waiting.pop().parents or ():
+            if parent is None or parent.order in seen:
+                continue
+            if parent.order < first:
+                return True
+            if parent.__class__ is not Entry and _is_from_elsewhere(parent, first):
+                return True
+            seen.add(parent.order)
+            waiting.append(parent)
     return False
+
+
+def _is_from_elsewhere(entry: Entry, first: int) -> bool:
+    """Whether an entry is older, may be seen from elsewhere, or hides what is."""
+    hides = isinstance(entry, Stretch) and entry.reads_more
+    return entry.order < first or type(entry) is Leaf or hides
 
 
 class Stretch(Entry):
