@@ -51,7 +51,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         if not recording.enabled or all(part.entry is None for part in parts):
             return outputs
         stretch = Stretch(function, operands, states, [part.array for part in parts])
-        given = {x.entry.order for x in operands if _is_live(x)}
+        given = {x.entry.order for x in operands if is_live(x)}
         stretch.reads_more = reaches_older(parts, first, given)
         dropped = [
             wrap(part.array, part.entry and Item(stretch, i, part.array))
@@ -84,7 +84,8 @@ def _like(outputs: Any, parts: list[Tensor]) -> Any:
     return type(outputs)(parts) if isinstance(outputs, tuple | list) else parts[0]
 
 
-def _is_live(x: Any) -> bool:
+def is_live(x: Any) -> bool:
+    """Whether a gradient can come in through `x`: it is a Tensor on a tape."""
     return isinstance(x, Tensor) and x.entry is not None
 
 

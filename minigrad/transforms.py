@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad import functions
 from minigrad.backend import as_array
-from minigrad.checkpointing import reaches_older
+from minigrad.checkpointing import is_live, reaches_older
 from minigrad.ops.elementwise import multiply
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import reshape, stack, unstack
@@ -150,7 +150,7 @@ class Differentiated:
             depth.value -= 1
         _check_output(name, f, self.output)
         reached = wanted and self._reaches_more()
-        self.carries = reached or (wanted and any(map(_is_live, others)))
+        self.carries = reached or (wanted and any(map(is_live, others)))
 
     def _reaches_more(self) -> bool:
         """Whether the output depends on more than what was made for the arguments."""
@@ -166,7 +166,7 @@ class Differentiated:
         retain_graph: bool = False,
     ) -> list[Tensor]:
         """The gradients of `output`, recorded if more than the inputs came in."""
-        carries = self.carries or (recording.enabled and _is_live(seed))
+        carries = self.carries or (recording.enabled and is_live(seed))
         if carries and not depth.value:
             return _deferred(output, inputs, seed)
         return grad(output, inputs, seed, carries, retain_graph)
@@ -182,16 +182,12 @@ class Differentiated:
 
 def _argument(x: Any, wanted: bool) -> Tensor:
     """A tensor to differentiate by, on top of `x` where that is on a tape."""
-    if wanted and _is_live(x):
+    if wanted and is_live(x):
         # Under an entry of its own: x's other uses are no business of the function.
         return reshape(x, shape=x.array.shape)
     array = x.array if isinstance(x, Tensor) else as_array(x)
     check_differentiable(array)
     return wrap(array, Argument(array.shape, array.dtype))
-
-
-def _is_live(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.entry is not None
 
 
 def _check_output(name: str, f: Callable[..., Any], output: Any) -> None:
