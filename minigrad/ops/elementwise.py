@@ -284,12 +284,6 @@ def keep_where(mask: Array, a: Array, out: Array | None = None) -> Array:
 
 
 @constant
-def sign(a: Array) -> Array:
-    """Elementwise -1, 0 or 1."""
-    return np.sign(a)
-
-
-@constant
 def within(a: Array, *, low: float | None, high: float | None) -> Array:
     """Elementwise low <= a <= high, a bound of None being no bound."""
     inside = np.ones_like(a, dtype=bool) if low is None else a >= low

@@ -727,7 +727,6 @@ B = np.array([1.0, 3.0, -1.0])
 
 # Primitives without a rule: operands, settings, and what they return.
 CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
-    "sign": ([A], {}, [1, -1, 0]),
     "within": ([A], {"low": -1, "high": None}, [True, False, True]),
     "equal": ([A, B], {}, [True, False, False]),
     "not_equal": ([A, B], {}, [False, True, True]),
