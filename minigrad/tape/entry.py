@@ -310,7 +310,7 @@ def new_leaf(array: Array) -> Leaf:
     """A leaf for `array`.
 
     Raises:
-        TypeError: integers and booleans have no gradients.
+        TypeError: integers, booleans and complex numbers have no gradients.
     """
     check_differentiable(array)
     return Leaf(array.shape, array.dtype)

@@ -150,8 +150,12 @@ def _general(made: Primitive) -> Callable[..., Any]:
     count = len(made.operand_names) if fixed else -1
 
     def call(*args: Any, **settings: Any) -> Any:
-        if len(args) == count and all(x.__class__ in ARRAY_TYPES for x in args):
-            return run_forward(made, args, settings)  # as rules do, on arrays
+        if len(args) == count:
+            for x in args:
+                if x.__class__ not in ARRAY_TYPES:
+                    break
+            else:  # as rules do, on arrays
+                return run_forward(made, args, settings)
         operands, settings = _sort_arguments(made, args, settings)
         if not any(isinstance(operand, Tensor) for operand in operands):
             return run_forward(made, _arrays(made, operands), settings)
@@ -215,6 +219,8 @@ def _arrays(made: Primitive, operands: Sequence[Any]) -> list[Any]:
     arrays = [x.array if isinstance(x, Tensor) else x for x in operands]
     if all(x.__class__ in ARRAY_TYPES for x in arrays):
         return arrays
+    if len(arrays) == 1 and isinstance(arrays[0], np.number):
+        return [np.asarray(arrays[0])]  # often, in rules: NumPy's scalars of 0-d arrays
     chosen = [i for i, _ in enumerate(arrays) if _mixes(made, i)]
     mixed = backend.as_arrays([arrays[i] for i in chosen], numbers=made.sequence)
     found = dict(zip(chosen, mixed, strict=True))

@@ -87,8 +87,8 @@ class Walk:
     def push(self, entry: Entry, gradient: Any, owned: bool) -> None:
         """Add a contribution to an entry's gradient.
 
-        The first contribution may be shared with others, so the second makes a fresh
-        sum, which is ours: the third and later ones are added in place.
+        A contribution that others may hold is not added to: the next makes a fresh
+        sum, which is ours. What is ours is added to in place.
         """
         known = self.pending.get(entry.order)
         if known is None:
