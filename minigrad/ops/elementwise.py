@@ -17,7 +17,9 @@ from minigrad.ops.shape import sum_to
 from minigrad.tape import primitive
 
 # The engine sums a gradient over broadcast axes by this primitive.
-elementwise = functools.partial(primitive, fit=lambda g, shape: sum_to(g, shape=shape))
+elementwise = functools.partial(
+    primitive, unbroadcast=lambda g, shape: sum_to(g, shape=shape)
+)
 
 constant = primitive()  # piecewise constant: no operand has a gradient
 

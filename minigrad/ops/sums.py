@@ -31,7 +31,8 @@ def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 def total(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Sum over axes; floats keep their dtype, small integers become large ones."""
-    count = a.shape[axis] if axis.__class__ is int and a.ndim else a.size
+    one = isinstance(axis, int) and -a.ndim <= axis < a.ndim
+    count = a.shape[axis] if one else a.size
     if (count <= LONG and a.dtype.char != "e") or a.dtype not in WIDER:
         return a.sum(axis=axis, keepdims=keepdims)
     return _total(a, axis, keepdims).astype(a.dtype, copy=False)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad import backend
-from minigrad.tape import Entry, Primitive, Scope
+from minigrad import backend, tape
+from minigrad.tape import Entry, Observer, Primitive, Scope, record
 from minigrad.testing.function import Derived, Function
 from minigrad.testing.oracles import STEP
 
@@ -79,9 +79,7 @@ class Call(NamedTuple):
             operands = list(self.arrays)
             for i, x in zip(live, inputs, strict=True):
                 operands[i] = x
-            if self.made.sequence:
-                return self.made.call(operands, **self.settings)
-            return self.made.call(*operands, **self.settings)
+            return record(self.made, operands, self.settings)
 
         return Function(f, [backend.to_numpy(self.arrays[i]) for i in live], device)
 
@@ -113,24 +111,18 @@ class Call(NamedTuple):
         return f"from {module} import {name}"
 
 
-class Calls:
+class Calls(Observer):
     """An observer that collects what is recorded."""
 
     def __init__(self) -> None:
         self.seen: list[Call] = []
         self.dtypes: list[np.dtype] = []  # of their results
 
-    def forward(
-        self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
-    ) -> None:
-        """Keep the operands of an operation that has a gradient."""
+    def called(self, call: tape.Call, entry: Entry | None, seconds: float) -> None:
+        """Keep a call that has a gradient."""
         if entry is not None:
-            settings = {name: entry.settings[name] for name in made.setting_names}
-            self.seen.append(Call(made, list(arrays), settings))
+            self.seen.append(Call(call.primitive, list(call.operands), call.settings))
             self.dtypes.append(entry.dtype)
-
-    def backward(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
-        """Nothing is collected on the way back."""
 
 
 def calls_of(function: Any, order: int) -> list[Call]:

@@ -768,7 +768,7 @@ def calls_of(primitive: Call) -> Cases:
         )
     count = len(made.operand_names)
     alike = shapes(0, 2).map(lambda shape: (shape,) * count)
-    return (broadcastable(count, 2) if made.fit else alike).flatmap(
+    return (broadcastable(count, 2) if made.unbroadcast else alike).flatmap(
         lambda chosen: _call_with(primitive, made, chosen)
     )
 

@@ -85,7 +85,7 @@ def call_of(function: Function, made: Primitive) -> Call | None:
         return None
     live = found[0].live()
     rules = [i for i in live if made.differentiable(i)]
-    whole = made.joint_rule or made.rest_name or len(rules) == _rules(made)
+    whole = made.joint or made.rest_name or len(rules) == _rules(made)
     return found[0] if whole and len(live) == len(function.operands) else None
 
 
@@ -196,10 +196,10 @@ def _level(
 ) -> Iterator[Wrong]:
     """What is wrong with the gradient at a point where `function` is smooth."""
     leaves = function.leaves(function.operands)
-    with Scope(observer=Largest()) as walk:
+    with Scope(observer=Largest()) as backward:
         gradients = pull(function(leaves), leaves, cotangents)
     found = [g.numpy() for g in gradients]
-    size = max(size, walk.size, *(np.abs(c).max(initial=1) for c in cotangents))
+    size = max(size, backward.size, *(np.abs(c).max(initial=1) for c in cotangents))
     exact = None if seen.at_end else _exact(function, seen)
     oracle = COMPLEX_STEP if exact else DIFFERENCES
     slopes = exact or seen.slopes

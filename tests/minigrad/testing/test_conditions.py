@@ -59,9 +59,10 @@ class OnceOnly:
         return g * slope(y) * (2 if again else 1)
 
 
-def lossy_into(pending, which, g, entry):
-    """Says that it has added a second use's gradient."""
-    return pending.gradient is not None
+def lossy(whole, g, y):
+    """Loses a second use's gradient."""
+    if not whole.any():
+        whole += g * slope(y)
 
 
 def scribbling(g, a):
@@ -77,7 +78,10 @@ CONDITIONS = {
     "float32": (made(curve, double_only), "float32"),
     "reversed": (made(curve, contiguous_only), "operands"),
     "read-only": (made(curve, writable_only), "read-only"),
-    "used twice": (made(curve, lambda g, y: g * slope(y), into=lossy_into), "twice"),
+    "used twice": (
+        made(curve, lambda g, y: g * slope(y), scatter={"a": lossy}),
+        "twice",
+    ),
 }
 
 
