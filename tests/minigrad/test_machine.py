@@ -31,7 +31,7 @@ from minigrad.testing import series
 from tests.minigrad.helpers import live_entries
 
 # What the errors say (docs/errors.md and the messages themselves).
-FREED = "the tape was already walked"
+FREED = "the tape was already freed"
 STALE = "changed that array in place before backward"
 NOT_RECORDED = "no gradient can reach"
 NEEDS_START = "needs a starting gradient"
