@@ -2,8 +2,7 @@
 
 `check_gradients` holds a function against independent derivatives, `check_primitive`
 and `check_module` hold an operation or a layer against everything that can go wrong
-with one. `python -m minigrad.testing` shows that wrong rules are caught. The device
-"strict" has CuPy's rules and needs no GPU.
+with one. The device "strict" has CuPy's rules and needs no GPU.
 """
 
 from minigrad.testing import strict
@@ -16,7 +15,6 @@ from minigrad.testing.conditions import (
 )
 from minigrad.testing.function import Constant
 from minigrad.testing.oracles import COMPLEX_STEP, DIFFERENCES, Derivative, Oracle
-from minigrad.testing.program import Program, programs
 from minigrad.testing.strategies import (
     arrays,
     axes,
@@ -33,7 +31,6 @@ __all__ = [
     "Derivative",
     "GradientError",
     "Oracle",
-    "Program",
     "arrays",
     "axes",
     "broadcastable",
@@ -42,7 +39,6 @@ __all__ = [
     "check_gradients",
     "check_module",
     "check_primitive",
-    "programs",
     "shapes",
     "strict",
     "tensors",

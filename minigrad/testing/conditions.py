@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,16 @@ from minigrad.testing.kinks import check_kinks
 from minigrad.testing.levels import ROUND_OFFS, clear_of_zero, first_beyond
 from minigrad.testing.oracles import EPS
 from minigrad.testing.special import check_special
-from minigrad.testing.strategies import hypothesis, primitive_of
+from minigrad.testing.strategies import (
+    Case,
+    calls_of,
+    hypothesis,
+    primitive_of,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 # float32 may be off from float64 by this many of its own round-offs of the largest
 # number: operands have a dozen elements, and each operation adds up to one.
@@ -95,6 +104,7 @@ def check_primitive(
     seed: int = 0,
     device: str = "cpu",
     examples: int = 50,
+    cases: SearchStrategy[Case] | None = None,
 ) -> None:
     """Check an operation made with `minigrad.primitive` in every condition.
 
@@ -109,6 +119,7 @@ def check_primitive(
         seed: of the random cotangents.
         device: where to compute.
         examples: how many operands to draw.
+        cases: what to draw from instead: a Hypothesis strategy of calls (f, operands).
 
     Raises:
         GradientError: names primitive, operand, index and both values.
@@ -121,8 +132,7 @@ def check_primitive(
         function = Function(lambda *x: primitive(*x, **chosen), arrays, device)
         _check(function, seed=seed, special=True, made=made, **how)
         return
-    hypothesis()  # says how to install it, if it is not there
-    from minigrad.testing.cases import calls_of, whole_calls_of
+    cases = calls_of(primitive) if cases is None else cases
 
     def check(call: tuple[Callable[..., Any], Sequence[Any]], seed: int) -> None:
         f, operands = call
@@ -133,9 +143,9 @@ def check_primitive(
         check_at_points(Function(f, operands, device), seed=seed, made=made, **how)
 
     few = min(examples, SPECIAL_EXAMPLES)
-    whole = _property(at_points, whole_calls_of(primitive), few, shrinks=False)
-    hypothesis().seed(seed)(whole)()
-    hypothesis().seed(seed)(_property(check, calls_of(primitive), examples))()
+    special = _property(at_points, whole(cases, primitive), few, shrinks=False)
+    hypothesis().seed(seed)(special)()
+    hypothesis().seed(seed)(_property(check, cases, examples))()
 
 
 def _property(

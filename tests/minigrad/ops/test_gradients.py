@@ -18,17 +18,18 @@ import minigrad as mg
 from minigrad import functions
 from minigrad.backend import to_device
 from minigrad.tape import registry
-from minigrad.testing import Constant, cases, check_function, check_gradients
-from minigrad.testing.cases import (
+from minigrad.testing import Constant, check_function, check_gradients
+from minigrad.testing.conditions import check_at_points
+from minigrad.testing.function import Function
+from minigrad.testing.strategies import is_full
+from tests.support import cases
+from tests.support.cases import (
     COMPOSED,
     CONSTANTS,
     MAKERS,
     PRIMITIVES,
-    is_full,
     whole_calls_of,
 )
-from minigrad.testing.conditions import check_at_points
-from minigrad.testing.function import Function
 
 CASES_FILE = Path(cases.__file__)
 CASES = {**PRIMITIVES, **COMPOSED}
@@ -176,7 +177,7 @@ def as_list(outputs):
 
 
 def on_device(operand, device):
-    array = operand.array if isinstance(operand, cases.Constant) else operand
+    array = operand.array if isinstance(operand, Constant) else operand
     return to_device(np.asarray(array), device)
 
 

@@ -15,6 +15,7 @@ from minigrad.testing import (
     check_primitive,
 )
 from tests.minigrad.helpers import assert_parts
+from tests.support.cases import calls_of
 
 A = np.array([[0.5, -1.2, 2.0], [1.1, 0.3, -0.7]])
 
@@ -143,12 +144,12 @@ def test_chosen_operands_and_settings():
     check_primitive(mg.sum, A, settings={"axis": 0})
     with pytest.raises(TypeError) as raised:
         check_primitive(made(lambda a, *, k: a * k, lambda g, k: g * k))
-    assert_parts(raised.value, "['k']", "settings=")
+    assert_parts(raised.value, "['k']", "settings=", "cases=")
 
 
 def test_our_own_primitives_are_drawn_in_every_form():
-    check_primitive(mg.matmul, examples=10)
-    check_primitive(mg.concatenate, examples=10)
+    for call in (mg.matmul, mg.concatenate):
+        check_primitive(call, examples=10, cases=calls_of(call))
 
 
 # -- modules -----------------------------------------------------------------------

@@ -7,9 +7,10 @@ import pytest
 
 import minigrad as mg
 from minigrad.tape import registry
-from minigrad.testing import GradientError, __main__, check_gradients
-from minigrad.testing.cases import PRIMITIVES
-from minigrad.testing.mutations import (
+from minigrad.testing import GradientError, check_gradients
+from tests.support import mutations
+from tests.support.cases import PRIMITIVES
+from tests.support.mutations import (
     CAUGHT,
     MISSED,
     MUTATIONS,
@@ -71,6 +72,6 @@ def test_the_table_counts():
 @pytest.mark.parametrize(("cell", "status"), [(CAUGHT, 0), (MISSED, 1)])
 def test_the_command_fails_where_one_is_missed(monkeypatch, capsys, cell, status):
     rows = {"one": {m.name: cell for m in MUTATIONS}}
-    monkeypatch.setattr(__main__, "table", lambda: rows)
-    assert __main__.main() == status
+    monkeypatch.setattr(mutations, "table", lambda: rows)
+    assert mutations.main() == status
     assert "| one |" in capsys.readouterr().out

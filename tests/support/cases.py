@@ -29,7 +29,6 @@ from minigrad.ops import (
 from minigrad.ops.index import IDS
 from minigrad.ops.shape import Slice
 from minigrad.random import Generator
-from minigrad.tape import Primitive
 from minigrad.testing.function import Constant
 from minigrad.testing.strategies import (
     arrays,
@@ -38,6 +37,7 @@ from minigrad.testing.strategies import (
     operand_values,
     primitive_of,
     shapes,
+    whole,
 )
 
 Call = Callable[..., Any]
@@ -750,57 +750,10 @@ CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
 
 
 def calls_of(primitive: Call) -> Cases:
-    """Calls (f, operands) of a primitive: minigrad's own in every form they take.
-
-    Raises:
-        TypeError: it has settings without defaults, or takes a list of operands.
-    """
-    made = primitive_of(primitive)
-    ours = str(primitive.__module__).startswith("minigrad.")
-    if ours and made.name in PRIMITIVES:
-        return PRIMITIVES[made.name]
-    missing = [name for name in made.setting_names if name not in made.defaults]
-    if missing or made.sequence or made.rest_name:
-        raise TypeError(
-            f"operands for {made.name!r} cannot be drawn: it has settings "
-            f"{missing} without defaults, or takes a list. Pass operands and "
-            "settings=: check_primitive(f, *arrays, settings={...})."
-        )
-    count = len(made.operand_names)
-    alike = shapes(0, 2).map(lambda shape: (shape,) * count)
-    return (broadcastable(count, 2) if made.fit else alike).flatmap(
-        lambda chosen: _call_with(primitive, made, chosen)
-    )
+    """Calls of one of our own primitives, in every form that it takes."""
+    return PRIMITIVES[primitive_of(primitive).name]
 
 
 def whole_calls_of(primitive: Call) -> Cases:
-    """Those calls that differentiate by all operands, each of two numbers or more.
-
-    Raises:
-        TypeError: as `calls_of`.
-    """
-    made = primitive_of(primitive)
-    count = len(made.rules) - made.rules.count(None)
-    return calls_of(primitive).filter(
-        lambda case: is_full(case, 2) and len(differentiated(case)) >= count
-    )
-
-
-def differentiated(case: Case) -> list[Any]:
-    """The operands of floats that are no constants."""
-    operands = [x for x in case[1] if not isinstance(x, Constant)]
-    return [x for x in operands if np.asarray(x).dtype.kind == "f"]
-
-
-def is_full(case: Case, least: int = 1) -> bool:
-    """Whether there is an operand to differentiate by, and none has fewer elements."""
-    operands = differentiated(case)
-    return bool(operands) and all(np.size(x) >= least for x in operands)
-
-
-def _call_with(primitive: Call, made: Primitive, chosen: tuple[Any, ...]) -> Cases:
-    operands = [
-        operand_values(made, name, shape)
-        for name, shape in zip(made.operand_names, chosen, strict=True)
-    ]
-    return st.tuples(*operands).map(lambda values: (primitive, list(values)))
+    """Those calls that differentiate by all operands, each of two numbers or more."""
+    return whole(calls_of(primitive), primitive)

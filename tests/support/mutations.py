@@ -1,7 +1,7 @@
 """Who checks the checker?  Wrong rules for every primitive, each to be caught.
 
 A mutation breaks a primitive in one way; the checker then runs on the primitive's own
-cases. `python -m minigrad.testing` prints the table of primitives and mutations.
+cases. `python -m tests.support.mutations` prints the table of primitives and mutations.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ from minigrad.testing.conditions import (
 )
 from minigrad.testing.function import Function
 from minigrad.testing.strategies import hypothesis, primitive_of
+from tests.support.cases import PRIMITIVES, whole_calls_of
 
 Rule = Callable[..., Any]
 Changes = dict[str, Any]  # of the arguments that a Primitive is made with
@@ -421,8 +423,6 @@ def table(examples: int = 50) -> dict[str, dict[str, str]]:
     Args:
         examples: how many operands the checker may try before it has missed.
     """
-    from minigrad.testing.cases import PRIMITIVES
-
     rows = {}
     for name in PRIMITIVES:
         made = primitive_of(registry[name])
@@ -442,8 +442,6 @@ def outcome(made: Primitive, mutation: Mutation, examples: int) -> str:
 
 def _is_caught(name: str, variant: Variant, examples: int) -> bool:
     """Whether the checker rejects a broken primitive: special points, then others."""
-    from minigrad.testing.cases import PRIMITIVES
-
     made = primitive_of(registry[name])
 
     def anywhere(case: Any, seed: int) -> None:
@@ -465,8 +463,6 @@ def _is_caught(name: str, variant: Variant, examples: int) -> bool:
 @functools.cache
 def whole_cases(name: str) -> list[Any]:
     """A few calls of a primitive that differentiate by all of its operands."""
-    from minigrad.testing.cases import whole_calls_of
-
     drawn: list[Any] = []
     cases = whole_calls_of(registry[name])
     _on_drawn(lambda case, _: drawn.append(case), cases, SPECIAL_EXAMPLES)()
@@ -501,3 +497,15 @@ def text_of(rows: dict[str, dict[str, str]]) -> Iterator[str]:
         f"{cells.count(CAUGHT)} of {len(cells)} mutations of {len(rows)} primitives "
         f"caught, {cells.count(MISSED)} missed, none declared equivalent."
     )
+
+
+def main() -> int:
+    """Print the table; the exit status is 1 where a wrong rule was accepted."""
+    rows = table()
+    for line in text_of(rows):
+        print(line)
+    return int(any(MISSED in row.values() for row in rows.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

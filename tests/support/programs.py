@@ -2,7 +2,7 @@
 
 A program is a list of operations with sharing. Printed it is a minigrad snippet, a line
 an operation; `run` executes these very lines; `series` evaluates it without minigrad
-(`minigrad.testing.series`). Values and slopes stay bounded by construction: each value
+(`tests.support.series`). Values and slopes stay bounded by construction: each value
 carries an interval, and what outgrows it is scaled or squashed at once.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from minigrad import functions
 from minigrad.ops import elementwise, index, linalg, reduce, shape
 from minigrad.tensor import Tensor
-from minigrad.testing.series import RULES
+from tests.support.series import RULES
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
