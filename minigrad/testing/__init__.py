@@ -7,13 +7,13 @@ with one. The device "strict" has CuPy's rules and needs no GPU.
 
 from minigrad.testing import strict
 from minigrad.testing.blame import GradientError
-from minigrad.testing.checker import check_gradients
-from minigrad.testing.conditions import (
+from minigrad.testing.checker import (
     check_function,
-    check_module,
+    check_gradients,
     check_primitive,
 )
 from minigrad.testing.function import Constant
+from minigrad.testing.modules import check_module
 from minigrad.testing.oracles import COMPLEX_STEP, DIFFERENCES, Derivative, Oracle
 from minigrad.testing.strategies import (
     arrays,

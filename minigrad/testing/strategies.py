@@ -198,7 +198,7 @@ def _clear_of(values: np.ndarray, kinks: tuple[float | str, ...]) -> np.ndarray:
 # -- calls of a primitive ----------------------------------------------------------
 
 
-def calls_of(primitive: Callable[..., Any]) -> SearchStrategy[Case]:
+def cases_of(primitive: Callable[..., Any]) -> SearchStrategy[Case]:
     """Calls (f, operands) of a primitive whose operands have one shape, or broadcast.
 
     Raises:

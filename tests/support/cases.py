@@ -7,6 +7,7 @@ margin from kinks, ties and the ends of domains. Needs Hypothesis.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -29,6 +30,7 @@ from minigrad.ops import (
 from minigrad.ops.index import IDS
 from minigrad.ops.shape import Slice
 from minigrad.random import Generator
+from minigrad.tape import Primitive
 from minigrad.testing.function import Constant
 from minigrad.testing.strategies import (
     arrays,
@@ -746,7 +748,16 @@ CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
 }
 
 
-# -- any primitive -----------------------------------------------------------------
+# -- our primitives ----------------------------------------------------------------
+
+# Not as the registry has them: a test's own may have the same name.
+OURS: dict[str, Call] = {
+    call.primitive.name: call
+    for name, module in list(sys.modules.items())
+    if name.startswith("minigrad.")
+    for call in vars(module).values()
+    if isinstance(getattr(call, "primitive", None), Primitive)
+}
 
 
 def calls_of(primitive: Call) -> Cases:

@@ -30,17 +30,17 @@ from minigrad.ops.shape import (
     transpose,
     unstack,
 )
-from minigrad.tape import Primitive, Scope, registry
+from minigrad.tape import Primitive, Scope
 from minigrad.tensor import Tensor
 from minigrad.testing.blame import GradientError
-from minigrad.testing.conditions import (
+from minigrad.testing.checker import (
     SPECIAL_EXAMPLES,
     check_at_points,
     check_function,
 )
 from minigrad.testing.function import Function
 from minigrad.testing.strategies import hypothesis, primitive_of
-from tests.support.cases import PRIMITIVES, whole_calls_of
+from tests.support.cases import OURS, PRIMITIVES, whole_calls_of
 
 Rule = Callable[..., Any]
 Changes = dict[str, Any]  # of the arguments that a Primitive is made with
@@ -425,7 +425,7 @@ def table(examples: int = 50) -> dict[str, dict[str, str]]:
     """
     rows = {}
     for name in PRIMITIVES:
-        made = primitive_of(registry[name])
+        made = primitive_of(OURS[name])
         rows[name] = {m.name: outcome(made, m, examples) for m in MUTATIONS}
     return rows
 
@@ -442,7 +442,7 @@ def outcome(made: Primitive, mutation: Mutation, examples: int) -> str:
 
 def _is_caught(name: str, variant: Variant, examples: int) -> bool:
     """Whether the checker rejects a broken primitive: special points, then others."""
-    made = primitive_of(registry[name])
+    made = primitive_of(OURS[name])
 
     def anywhere(case: Any, seed: int) -> None:
         f, operands = case
@@ -464,7 +464,7 @@ def _is_caught(name: str, variant: Variant, examples: int) -> bool:
 def whole_cases(name: str) -> list[Any]:
     """A few calls of a primitive that differentiate by all of its operands."""
     drawn: list[Any] = []
-    cases = whole_calls_of(registry[name])
+    cases = whole_calls_of(OURS[name])
     _on_drawn(lambda case, _: drawn.append(case), cases, SPECIAL_EXAMPLES)()
     return drawn
 

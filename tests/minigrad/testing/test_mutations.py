@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.tape import registry
 from minigrad.testing import GradientError, check_gradients
 from tests.support import mutations
-from tests.support.cases import PRIMITIVES
+from tests.support.cases import OURS, PRIMITIVES
 from tests.support.mutations import (
     CAUGHT,
     MISSED,
@@ -25,13 +24,13 @@ CELLS = [
     pytest.param(name, mutation, id=f"{name}-{mutation.name}")
     for name in PRIMITIVES
     for mutation in MUTATIONS
-    if mutation.variants(registry[name].primitive)
+    if mutation.variants(OURS[name].primitive)
 ]
 
 
 @pytest.mark.parametrize(("name", "mutation"), CELLS)
 def test_a_wrong_rule_is_caught(name, mutation):
-    assert outcome(registry[name].primitive, mutation, EXAMPLES) == CAUGHT
+    assert outcome(OURS[name].primitive, mutation, EXAMPLES) == CAUGHT
 
 
 def test_every_rule_has_its_mutations():
@@ -46,7 +45,7 @@ def test_an_unchanged_rule_is_missed():
     """The table can fail: what is not wrong is not caught."""
     same = Mutation("same", lambda made: [changed(made)])
     for name in ("tanh", "matmul", "gather", "split"):
-        assert outcome(registry[name].primitive, same, 20) == MISSED
+        assert outcome(OURS[name].primitive, same, 20) == MISSED
 
 
 def test_a_primitive_is_itself_again():
