@@ -157,7 +157,7 @@ def _wrongs(
     last: bool,
 ) -> Iterator[Wrong]:
     """What is wrong with the gradients of `function`, if anything is."""
-    size = _largest(function, cotangents)
+    _, size = watched_gradients(function, cotangents)
     along = along_random(function, random, size)
     leaves = function.leaves(function.operands)
     gradients = pull(function(leaves), leaves, cotangents)
@@ -233,8 +233,10 @@ class Largest:
             self._see(gradient)
 
 
-def _largest(function: Function, cotangents: Arrays) -> float:
+def watched_gradients(function: Function, cotangents: Arrays) -> tuple[Arrays, float]:
+    """The gradients, and the largest number that is met on the way to them."""
+    leaves = function.leaves(function.operands)
     with Scope(observer=Largest()) as seen:
-        leaves = function.leaves(function.operands)
-        pull(function(leaves), leaves, cotangents)
-    return max([seen.size, *(np.abs(c).max(initial=1.0) for c in cotangents)])
+        gradients = pull(function(leaves), leaves, cotangents)
+    largest = max([seen.size, *(np.abs(c).max(initial=1.0) for c in cotangents)])
+    return [g.numpy() for g in gradients], largest

@@ -27,7 +27,7 @@ from minigrad.testing.oracles import (
     look,
     sharpest,
 )
-from minigrad.testing.orders import Largest, Order, random_like
+from minigrad.testing.orders import Largest, Order, random_like, watched_gradients
 
 Arrays = list[np.ndarray]
 
@@ -88,7 +88,8 @@ def first_wrong_where_smooth(
             if seen.kind != SMOOTH:
                 break
             cotangents = random_like(random, seen.values)
-            here = _order(function, cotangents, size, number)
+            found, largest = watched_gradients(function, cotangents)
+            here = Order(function, cotangents, found, max(size, largest), number)
             for wrong in _wrongs(here, seen, last=number == order):
                 return first, wrong
             function = Derived(function, cotangents)
@@ -105,17 +106,8 @@ def _size(function: Function) -> float:
     return seen.size
 
 
-def _order(function: Function, cotangents: Arrays, size: float, number: int) -> Order:
-    """The gradients at a point where `function` is smooth."""
-    leaves = function.leaves(function.operands)
-    with Scope(observer=Largest()) as seen:
-        gradients = pull(function(leaves), leaves, cotangents)
-    size = max(size, seen.size, *(np.abs(c).max(initial=1) for c in cotangents))
-    found = [g.numpy() for g in gradients]
-    return Order(function, cotangents, found, size, number)
-
-
 def _wrongs(order: Order, seen: Look, last: bool) -> Iterator[Wrong]:
+    """What is wrong at a point where the function is smooth."""
     function = order.function
     along = sharpest(function.on_arrays, function.operands, seen)
     yield from order.compare(along)

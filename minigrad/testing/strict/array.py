@@ -120,7 +120,7 @@ class Device(NamedTuple):
 class StrictArray:
     """An array on a strict device; make one with `minigrad.Tensor(..., device=...)`.
 
-    Operators, methods and attributes are attached below, from tables.
+    `members` attaches operators, methods and attributes.
     """
 
     __slots__ = ("__weakref__", "_array", "base", "device")
@@ -150,9 +150,8 @@ class StrictArray:
             raise AttributeError(
                 f"{type(args[0]).__name__!r} has no attribute 'astype'"
             )
-        if name in rules.ELEMENTWISE and not all(
-            x is None or is_operand(x) for x in args
-        ):
+        known = all(x is None or is_operand(x) for x in args)
+        if name in rules.ELEMENTWISE and not known:
             raise TypeError(f"Unsupported type among the operands of {name}: {args!r}")
         return run(name, func, args, kwargs, self.device.id)
 

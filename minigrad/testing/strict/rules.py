@@ -63,12 +63,12 @@ SETTINGS = {"take": {"mode": "wrap"}, "put": {"mode": "wrap"}}
 
 def check_call(name: str, parameters: str | None, args: Any, settings: Any) -> None:
     """Refuse arguments that the other library's function does not have."""
+    if parameters is None:
+        return
     names = parameters.split(", ") if parameters else []
     star = next((i for i, n in enumerate(names) if n.startswith("*")), len(names))
     many = any(n.startswith("*") and n[1:2] not in ("", "*") for n in names)
     unknown = sorted(set(settings) - {n.lstrip("*") for n in names})
-    if parameters is None:
-        return
     if unknown and not parameters.rpartition(", ")[2].startswith("**"):
         raise TypeError(f"{name}() got an unexpected keyword argument {unknown[0]!r}")
     if len(args) > star - ("/" in names) and not many:
