@@ -1,4 +1,4 @@
-"""Can gradients be trusted?  The checker, its oracles and its strategies, public.
+"""Can gradients be trusted?  The checker, its oracles, its strategies.
 
 `check_gradients` holds a function against independent derivatives, `check_primitive`
 and `check_module` hold an operation or a layer against everything that can go wrong

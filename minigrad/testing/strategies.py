@@ -1,4 +1,4 @@
-"""Which operands is a check tried on?  Hypothesis strategies of shapes and values.
+"""Hypothesis strategies: shapes, values, and the operands of a primitive.
 
 Values lie on a grid, an integer times a spacing plus an offset: ties and kinks stay
 far from the differences' step, examples shrink well, and nothing is filtered.

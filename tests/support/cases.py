@@ -1,4 +1,4 @@
-"""How is each operation drawn?  Its calls and operands, in every form it takes.
+"""Every operation's calls and operands, drawn in every form that it takes.
 
 A case is a Hypothesis strategy of (f, operands): `f` takes Tensors in place of the
 operands, which are differentiated if they are floats and no `Constant`s. Values keep a
@@ -621,7 +621,7 @@ def einsums(draw: Draw) -> Case:
 
 @st.composite
 def spreads(draw: Draw, call: Call) -> Case:
-    """Var and std: distinct values, so that the root's slope is finite."""
+    """Var and std: distinct values, so that the root's derivative is finite."""
     x = draw(small(1, 2, 2, 3).flatmap(lambda s: arrays(s, distinct=True)))
     axis = draw(any_axis(x.ndim).filter(lambda axis: axis != ()))
     keepdims, ddof = draw(st.booleans()), draw(st.integers(0, 1))

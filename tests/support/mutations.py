@@ -1,4 +1,4 @@
-"""Who checks the checker?  Wrong rules for every primitive, each to be caught.
+"""Wrong rules for every primitive, each of which the checker must refuse.
 
 A mutation breaks a primitive in one way; the checker then runs on the primitive's own
 cases. `python -m tests.support.mutations` prints the table of primitives and mutations.
@@ -124,7 +124,7 @@ class Silent:
         """An operation was recorded."""
 
     def backward(self, *what: Any) -> None:
-        """An entry was walked."""
+        """A gradient was handed on."""
 
 
 Where = Callable[..., Any]  # (operand, the other operand or None) -> where to be wrong
@@ -216,15 +216,15 @@ def is_alike(made: Primitive, name: str) -> list[Where]:
 
 
 def is_kink(made: Primitive, name: str) -> list[Where]:
-    """At a kink with a promised slope: a number, or another operand's value."""
-    slopes = made.kinks.get(name, {})
+    """At a kink with a declared derivative: a number, or another operand's value."""
+    declared = made.kinks.get(name, {})
     picked: list[Where] = []
-    for kink, slope in slopes.items():
+    for kink, derivative in declared.items():
         if kink == name:
             picked += is_alike(made, "")
         elif kink in made.operand_names:
             picked.append(lambda a, b: np.equal(a, b))
-        elif not isinstance(kink, str) and slope is not None:
+        elif not isinstance(kink, str) and derivative is not None:
             picked.append(lambda a, *_, at=kink: a == at)
     return picked
 

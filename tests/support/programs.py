@@ -1,9 +1,9 @@
-"""Is a whole program differentiated rightly?  Programs drawn at random, as data.
+"""Whole programs, drawn at random, as data.
 
 A program is a list of operations with sharing. Printed it is a minigrad snippet, a line
 an operation; `run` executes these very lines; `series` evaluates it without minigrad
-(`tests.support.series`). Values and slopes stay bounded by construction: each value
-carries an interval, and what outgrows it is scaled or squashed at once.
+(`tests.support.series`). Values and derivatives stay bounded by construction: each
+value carries an interval, and what outgrows it is scaled or squashed at once.
 """
 
 from __future__ import annotations

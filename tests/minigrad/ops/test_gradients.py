@@ -166,7 +166,7 @@ def test_powers_by_their_exponent_at_special_points(base, device):
     check_gradients(mg.power, Constant(base), exponents, order=3, device=device)
 
 
-def test_every_kink_has_a_promised_slope():
+def test_every_kink_has_a_declared_derivative():
     """`check_kinks` has held each against the rule; here, that none is left out."""
     for name, call in OURS.items():
         for kinks in call.primitive.kinks.values():

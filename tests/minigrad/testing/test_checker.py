@@ -95,7 +95,7 @@ def test_a_missing_sum_over_broadcast_axes_is_refused():
 
 
 def test_ties_that_do_not_share_are_refused():
-    """At a tie the mean of both one-sided slopes is what differences say."""
+    """At a tie the mean of both one-sided derivatives is what differences say."""
 
     def rule(g, a, y):
         return last(g) * (a == last(y))

@@ -28,24 +28,24 @@ def curve(a):
     return np.tanh(a)
 
 
-def slope(y):
+def derivative(y):
     return 1 - y * y
 
 
 def double_only(g, y):
     """Right in float64, a hundredth off in float32."""
-    return g * slope(y) * (1.01 if g.dtype == np.float32 else 1)
+    return g * derivative(y) * (1.01 if g.dtype == np.float32 else 1)
 
 
 def contiguous_only(g, a):
     """Right for arrays whose memory is in order."""
     in_order = isinstance(a, mg.Tensor) or a.flags.c_contiguous
-    return g * slope(mg.tanh(a)) * (1 if in_order else 2)
+    return g * derivative(mg.tanh(a)) * (1 if in_order else 2)
 
 
 def writable_only(g, a):
     writable = isinstance(a, mg.Tensor) or a.flags.writeable
-    return g * slope(mg.tanh(a)) * (1 if writable else 2)
+    return g * derivative(mg.tanh(a)) * (1 if writable else 2)
 
 
 class OnceOnly:
@@ -57,7 +57,7 @@ class OnceOnly:
     def __call__(self, g, y):
         again = any(y is known for known in self.seen)
         self.seen.append(y)
-        return g * slope(y) * (2 if again else 1)
+        return g * derivative(y) * (2 if again else 1)
 
 
 def lossy_into(pending, which, g, entry):
@@ -67,7 +67,7 @@ def lossy_into(pending, which, g, entry):
 
 def scribbling(g, a):
     """Writes into its operand."""
-    result = g * slope(mg.tanh(a))
+    result = g * derivative(mg.tanh(a))
     if isinstance(a, np.ndarray) and a.flags.writeable and a.ndim:
         a *= 1.0
         a += 1e-3
@@ -78,7 +78,10 @@ CONDITIONS = {
     "float32": (made(curve, double_only), "float32"),
     "reversed": (made(curve, contiguous_only), "operands"),
     "read-only": (made(curve, writable_only), "read-only"),
-    "used twice": (made(curve, lambda g, y: g * slope(y), into=lossy_into), "twice"),
+    "used twice": (
+        made(curve, lambda g, y: g * derivative(y), into=lossy_into),
+        "twice",
+    ),
 }
 
 
