@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import minigrad as mg
 from tests.devices import put
 from tests.minigrad.helpers import assert_close
-from tests.support.programs import BOUND, KINDS, build, programs
+from tests.support.draft import BOUND
+from tests.support.programs import KINDS, build, programs
 from tests.support.series import RULES
 
 pytestmark = pytest.mark.usefixtures("device")
