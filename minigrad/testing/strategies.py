@@ -216,9 +216,12 @@ def cases_of(primitive: Callable[..., Any]) -> SearchStrategy[Case]:
     count = len(made.operand_names)
     alike = shapes(0, 2).map(lambda shape: (shape,) * count)
 
+    def operand(i: int, shape: tuple[int, ...]) -> SearchStrategy[Any]:
+        values = operand_values(made, made.operand_names[i], shape)
+        return values if made.differentiable(i) else values.map(Constant)
+
     def call(chosen: tuple[tuple[int, ...], ...]) -> SearchStrategy[Case]:
-        pairs = zip(made.operand_names, chosen, strict=True)
-        operands = [operand_values(made, name, shape) for name, shape in pairs]
+        operands = [operand(i, shape) for i, shape in enumerate(chosen)]
         return _strategies().tuples(*operands).map(lambda x: (primitive, list(x)))
 
     return (broadcastable(count, 2) if made.fit else alike).flatmap(call)

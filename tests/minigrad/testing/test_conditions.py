@@ -134,6 +134,8 @@ def test_a_users_primitive_is_checked_on_drawn_operands():
     check_primitive(hinge)
     two = made(lambda a, b: a * b, lambda g, b: g * b, lambda g, a: g * a)
     check_primitive(two)
+    chosen = made(lambda a, b: a * (b > 0), lambda g, b: g * (b > 0), None)
+    check_primitive(chosen)
 
 
 def test_a_wrong_primitive_is_refused_with_a_small_example():
