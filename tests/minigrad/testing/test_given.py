@@ -46,6 +46,17 @@ def test_wrong_gradients_are_refused(name):
     assert_parts(raised.value, "loss", "grad says", "float64", "grad=grad")
 
 
+def test_an_end_of_the_domain_is_checked_from_inside():
+    def f(x):
+        return np.sum(x * np.sqrt(x))
+
+    check_gradients(f, np.abs(A), grad=lambda x: 1.5 * np.sqrt(x))
+    with pytest.raises(GradientError) as raised:
+        check_gradients(f, np.abs(A), grad=lambda x: 1.5 * x / np.sqrt(x))
+    parts = ("index (0,), where it is 0.0", "grad says nan", "derivative from inside")
+    assert_parts(raised.value, *parts)
+
+
 BAD = {
     "several numbers": (np.tanh, derivative, "one number", "weights"),
     "float32": (lambda x: np.float32(loss(x)), derivative, "float32", "jax_enable_x64"),
