@@ -12,7 +12,6 @@ from minigrad.tape import (
     Item,
     Leaf,
     Scope,
-    Walk,
     freed_error,
     next_order,
     recording,
@@ -138,14 +137,14 @@ class Stretch(Entry):
         kept = tuple(x.array if isinstance(x, Tensor) else x for x in operands)
         parents = tuple(x.entry if isinstance(x, Tensor) else None for x in operands)
         shapes: Any = tuple(array.shape for array in arrays)
-        super().__init__(None, parents, kept, None, {}, shapes, arrays[0].dtype)
+        super().__init__(None, parents, kept, (), {}, shapes, arrays[0].dtype)
         self.function = function
         self.states = states
         self.tensors = tuple(isinstance(x, Tensor) for x in operands)
         self.reads_more = False  # than its operands: something in its closure
 
-    def propagate(self, gradients: list[Any], owned: bool, walk: Walk) -> None:
-        """Record the stretch again; the walk goes on through the new entries."""
+    def propagate(self, gradients: list[Any], owned: bool, backward_pass: Any) -> None:
+        """Record the segment again; the pass goes on through the new entries."""
         if self.parents is None:
             raise freed_error(self)
         writes.check(self)
@@ -154,8 +153,8 @@ class Stretch(Entry):
         for output, gradient in zip(outputs, gradients, strict=True):
             if gradient is not None and output.entry is not None:
                 self._check_again(output.entry, written)
-                walk.start(output.entry, gradient)
-        if not walk.retain_graph:
+                backward_pass.start(output.entry, gradient)
+        if not backward_pass.retain_graph:
             self.release()
 
     def _run_again(self) -> Sequence[Any]:

@@ -109,7 +109,13 @@ class Generator:
         """
         try:
             self._stream.bit_generator.state = state
-        except (TypeError, KeyError, ValueError) as error:
+        except (
+            TypeError,
+            KeyError,
+            ValueError,
+            OverflowError,
+            AttributeError,
+        ) as error:
             raise ValueError(
                 f"this is not a generator's state: {error}. Pass what get_state() "
                 "returned."

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import functions
 from minigrad.backend import as_array
 from minigrad.checkpointing import is_live, reaches_older
+from minigrad.creation import zeros
 from minigrad.ops.elementwise import multiply
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import reshape, stack, unstack
 from minigrad.tape import (
+    BackwardPass,
     Entry,
     Item,
     Leaf,
     Scope,
-    Walk,
     check_differentiable,
     freed_error,
     next_order,
@@ -81,22 +81,18 @@ def _walk_to(
     retain_graph: bool,
 ) -> list[Tensor]:
     entries = [tensor.entry for tensor in wanted if tensor.entry is not None]
-    walk = Walk(create_graph, retain_graph, wanted=entries)
+    backward_pass = BackwardPass(create_graph, retain_graph, wanted=entries)
     if output.entry is not None and entries:
         seed = seed_of(output, grad_output)
-        if create_graph:
-            seed = seed if isinstance(seed, Tensor) else wrap(seed)
-        else:
-            seed = seed.array if isinstance(seed, Tensor) else seed
         with Scope(enabled=True if create_graph else None):
-            walk.start(output.entry, seed)
-            walk.run()
-    return [_found(walk, tensor) for tensor in wanted]
+            backward_pass.start(output.entry, seed)
+            backward_pass.run()
+    return [_found(backward_pass, tensor) for tensor in wanted]
 
 
-def _found(walk: Walk, tensor: Tensor) -> Tensor:
+def _found(backward_pass: BackwardPass, tensor: Tensor) -> Tensor:
     """What the walk found for a tensor, in an array that nobody else holds."""
-    found: Any = walk.found.get(tensor.entry.order) if tensor.entry else None
+    found: Any = backward_pass.found.get(tensor.entry.order) if tensor.entry else None
     if found is None:
         return wrap(np.zeros_like(tensor.array))
     if isinstance(found, Tensor):
@@ -229,20 +225,20 @@ class Deferred(Entry):
     ) -> None:
         parents = (source.entry, seed.entry if isinstance(seed, Tensor) else None)
         shapes: Any = tuple(g.array.shape for g in found)
-        super().__init__(None, parents, (), None, {}, shapes, found[0].array.dtype)
+        super().__init__(None, parents, (), (), {}, shapes, found[0].array.dtype)
         self.source = source
         self.inputs = inputs
         self.seed = seed
 
-    def propagate(self, gradients: list[Any], owned: bool, walk: Walk) -> None:
+    def propagate(self, gradients: list[Any], owned: bool, backward_pass: Any) -> None:
         """Record the walk; the one under way goes on through the new entries."""
         if self.parents is None:
             raise freed_error(self)
         recorded = grad(self.source, self.inputs, self.seed, create_graph=True)
         for output, gradient in zip(recorded, gradients, strict=True):
             if gradient is not None and output.entry is not None:
-                walk.start(output.entry, gradient)
-        if not walk.retain_graph:
+                backward_pass.start(output.entry, gradient)
+        if not backward_pass.retain_graph:
             self.release()
 
 
@@ -363,7 +359,7 @@ def hessian(f: Callable[[Any], Tensor], x: Any) -> Tensor:
     at = run.inputs[0]
     shape = (*at.array.shape, *at.array.shape)
     if at.array.size == 0:
-        return functions.zeros(shape, at.dtype)
+        return zeros(shape, at.dtype)
     with Scope(enabled=True):
         slope = grad(run.output, at, create_graph=True)
         flat = unstack(reshape(slope, shape=(-1,)))

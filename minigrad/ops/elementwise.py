@@ -17,7 +17,9 @@ from minigrad.ops.shape import sum_to
 from minigrad.tape import primitive
 
 # The engine sums a gradient over broadcast axes by this primitive.
-elementwise = functools.partial(primitive, fit=lambda g, shape: sum_to(g, shape=shape))
+elementwise = functools.partial(
+    primitive, unbroadcast=lambda g, shape: sum_to(g, shape=shape)
+)
 
 constant = primitive()  # piecewise constant: no operand has a gradient
 
@@ -258,26 +260,30 @@ INTEGERS = {  # of the same size as the floats they stand for
     np.dtype(np.float32): np.int32,
     np.dtype(np.float64): np.int64,
 }
-FEW = 512  # elements: up to here `np.where` is faster
 
 
 def keep_where(mask: Array, a: Array, out: Array | None = None) -> Array:
     """`a` where a boolean mask holds and 0 elsewhere, into `out` if one is given.
 
-    Where a mask has no pattern, `np.where` takes ten times as long as a product; a
-    bitwise "and" with 0 or -1, which is all ones, does not.
+    It is the product of the mask and the bits of `a`, read as integers: infinities and
+    NaN are bits like all others. `np.where` takes ten times as long for a mask without
+    a pattern.
     """
-    known = type(a) is type(mask) is np.ndarray and mask.dtype == bool
-    if known and a.size > FEW and a.dtype in INTEGERS:
-        kind = INTEGERS[a.dtype]
-        bits = None if out is None else out.view(kind)
-        bits = np.bitwise_and(a.view(kind), -mask.view(np.int8), out=bits)
-        return bits.view(a.dtype)
+    if type(a) is type(mask) is np.ndarray and mask.dtype.char == "?":
+        kind = INTEGERS.get(a.dtype)
+        if kind is not None:
+            out = np.empty_like(a, shape=_common(a, mask)) if out is None else out
+            np.multiply(a.view(kind), mask, out=out.view(kind))
+            return out
     kept = np.where(mask, a, 0)
     if out is None:
         return kept
     out[...] = kept
     return out
+
+
+def _common(a: Array, b: Array) -> tuple[int, ...]:
+    return a.shape if a.shape == b.shape else np.broadcast_shapes(a.shape, b.shape)
 
 
 # -- piecewise constant: comparisons and the like, never recorded ------------------

@@ -26,7 +26,7 @@ from minigrad.tape import primitive
     lambda g, places, x_shape, size, stride: to_largest(
         g, places, shape=x_shape[-2:], size=size, stride=stride
     ),
-    marks={"places": lambda x, y, size, stride: _places(x, y, size, stride)},
+    residuals={"places": lambda x, y, size, stride: _places(x, y, size, stride)},
     kinks={"x": {"x": "first"}},
 )
 def max_pool2d(x: Array, *, size: Pair, stride: Pair) -> Array:

@@ -31,9 +31,9 @@ def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 def total(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Sum over axes; floats keep their dtype, small integers become large ones."""
-    if a.dtype not in WIDER:
-        return a.sum(axis=axis, keepdims=keepdims)
-    if a.size <= LONG and a.dtype != np.float16:
+    one = isinstance(axis, int) and -a.ndim <= axis < a.ndim
+    count = a.shape[axis] if one else a.size
+    if (count <= LONG and a.dtype.char != "e") or a.dtype not in WIDER:
         return a.sum(axis=axis, keepdims=keepdims)
     return _total(a, axis, keepdims).astype(a.dtype, copy=False)
 

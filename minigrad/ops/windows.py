@@ -195,7 +195,7 @@ def _convolved(
         dilation=dilation,
     ),
     lambda g, passed: sum(masked(g, passed), axis=(0, 2, 3)),
-    marks={"passed": lambda y: y > 0},
+    residuals={"passed": lambda y: y > 0},
     kinks={"y": {0: 0}},
 )
 def conv2d_relu(

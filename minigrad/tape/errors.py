@@ -58,7 +58,7 @@ def _way_out(
             "The last axis of the first operand and the last but one of the second "
             "must agree: check the shapes, or transpose one with .T or .swapaxes."
         )
-    if made.fit is not None and not _broadcast(arrays):
+    if made.unbroadcast is not None and not _broadcast(arrays):
         return (
             "Shapes broadcast when, counted from the right, each pair of axes is equal "
             "or one of them is 1: reshape or expand_dims one operand."
@@ -83,7 +83,7 @@ def _broadcast(arrays: Sequence[Any]) -> bool:
 
 
 def freed_error(entry: Entry) -> RuntimeError:
-    """The error of a walk that meets an entry which another walk has freed."""
+    """The error of a backward pass that meets an entry which another has freed."""
     return RuntimeError(
         f"the tape was already walked at {entry.name} (entry {entry.order}): backward "
         "frees what it has used, so that memory is available at once, and a second "

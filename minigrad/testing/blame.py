@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.testing.calls import Call, calls_of, is_long, literal
+from minigrad.testing.calls import RecordedCall, calls_of, is_long, literal
 from minigrad.testing.function import Function
 
 MOST_TOUCHED = 4  # lines of a message
@@ -89,7 +89,7 @@ class Report:
     function: Function
     wrong: Wrong
     seed: int
-    call: Call | None = None
+    call: RecordedCall | None = None
     special: bool = False
 
     def error(self) -> GradientError:
@@ -195,7 +195,7 @@ class Report:
         yield ")"
 
 
-def _touches(call: Call) -> Iterator[str]:
+def _touches(call: RecordedCall) -> Iterator[str]:
     for name, kink in call.kinks_nearby():
         yield f"the kink of {name!r} at {kink!r}"
     for name, end in call.ends_reached():

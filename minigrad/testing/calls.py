@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minigrad import backend
-from minigrad.tape import Entry, Primitive, Scope
+from minigrad.tape import Call, Entry, Observer, Primitive, Scope, record
 from minigrad.testing.function import Derived, Function
 from minigrad.testing.oracles import STEP
 
 LARGEST_SHOWN = 300  # elements: a snippet is to be read
 
 
-class Call(NamedTuple):
-    """One recorded operation: enough to run it alone."""
-
-    primitive: Primitive
-    operands: list[Any]
-    settings: dict[str, Any]
-    dtype: np.dtype  # of its result
+class RecordedCall(Call):
+    """A recorded call, to be run and described alone."""
 
     @property
     def active(self) -> list[int]:
@@ -52,8 +47,7 @@ class Call(NamedTuple):
             operands = list(self.operands)
             for i, x in zip(self.active, inputs, strict=True):
                 operands[i] = x
-            given = [operands] if self.primitive.sequence else operands
-            return self.primitive.call(*given, **self.settings)
+            return record(self.primitive, operands, self.settings)
 
         active = [on_host(self.operands[i]) for i in self.active]
         return Function(f, active, device)
@@ -137,36 +131,30 @@ def literal(value: Any) -> str:
 # -- collecting them ---------------------------------------------------------------
 
 
-class _Collector:
-    """An observer that collects what is recorded."""
+class Collector(Observer):
+    """An observer that collects the calls that are recorded."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[RecordedCall] = []
 
-    def forward(
-        self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
-    ) -> None:
-        """Keep an operation that has a gradient."""
+    def called(self, call: Call, entry: Entry | None, seconds: float) -> None:
+        """Keep a call that has a gradient."""
         if entry is not None:
-            settings = {name: entry.settings[name] for name in made.setting_names}
-            self.calls.append(Call(made, list(arrays), settings, entry.dtype))
-
-    def backward(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
-        """Nothing is collected on the way back."""
+            self.calls.append(RecordedCall(*call))
 
 
-def calls_of(function: Function, order: int = 1) -> list[Call]:
-    """All operations that `function` and its derivatives below `order` record."""
+def calls_of(function: Function, order: int = 1) -> list[RecordedCall]:
+    """All calls that `function` and its derivatives below `order` record."""
     operands = function.operands
     for _ in range(1, order):
         cotangents = [np.ones(y.shape) for y in function.on_arrays(operands)]
         function = Derived(function, cotangents)
-    with Scope(enabled=True, observer=_Collector()) as collector:
+    with Scope(enabled=True, observer=Collector()) as collector:
         function(function.leaves(operands))
     return collector.calls
 
 
-def only_call(function: Function, primitive: Primitive | None) -> Call | None:
+def only_call(function: Function, primitive: Primitive | None) -> RecordedCall | None:
     """The call of a primitive, if `function` is one call of it by all its operands."""
     if primitive is None:
         return None
@@ -176,5 +164,5 @@ def only_call(function: Function, primitive: Primitive | None) -> Call | None:
     (call,) = calls
     with_rule = sum(primitive.differentiable(i) for i in call.active)
     rules = sum(rule is not None for rule in primitive.rules)
-    whole = primitive.joint_rule or primitive.rest_name or with_rule == rules
+    whole = primitive.joint or primitive.rest_name or with_rule == rules
     return call if whole and len(call.active) == len(function.operands) else None

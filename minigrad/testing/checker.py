@@ -232,9 +232,10 @@ def check_at_points(
 def _check_precision(function: Function, name: str) -> None:
     """Refuse a function that rounds to float32 on the way: it hides all mistakes."""
     for call in calls_of(function):
-        if call.dtype.itemsize < np.dtype(float).itemsize:
+        dtype = call.results[0].dtype
+        if dtype.itemsize < np.dtype(float).itemsize:
             raise ValueError(
-                f"{name} computes in {call.dtype} from its {call.primitive.name} on, "
+                f"{name} computes in {dtype} from its {call.primitive.name} on, "
                 "which rounds: gradients are checked in float64, and rounding would be "
                 "taken for mistakes and hide them. Leave the conversion out, or "
                 "convert to the operand's own dtype: .astype(x.dtype)."

@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad.tape import Primitive
 from minigrad.testing.blame import GradientError
-from minigrad.testing.calls import Call, only_call
+from minigrad.testing.calls import RecordedCall, only_call
 from minigrad.testing.function import Derived, Function, pull
 from minigrad.testing.orders import random_like
 from minigrad.testing.special import VALUE, numbers
@@ -65,7 +65,7 @@ def _declared(primitive: Primitive, name: str, kink: float | str) -> Any:
 
 
 def _check_operand(
-    function: Function, call: Call, name: str, kink: float | str, declared: Any
+    function: Function, call: RecordedCall, name: str, kink: float | str, declared: Any
 ) -> None:
     """One operand, all of whose elements are at the kink."""
     which = call.names.index(name)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.tape import Scope, wrap
-from minigrad.tape.entry import as_result
+from minigrad.backend import as_result
+from minigrad.tape import Call, Observer, Scope, wrap
 from minigrad.tensor import Tensor
 from minigrad.testing.blame import Wrong
 from minigrad.testing.function import Derived, Function, as_leaf, pull
@@ -208,7 +208,7 @@ def push(function: Function, v: Arrays) -> Arrays:
 # -- the largest number ------------------------------------------------------------
 
 
-class Largest:
+class Largest(Observer):
     """An observer of the largest number that is computed: round-offs are relative."""
 
     def __init__(self) -> None:
@@ -221,13 +221,11 @@ class Largest:
             finite = magnitude[np.isfinite(magnitude)]  # what is not would excuse all
             self.size = max(self.size, float(finite.max(initial=0.0)))
 
-    def forward(
-        self, made: Any, entry: Any, arrays: Any, result: Any, seconds: float
-    ) -> None:
-        """Look at a result."""
-        self._see(result)
+    def called(self, call: Call, entry: Any, seconds: float) -> None:
+        """Look at the outputs."""
+        self._see(call.results if call.primitive.many else call.results[0])
 
-    def backward(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
+    def differentiated(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
         """Look at the gradients that an entry hands on."""
         for _, gradient in handed:
             self._see(gradient)

@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad.tape import Primitive, Scope
 from minigrad.testing.blame import GradientError, Wrong, gradient_error
-from minigrad.testing.calls import Call, only_call
+from minigrad.testing.calls import RecordedCall, only_call
 from minigrad.testing.function import Derived, Function, pull
 from minigrad.testing.oracles import (
     FROM_INSIDE,
@@ -143,7 +143,10 @@ class Places:
     """
 
     def __init__(
-        self, operands: Arrays, check: Callable[[Arrays], Look], call: Call | None
+        self,
+        operands: Arrays,
+        check: Callable[[Arrays], Look],
+        call: RecordedCall | None,
     ) -> None:
         self.operands = operands
         self.check_at = check
@@ -154,7 +157,7 @@ class Places:
         if call is not None:
             self._read(call)
 
-    def _read(self, call: Call) -> None:
+    def _read(self, call: RecordedCall) -> None:
         primitive = call.primitive
         self.primitive, self.names = primitive.name, call.names
         self.points = [_points_of(call, name) for name in call.names]
@@ -236,14 +239,14 @@ REASONS = {
 }
 
 
-def _points_of(call: Call, name: str) -> tuple[float, ...]:
+def _points_of(call: RecordedCall, name: str) -> tuple[float, ...]:
     """The points inside an operand's domain that are no declared kinks."""
     low, high = call.primitive.domain.get(name, (-math.inf, math.inf))
     kinks = numbers(call.primitive.kinks.get(name, ()), call)
     return tuple(p for p in POINTS if low < p < high and p not in kinks)
 
 
-def numbers(kinks: Sequence[float | str], call: Call) -> list[float]:
+def numbers(kinks: Sequence[float | str], call: RecordedCall) -> list[float]:
     """The kinks that are numbers, those that settings name among them."""
     values = [call.settings.get(k) if isinstance(k, str) else k for k in kinks]
     return [value for value in values if isinstance(value, int | float)]

@@ -224,7 +224,7 @@ def cases_of(primitive: Callable[..., Any]) -> SearchStrategy[Case]:
         operands = [operand(i, shape) for i, shape in enumerate(chosen)]
         return _strategies().tuples(*operands).map(lambda x: (primitive, list(x)))
 
-    return (broadcastable(count, 2) if made.fit else alike).flatmap(call)
+    return (broadcastable(count, 2) if made.unbroadcast else alike).flatmap(call)
 
 
 def whole(

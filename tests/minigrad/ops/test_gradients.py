@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import functions
+from minigrad import creation, functions
 from minigrad.backend import to_device
 from minigrad.tape import registry
 from minigrad.testing import Constant, check_function, check_gradients
@@ -44,7 +44,7 @@ def is_ours(call) -> bool:
 
 def has_rules(call) -> bool:
     made = call.primitive
-    rules = (*made.rules, made.joint_rule)
+    rules = (*made.rules, made.joint)
     return any(rule is not None for rule in rules)
 
 
@@ -52,8 +52,10 @@ DIFFERENTIABLE = sorted(name for name, call in OURS.items() if has_rules(call))
 PIECEWISE_CONSTANT = sorted(set(OURS) - set(DIFFERENTIABLE))
 FUNCTIONS = sorted(
     name
-    for name, f in vars(functions).items()
-    if inspect.isfunction(f) and f.__module__ == functions.__name__ and name[0] != "_"
+    for room in (functions, creation)
+    for name, f in vars(room).items()
+    if inspect.isfunction(f) and f.__module__.startswith(room.__name__)
+    and name[0] != "_"
 )
 
 

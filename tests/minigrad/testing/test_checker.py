@@ -88,7 +88,7 @@ def test_a_missing_sum_over_broadcast_axes_is_refused():
         product,
         lambda g, b: g * b,
         lambda g, a: g * a,
-        fit=lambda g, shape: g[:1] if g.shape != shape else g,
+        unbroadcast=lambda g, shape: g[:1] if g.shape != shape else g,
     )
     with pytest.raises(GradientError, match="operand b"):
         check_gradients(wrong, A, B)
@@ -236,7 +236,7 @@ def test_a_primitive_wrong_in_second_order_is_found():
 def test_operands_of_joined_lists_are_named():
     wrong = made(
         lambda arrays, *, axis: np.concatenate(arrays, axis),
-        joint=lambda g, shapes, axis: [g[:2], g[2:] * 2],
+        joint=lambda g, axis: [g[:2], g[2:] * 2],
         sequence=True,
     )
     error = failure(lambda a, b: wrong([a, b], axis=0), A, A[:1])

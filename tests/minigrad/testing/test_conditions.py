@@ -60,9 +60,10 @@ class OnceOnly:
         return g * derivative(y) * (2 if again else 1)
 
 
-def lossy_into(pending, which, g, entry):
-    """Says that it has added a second use's gradient."""
-    return pending.gradient is not None
+def lossy(whole, g, y):
+    """Loses a second use's gradient."""
+    if not whole.any():
+        whole += g * derivative(y)
 
 
 def scribbling(g, a):
@@ -79,7 +80,7 @@ CONDITIONS = {
     "reversed": (made(curve, contiguous_only), "operands"),
     "read-only": (made(curve, writable_only), "read-only"),
     "used twice": (
-        made(curve, lambda g, y: g * derivative(y), into=lossy_into),
+        made(curve, lambda g, y: g * derivative(y), scatter={"a": lossy}),
         "twice",
     ),
 }

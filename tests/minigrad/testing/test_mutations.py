@@ -50,10 +50,9 @@ def test_an_unchanged_rule_is_missed():
 
 def test_a_primitive_is_itself_again():
     made = mg.tanh.primitive
-    before = dict(vars(made))
     with changed(made, rules=[lambda g: g]), pytest.raises(GradientError):
         check_gradients(mg.tanh, np.array([0.5]))
-    assert dict(vars(made)) == before
+    assert mg.tanh.primitive is made
     check_gradients(mg.tanh, np.array([0.5]))
 
 
