@@ -179,7 +179,7 @@ def spoken_names(tree: ast.Module) -> Iterator[str]:
 
 
 # The test device that stands in for CuPy may say so; neither file imports it.
-NAMING_CUPY = ("minigrad.backend", "minigrad.gpus", "minigrad.testing.strict_rules")
+NAMING_CUPY = ("minigrad.backend", "minigrad.gpus", "minigrad.testing.strict.rules")
 
 
 @pytest.mark.parametrize("module", [m for m in SOURCES if m not in NAMING_CUPY])

@@ -1,8 +1,8 @@
-"""What does the checker check?  A function of Tensors that can be read in every way.
+"""The function that is checked, on arrays and on leaves, and its gradient.
 
-`Function` runs the user's `f` on arrays or on leaves, drawing the same random numbers
-each time; `Derived` is its gradient, which is a function of the same operands again.
-Neither uses a recorded operation of its own: a wrong rule cannot hide in the checker.
+`Function` runs the user's `f`, drawing the same random numbers each time; `Derived` is
+its gradient, which is a function of the same operands again. Neither uses a recorded
+operation of its own: a wrong rule cannot hide in the checker.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Function:
 
 
 def checked_outputs(outputs: Any) -> list[Tensor]:
-    """The outputs as a list, without those that have no slope (integers)."""
+    """The outputs as a list, without those that have no derivative (integers)."""
     several = isinstance(outputs, list | tuple)
     parts = list(outputs) if several else [outputs]
     for part in parts:
@@ -148,7 +148,7 @@ def pull(
 ) -> list[Tensor]:
     """J^T c by one backward pass from all outputs; zeros where it does not lead.
 
-    Cotangents are arrays or, where it is recorded, Tensors to differentiate by.
+    Cotangents are arrays or, with `create_graph`, Tensors to differentiate by.
     """
     entries = [leaf.entry for leaf in leaves if leaf.entry is not None]
     backward_pass = BackwardPass(create_graph, retain_graph=True, wanted=entries)

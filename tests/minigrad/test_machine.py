@@ -27,8 +27,8 @@ from hypothesis.stateful import (
 
 import minigrad as mg
 from minigrad.tape import writes
-from minigrad.testing import series
 from tests.minigrad.helpers import live_entries
+from tests.support import series
 
 # What the errors say (docs/errors.md and the messages themselves).
 FREED = "the tape was already freed"

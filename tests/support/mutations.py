@@ -1,7 +1,7 @@
-"""Who checks the checker?  Wrong rules for every primitive, each to be caught.
+"""Wrong rules for every primitive, each of which the checker must refuse.
 
 A mutation breaks a primitive in one way; the checker then runs on the primitive's own
-cases. `python -m minigrad.testing` prints the table of primitives and mutations.
+cases. `python -m tests.support.mutations` prints the table of primitives and mutations.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -30,16 +31,17 @@ from minigrad.ops.shape import (
     transpose,
     unstack,
 )
-from minigrad.tape import Primitive, registry
+from minigrad.tape import Primitive
 from minigrad.tensor import Tensor
 from minigrad.testing.blame import GradientError
-from minigrad.testing.conditions import (
+from minigrad.testing.checker import (
     SPECIAL_EXAMPLES,
     check_at_points,
     check_function,
 )
 from minigrad.testing.function import Function
 from minigrad.testing.strategies import hypothesis, primitive_of
+from tests.support.cases import OURS, PRIMITIVES, whole_calls_of
 
 Rule = Callable[..., Any]
 Changes = dict[str, Any]  # of the arguments that a Primitive is made with
@@ -49,7 +51,7 @@ Variant = contextlib.AbstractContextManager[None]
 @contextlib.contextmanager
 def changed(made: Primitive, **changes: Any) -> Iterator[None]:
     """Give a primitive other rules or facts for a while, wherever it is called."""
-    call: Any = registry[made.name]
+    call: Any = OURS[made.name]
     call.primitive = dataclasses.replace(made, **changes)
     try:
         yield
@@ -186,15 +188,15 @@ def is_alike(made: Primitive, name: str) -> list[Where]:
 
 
 def is_kink(made: Primitive, name: str) -> list[Where]:
-    """At a kink with a promised slope: a number, or another operand's value."""
-    slopes = made.kinks.get(name, {})
+    """At a kink with a declared derivative: a number, or another operand's value."""
+    declared = made.kinks.get(name, {})
     picked: list[Where] = []
-    for kink, slope in slopes.items():
+    for kink, derivative in declared.items():
         if kink == name:
             picked += is_alike(made, "")
         elif kink in made.operand_names:
             picked.append(lambda a, b: np.equal(a, b))
-        elif not isinstance(kink, str) and slope is not None:
+        elif not isinstance(kink, str) and derivative is not None:
             picked.append(lambda a, *_, at=kink: a == at)
     return picked
 
@@ -399,11 +401,9 @@ def table(examples: int = 50) -> dict[str, dict[str, str]]:
     Args:
         examples: how many operands the checker may try before it has missed.
     """
-    from minigrad.testing.cases import PRIMITIVES
-
     rows = {}
     for name in PRIMITIVES:
-        made = primitive_of(registry[name])
+        made = primitive_of(OURS[name])
         rows[name] = {m.name: outcome(made, m, examples) for m in MUTATIONS}
     return rows
 
@@ -420,9 +420,6 @@ def outcome(made: Primitive, mutation: Mutation, examples: int) -> str:
 
 def _is_caught(name: str, variant: Variant, examples: int) -> bool:
     """Whether the checker rejects a broken primitive: special points, then others."""
-    from minigrad.testing.cases import PRIMITIVES
-
-    made = primitive_of(registry[name])
 
     def anywhere(case: Any, seed: int) -> None:
         f, operands = case
@@ -432,8 +429,9 @@ def _is_caught(name: str, variant: Variant, examples: int) -> bool:
     with variant, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # wrong rules divide by zero and the like
         try:
+            broken = primitive_of(OURS[name])
             for f, operands in whole:
-                check_at_points(Function(f, operands), 2, 0, name, made)
+                check_at_points(Function(f, operands), 2, 0, name, broken)
             _on_drawn(anywhere, PRIMITIVES[name], examples)()
         except (GradientError, ValueError, TypeError):
             return True  # the engine itself refuses gradients of a wrong shape
@@ -443,10 +441,8 @@ def _is_caught(name: str, variant: Variant, examples: int) -> bool:
 @functools.cache
 def whole_cases(name: str) -> list[Any]:
     """A few calls of a primitive that differentiate by all of its operands."""
-    from minigrad.testing.cases import whole_calls_of
-
     drawn: list[Any] = []
-    cases = whole_calls_of(registry[name])
+    cases = whole_calls_of(OURS[name])
     _on_drawn(lambda case, _: drawn.append(case), cases, SPECIAL_EXAMPLES)()
     return drawn
 
@@ -479,3 +475,15 @@ def text_of(rows: dict[str, dict[str, str]]) -> Iterator[str]:
         f"{cells.count(CAUGHT)} of {len(cells)} mutations of {len(rows)} primitives "
         f"caught, {cells.count(MISSED)} missed, none declared equivalent."
     )
+
+
+def main() -> int:
+    """Print the table; the exit status is 1 where a wrong rule was accepted."""
+    rows = table()
+    for line in text_of(rows):
+        print(line)
+    return int(any(MISSED in row.values() for row in rows.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
