@@ -141,8 +141,9 @@ def generator_of(given: Generator | None) -> Generator:
         return default_generator
     if not isinstance(given, Generator):
         raise TypeError(
-            f"generator= got a {type(given).__module__}.{type(given).__name__}: its "
-            "state could not be saved with a run, or its numbers drawn again. Pass "
-            "minigrad.Generator(seed), or None for the default one."
+            f"generator= got a {type(given).__module__}.{type(given).__name__}, not a "
+            "minigrad Generator: its state could not be saved with a run, or its "
+            "numbers drawn again. Give minigrad.Generator(seed), or None for the "
+            "default one."
         )
     return given

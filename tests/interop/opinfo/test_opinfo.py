@@ -218,7 +218,7 @@ ALONE = {
     ),
     *("LearnedPositions", "SinusoidalPositions", "TransformerDecoder"),
     *("temporal_softmax_loss", "temporal_affine", "rnn", "rnn_step", "lstm"),
-    *("lstm_sequence", "lstm_step", "gru", "gru_step"),
+    *("lstm_sequence", "lstm_step", "gru", "gru_step", "LSTMState", "unroll"),
 }
 
 
