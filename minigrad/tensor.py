@@ -276,8 +276,8 @@ class Tensor(TensorBase):
                 )
             # Without its history: a leaf that held the graph which holds the leaf would
             # not die. A copy: one array of two leaves would be clipped twice.
-            array = gradient.array.astype(self.array.dtype)
-            gradient = wrap(backend.to_device(array, backend.device_of(self.array)))
+            gradient = shapes.astype(gradient.detach(), dtype=self.array.dtype)
+            gradient = gradient.to(self.device)
         self.entry.grad = gradient
 
     backward = backward

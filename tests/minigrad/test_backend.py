@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import backend
+from minigrad import backend, memory
 from tests.minigrad.fake_cupy import (
     GIGABYTE,
     NO_DRIVER,
@@ -284,5 +284,5 @@ def test_kept_memory_is_not_asked_for_again():
 
 
 def test_where_there_is_no_glibc_memory_is_not_kept(monkeypatch):
-    monkeypatch.setattr(backend.ctypes, "CDLL", lambda _: object())
-    assert not backend.keep_memory()
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
+    assert not memory.keep_memory()
