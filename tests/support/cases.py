@@ -728,6 +728,7 @@ A = np.array([1.0, -2.0, 0.0])
 B = np.array([1.0, 3.0, -1.0])
 
 # Primitives without a rule: operands, settings, and what they return.
+STATE = np.array([1, 2, 0], np.uint64)  # of a generator
 CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
     "within": ([A], {"low": -1, "high": None}, [True, False, True]),
     "equal": ([A, B], {}, [True, False, False]),
@@ -742,6 +743,7 @@ CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
     "bitwise_not": ([np.array([0, 5])], {}, [-1, -6]),
     "bitwise_and": ([np.array([6, 5]), np.array([3, 4])], {}, [2, 4]),
     "bitwise_or": ([np.array([6, 5]), np.array([3, 4])], {}, [7, 5]),
+    "bernoulli": ([STATE], {"shape": (3,), "p": 1.0}, [True, True, True]),
     "finite_max": ([np.array([-np.inf, 2.0])], {"axis": 0}, [2]),
     "argmax": ([A], {"axis": 0}, 0),
     "argmin": ([A], {}, 1),
