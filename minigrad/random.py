@@ -1,4 +1,4 @@
-"""Where do random numbers come from?  An explicit generator, one default.
+"""Random numbers: explicit generators and one default.
 
 Numbers are drawn by NumPy on the host, so the same seed gives the same numbers on
 every device.

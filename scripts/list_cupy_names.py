@@ -1,4 +1,4 @@
-"""Which functions, ufuncs and array methods does a release of CuPy have?
+"""The functions, ufuncs and array methods of a release of CuPy.
 
     pip download --no-deps --only-binary :all: cupy-cuda12x
     cd minigrad/testing/strict

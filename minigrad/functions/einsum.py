@@ -11,7 +11,7 @@ from minigrad.ops.index import getitem
 from minigrad.ops.linalg import matmul
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import Shape, reshape, transpose
-from minigrad.tape import Tensor, array_of
+from minigrad.tape import TensorBase, array_of
 
 
 def einsum(equation: str, *operands: Any) -> Any:
@@ -25,7 +25,7 @@ def einsum(equation: str, *operands: Any) -> Any:
     """
     arrays = as_arrays([array_of(x) for x in operands], numbers=True)
     operands = tuple(
-        x if isinstance(x, Tensor) else array
+        x if isinstance(x, TensorBase) else array
         for x, array in zip(operands, arrays, strict=True)
     )
     inputs, output = _parse(equation, [x.ndim for x in operands])

@@ -1,4 +1,4 @@
-"""What does each operation cost, in time and in live bytes?"""
+"""A profiler: time and live bytes of each operation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from minigrad import backend
 from minigrad.inspect.table import table_text
-from minigrad.tape import Call, Entry, Observer, Scope, Tensor
+from minigrad.tape import Call, Entry, Observer, Scope
 from minigrad.tape.writes import owner_of
+from minigrad.tensor import Tensor
 
 
 class Event(NamedTuple):
@@ -91,7 +92,7 @@ class Profile(Observer):
             "operation",
             "calls",
             "forward ms",
-            "walked",
+            "differentiated",
             "backward ms",
             "live bytes",
         )
@@ -103,5 +104,5 @@ def _milliseconds(events: list[Event]) -> str:
 
 
 def profile() -> Scope:
-    """Measure what is recorded and walked, inside a ``with``."""
+    """Measure what is recorded and differentiated, inside a ``with``."""
     return Scope(observer=Profile())

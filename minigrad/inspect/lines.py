@@ -1,4 +1,4 @@
-"""Which line of the user's asked for an operation, and which made the first NaN?"""
+"""The user's lines on the tape, and detection of the first NaN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.tape import Call, Entry, Observer, Scope, Tensor
+from minigrad.tape import Call, Entry, Observer, Scope
+from minigrad.tensor import Tensor
 
 ROOT = Path(__file__).parents[2]
 OURS = tuple(f"{ROOT / name}{os.sep}" for name in ("minigrad", "nn"))

@@ -1,4 +1,4 @@
-"""What is on the tape, and what does each entry keep alive?"""
+"""A table of the tape: what each entry is and keeps alive."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from minigrad import backend
-from minigrad.tape import Entry, Tensor, Vjp
+from minigrad.tape import Entry, Vjp
 from minigrad.tape.writes import owner_of
+from minigrad.tensor import Tensor
 
 
 class Row(NamedTuple):
@@ -28,7 +29,7 @@ def tape_of(output: Tensor) -> list[Entry]:
     """All entries that `output` was made from, oldest first.
 
     Raises:
-        RuntimeError: nothing was recorded, or the tape was walked already.
+        RuntimeError: nothing was recorded, or the tape was freed already.
     """
     if output.entry is None:
         raise RuntimeError(
@@ -60,7 +61,7 @@ def _row(entry: Entry) -> Row:
         tuple(p.order for p in entry.parents or () if p is not None),
         entry.shape,
         str(entry.dtype),
-        ("(walked and freed)",) if entry.parents is None else tuple(w for w, _ in kept),
+        ("(freed)",) if entry.parents is None else tuple(w for w, _ in kept),
         sum(n for _, n in kept),
         (entry.notes or {}).get("line", ""),
     )

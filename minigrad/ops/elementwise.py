@@ -1,4 +1,4 @@
-"""Which primitives work element by element?  Each with its derivative, broadcasting.
+"""Elementwise primitives, which broadcast, each with its derivative.
 
 A rule avoids Python scalars where it can (`g - g * (y * y)`, not `g * (1 - y * y)`):
 each costs NumPy about half a microsecond.
@@ -63,12 +63,12 @@ def divide(a: Array, b: Array) -> Array:
     domain={"a": POSITIVE},
 )
 def power(a: Array, b: Array) -> Array:
-    """Elementwise a ** b, broadcasting; at a = 0 the slopes are finite where b >= 1."""
+    """Elementwise a ** b, broadcasting; at a = 0 differentiable where b >= 1."""
     return a**b
 
 
 def _lowered(a: Any, b: Any) -> Any:
-    """B - 1, but 1 where a and b are 0: there the slope is 0, not 0 * infinity."""
+    """B - 1, but 1 where a and b are 0: there the derivative is 0, not 0 * infinity."""
     if isinstance(b, int | float | complex):
         return b - 1 if b != 0 else 1
     return where(logical_and(a == 0, b == 0), 1, b - 1)
@@ -95,7 +95,7 @@ def negative(a: Array) -> Array:
 
 @elementwise(lambda g, a: masked(g, a > 0) - masked(g, a < 0), kinks={"a": {0: 0}})
 def absolute(a: Array) -> Array:
-    """Elementwise |a|; the slope at 0 is 0."""
+    """Elementwise |a|; the derivative at 0 is 0."""
     return np.abs(a)
 
 
@@ -175,7 +175,7 @@ def gate(a: Array) -> Array:
 
 @elementwise(lambda g, y: masked(g, y > 0), kinks={"a": {0: 0}})
 def relu(a: Array) -> Array:
-    """Elementwise max(a, 0); the slope at 0 is 0."""
+    """Elementwise max(a, 0); the derivative at 0 is 0."""
     return np.maximum(a, 0)
 
 
@@ -230,7 +230,7 @@ def _share(g: Any, mine: Any, other: Any) -> Any:
     kinks={"a": {"low": 1, "high": 1}},
 )
 def clip(a: Array, *, low: float | None = None, high: float | None = None) -> Array:
-    """Elementwise a, held between low and high; at a bound the slope is 1."""
+    """Elementwise a, held between low and high; at a bound the derivative is 1."""
     return np.clip(a, low, high)
 
 

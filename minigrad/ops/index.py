@@ -1,4 +1,4 @@
-"""Which primitives look things up?  gather (by integers or a mask) and scatter_add."""
+"""Primitives of lookup: gather (by integers or a mask) and scatter_add."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.backend import Array
 from minigrad.ops.shape import Shape, Slice, crop, to_index
-from minigrad.tape import Tensor, primitive, recording
+from minigrad.tape import TensorBase, primitive, recording
 
 IDS = "ids"  # marks, in an index setting, the place of the next operand of ids
 
@@ -94,7 +94,7 @@ def getitem(a: Any, key: Any) -> Any:
     ids: list[Any] = []
     index = tuple(_encode(part, ids) for part in parts)
     if ids:
-        array = a.array if isinstance(a, Tensor) else a
+        array = a.array if isinstance(a, TensorBase) else a
         return gather(a, *(backend.beside(i, array) for i in ids), index=index)
     return crop(a, index=index)
 
@@ -107,7 +107,7 @@ def _encode(part: Any, ids: list[Any]) -> Any:
         return Slice(*(_integer(i) for i in (part.start, part.stop, part.step)))
     if isinstance(part, int | np.integer) and not isinstance(part, bool | np.bool_):
         return int(part)
-    array = part.array if isinstance(part, Tensor) else part
+    array = part.array if isinstance(part, TensorBase) else part
     if not backend.is_array(array):
         array = np.asarray(array)
     if array.size == 0 and array.dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""Which primitives multiply matrices?  One, for any batch dimensions."""
+"""Matrix multiplication over any batch dimensions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which primitives take the largest of a window?  Max pooling, there and back.
+"""Max pooling, its gradient, and the gradient of that.
 
 max_pool2d finds the largest of every window. Its gradient puts each number where that
 stood (to_largest), and the gradient of that takes it from there (at_largest): these two

@@ -1,4 +1,4 @@
-"""Which primitives go along axes?  Sums, products, extremes, running sums, softmax."""
+"""Primitives along axes: sums, products, extremes, running sums, softmax."""
 
 from __future__ import annotations
 

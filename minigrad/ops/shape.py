@@ -1,4 +1,4 @@
-"""Which primitives only rearrange?  Linear ones, each the rule of its adjoint.
+"""Primitives that only rearrange: linear ones, each the rule of its adjoint.
 
 broadcast_to / sum_to, reshape, transpose, swapaxes, expand_dims / squeeze, flip,
 pad / crop, crop / place, concatenate / split, stack / unstack.

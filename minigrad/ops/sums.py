@@ -1,4 +1,4 @@
-"""How is a long sum added up, so that its digits last?  In parts, and in wider dtypes.
+"""Accurate long sums: added in parts, and in wider dtypes.
 
 NumPy adds along the last axis of contiguous memory pairwise; along any other it adds
 row after row to one total, whose rounding then grows with their number: the mean of a

@@ -15,10 +15,12 @@ from minigrad.tape.primitives import Call, Primitive, Vjp
 from minigrad.tape.record import primitive, record, registry
 from minigrad.tape.recording import Observer, Recording, Scope, no_grad, recording
 from minigrad.tape.value import (
-    Tensor,
+    TensorBase,
     array_of,
     check_differentiable,
+    make_results,
     new_leaf,
+    read,
     with_shape,
     wrap,
 )
@@ -36,16 +38,18 @@ __all__ = [
     "Primitive",
     "Recording",
     "Scope",
-    "Tensor",
+    "TensorBase",
     "Vjp",
     "array_of",
     "backward",
     "check_differentiable",
     "freed_error",
+    "make_results",
     "new_leaf",
     "next_order",
     "no_grad",
     "primitive",
+    "read",
     "record",
     "record_write",
     "recording",

@@ -15,7 +15,7 @@ from minigrad.tape.errors import freed_error
 from minigrad.tape.pending import Pending
 from minigrad.tape.primitives import Primitive
 from minigrad.tape.recording import recording
-from minigrad.tape.value import Tensor, wrap
+from minigrad.tape.value import TensorBase, wrap
 from minigrad.tape.writes import writes
 
 
@@ -74,7 +74,7 @@ class BackwardPass:
 
     def start(self, entry: Entry, gradient: Any) -> None:
         """Add `gradient`, a Tensor or an array, to what `entry` has received."""
-        if self.on_tensors != isinstance(gradient, Tensor):
+        if self.on_tensors != isinstance(gradient, TensorBase):
             gradient = wrap(gradient) if self.on_tensors else gradient.array
         self.add(entry, gradient, False)
 
@@ -110,9 +110,9 @@ class BackwardPass:
             if leaf.replace_grad(known, total):
                 return
 
-    def _sum(self, known: Tensor, gradient: Tensor) -> Tensor:
+    def _sum(self, known: Any, gradient: Any) -> Any:
         if self.on_tensors:
-            return known + gradient  # type: ignore[operator]
+            return known + gradient
         return wrap(known.array + gradient.array)
 
     def run(self) -> dict[int, Any]:
@@ -215,13 +215,13 @@ def _refuse_complex(primitive: Primitive, gradient: Any, parent: Entry) -> None:
 
 
 def _copy(gradient: Any) -> Any:
-    return gradient if isinstance(gradient, Tensor) else gradient.copy()
+    return gradient if isinstance(gradient, TensorBase) else gradient.copy()
 
 
 def _filled(gradients: list[Any], whole: Entry) -> list[Any]:
     """Zeros for the items of a whole that no gradient reached."""
     model = next(g for g in gradients if g is not None)
-    model = model.array if isinstance(model, Tensor) else model
+    model = model.array if isinstance(model, TensorBase) else model
     return [
         np.zeros_like(model, shape=shape) if g is None else g
         for g, shape in zip(gradients, whole.shape, strict=True)
@@ -231,16 +231,16 @@ def _filled(gradients: list[Any], whole: Entry) -> list[Any]:
 def _run_hooks(entry: Entry, g: Any) -> Any:
     """Show a copy of the gradient to each hook, which may return another one."""
     for hook in (entry.notes or {}).get("hooks", ()):
-        replaced: Any = hook(g if isinstance(g, Tensor) else wrap(g.copy()))
+        replaced: Any = hook(g if isinstance(g, TensorBase) else wrap(g.copy()))
         if replaced is None:
             continue
-        if not (isinstance(replaced, Tensor) or is_array(replaced)):
+        if not (isinstance(replaced, TensorBase) or is_array(replaced)):
             raise TypeError(
                 f"a gradient hook on {entry.name} returned a "
                 f"{type(replaced).__name__}: only a Tensor can stand for a gradient. "
                 "Return a Tensor, or None to leave the gradient as it is."
             )
-        replaced = replaced if isinstance(replaced, Tensor) else wrap(replaced)
+        replaced = replaced if isinstance(replaced, TensorBase) else wrap(replaced)
         if tuple(replaced.shape) != tuple(entry.shape):
             raise ValueError(
                 f"a gradient hook on {entry.name} returned shape {replaced.shape}, but "
@@ -249,7 +249,7 @@ def _run_hooks(entry: Entry, g: Any) -> Any:
             )
         if replaced.dtype != entry.dtype:
             replaced = replaced.astype(entry.dtype)
-        g = replaced if isinstance(g, Tensor) else replaced.array
+        g = replaced if isinstance(g, TensorBase) else replaced.array
     return g
 
 
@@ -257,12 +257,12 @@ def _run_hooks(entry: Entry, g: Any) -> Any:
 
 
 def backward(
-    output: Tensor, grad_output: Any = None, retain_graph: bool = False
+    output: TensorBase, grad_output: Any = None, retain_graph: bool = False
 ) -> None:
     """Add d(output)/d(leaf), times `grad_output`, to the `.grad` of every leaf.
 
     Raises:
-        RuntimeError: the output was not recorded, or its tape was walked already.
+        RuntimeError: the output was not recorded, or its tape was freed already.
         ValueError: the output is no scalar and `grad_output` is missing or misshapen.
     """
     if output.entry is None:
@@ -289,7 +289,7 @@ def seed_of(output: Any, grad_output: Any) -> Any:
             )
         return np.ones_like(output.array)
     seed: Any = grad_output
-    if not isinstance(grad_output, Tensor):
+    if not isinstance(grad_output, TensorBase):
         listed = None if is_array(grad_output) else output.array.dtype
         seed = to_device(as_array(grad_output, listed), device_of(output.array))
     if seed.shape != output.array.shape:

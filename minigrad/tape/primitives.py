@@ -74,6 +74,8 @@ class Primitive:
         factors: for an operand whose gradient is a matrix product: (g, ...) -> (left,
             right), where left.T @ right is the gradient. The products of a weight that
             is used T times can then be deferred, and become one.
+        writes: the names of operands that the forward changes in place (an optimiser's
+            update). Each write is stamped, so that backward notices a stale read.
         domain: for an operand's name the open interval (low, high) where the forward
             is defined and smooth; a name that is missing stands for all numbers.
         closed: for an operand's name the ends of its domain that belong to it: the
@@ -96,6 +98,7 @@ class Primitive:
     residuals: Mapping[str, Rule] = field(default_factory=dict)
     scatter: Mapping[str, Rule] = field(default_factory=dict)
     factors: Mapping[str, Rule] = field(default_factory=dict)
+    writes: tuple[str, ...] = ()
     domain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     closed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     kinks: Mapping[str, Any] = field(default_factory=dict)
@@ -143,6 +146,13 @@ class Primitive:
         """How many operands there are where nothing else can be given; -1 elsewhere."""
         fixed = not (self.setting_names or self.sequence or self.rest_name)
         return len(self.operand_names) if fixed else -1
+
+    def written(self, operands: Sequence[Any]) -> list[Any]:
+        """The operands that the forward changes in place."""
+        names = self.operand_names
+        rest = operands[len(names) :] if self.rest_name in self.writes else ()
+        given = zip(names, operands, strict=False)
+        return [*(x for name, x in given if name in self.writes), *rest]
 
     # -- the rules -----------------------------------------------------------------
 

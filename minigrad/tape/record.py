@@ -17,7 +17,8 @@ from minigrad.tape.entry import Entry, Item
 from minigrad.tape.errors import explain
 from minigrad.tape.primitives import Call, Primitive
 from minigrad.tape.recording import recording
-from minigrad.tape.value import Tensor, wrap
+from minigrad.tape.value import TensorBase, new_tensor, tensors, wrap
+from minigrad.tape.writes import record_write
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,25 +63,31 @@ def _unary() -> Callable[[Any], Any]:
     """The caller for one operand and no settings: what `record` does, inlined."""
 
     def call(a: Any) -> Any:
-        made = call.primitive  # type: ignore[attr-defined]
-        if not isinstance(a, Tensor):
+        primitive = call.primitive  # type: ignore[attr-defined]
+        if not isinstance(a, TensorBase):
             if a.__class__ in ARRAY_TYPES and not recording.on_arrays:
-                return made.forward(a)
-            return invoke(made, (a,), NO_SETTINGS)
+                return primitive.forward(a)
+            return invoke(primitive, (a,), NO_SETTINGS)
         parent = a.entry
         if parent is None or not recording.plain:
-            return invoke(made, (a,), NO_SETTINGS)
+            return invoke(primitive, (a,), NO_SETTINGS)
         array = a.array
-        result = made.forward(array)
+        result = primitive.forward(array)
         if result.__class__ not in ARRAY_TYPES:
             result = as_result(result)
-        keep_operand, keep_output = made.kept_of_one
+        keep_operand, keep_output = primitive.kept_of_one
         operands = (array,) if keep_operand else NOTHING
         results = (result,) if keep_output else NOTHING
-        tensor = new_tensor(Tensor)
+        tensor = new_tensor(tensors.kind)
         tensor.array = result
         tensor.entry = Entry(
-            made, (parent,), operands, results, NO_SETTINGS, result.shape, result.dtype
+            primitive,
+            (parent,),
+            operands,
+            results,
+            NO_SETTINGS,
+            result.shape,
+            result.dtype,
         )
         return tensor
 
@@ -94,33 +101,33 @@ def _binary() -> Callable[[Any, Any], Any]:  # noqa: PLR0915
     """
 
     def call(a: Any, b: Any) -> Any:
-        made = call.primitive  # type: ignore[attr-defined]
-        x, parent_a = (a.array, a.entry) if isinstance(a, Tensor) else (a, None)
-        y, parent_b = (b.array, b.entry) if isinstance(b, Tensor) else (b, None)
-        both, left, right = made.kept_of_two
+        primitive = call.primitive  # type: ignore[attr-defined]
+        x, parent_a = (a.array, a.entry) if isinstance(a, TensorBase) else (a, None)
+        y, parent_b = (b.array, b.entry) if isinstance(b, TensorBase) else (b, None)
+        both, left, right = primitive.kept_of_two
         if parent_a is not None:
             keep_a, keep_b, keep_output = left if parent_b is None else both
         elif parent_b is not None:
             keep_a, keep_b, keep_output = right
         else:
-            return invoke(made, (a, b), NO_SETTINGS)
+            return invoke(primitive, (a, b), NO_SETTINGS)
         known = x.__class__ in KNOWN and y.__class__ in KNOWN
         if not (recording.plain and known):
-            return invoke(made, (a, b), NO_SETTINGS)
+            return invoke(primitive, (a, b), NO_SETTINGS)
         try:
-            result = made.forward(x, y)
+            result = primitive.forward(x, y)
         except EXPLAINED as error:
-            raise explain(made, (x, y), error) from error
+            raise explain(primitive, (x, y), error) from error
         if result.__class__ not in ARRAY_TYPES:
             result = as_result(result)
         operands = NOTHING
         if keep_a or keep_b:
             operands = (x if keep_a else None, y if keep_b else None)
         results = (result,) if keep_output else NOTHING
-        tensor = new_tensor(Tensor)
+        tensor = new_tensor(tensors.kind)
         tensor.array = result
         tensor.entry = Entry(
-            made,
+            primitive,
             (parent_a, parent_b),
             operands,
             results,
@@ -136,7 +143,6 @@ def _binary() -> Callable[[Any, Any], Any]:  # noqa: PLR0915
 EXPLAINED = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
 NOTHING = (None, None)
 NO_SETTINGS: dict[str, Any] = {}
-new_tensor = Tensor.__new__
 
 
 def _general() -> Callable[..., Any]:
@@ -148,14 +154,16 @@ def _general() -> Callable[..., Any]:
     return call
 
 
-def invoke(made: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+def invoke(
+    primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
+) -> Any:
     """Sort out operands and settings, then record what is called on Tensors."""
-    if len(args) == made.operand_count and _are_arrays(args):  # as in most rules
-        return run_forward(made, args, settings)
-    operands, settings = _sort_arguments(made, args, settings)
-    if recording.on_arrays or any(isinstance(x, Tensor) for x in operands):
-        return record(made, operands, settings)
-    return run_forward(made, _arrays(made, operands), settings)
+    if len(args) == primitive.operand_count and _are_arrays(args):  # as in most rules
+        return run_forward(primitive, args, settings)
+    operands, settings = _sort_arguments(primitive, args, settings)
+    if recording.on_arrays or any(isinstance(x, TensorBase) for x in operands):
+        return record(primitive, operands, settings)
+    return run_forward(primitive, _arrays(primitive, operands), settings)
 
 
 def _are_arrays(args: tuple[Any, ...]) -> bool:
@@ -166,45 +174,46 @@ def _are_arrays(args: tuple[Any, ...]) -> bool:
 
 
 def _sort_arguments(
-    made: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
+    primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
 ) -> tuple[Sequence[Any], dict[str, Any]]:
     """Operands first; further positional arguments are settings, in their order."""
     operands: Sequence[Any]
-    if made.sequence:
-        operands, extra = _listed(made, args), args[1:]
-    elif made.rest_name:
+    if primitive.sequence:
+        operands, extra = _listed(primitive, args), args[1:]
+    elif primitive.rest_name:
         operands, extra = args, ()
     else:
-        count = len(made.operand_names)
+        count = len(primitive.operand_names)
         operands, extra = args[:count], args[count:]
         if len(operands) < count:
-            inspect.signature(made.forward).bind(*args, **settings)  # raises
-    _check_settings(made, extra, settings)
-    given = {**dict(zip(made.setting_names, extra, strict=False)), **settings}
+            inspect.signature(primitive.forward).bind(*args, **settings)  # raises
+    _check_settings(primitive, extra, settings)
+    given = {**dict(zip(primitive.setting_names, extra, strict=False)), **settings}
     hashable = {name: _hashable(value) for name, value in given.items()}
-    return operands, {**made.defaults, **hashable}
+    return operands, {**primitive.defaults, **hashable}
 
 
-def _listed(made: Primitive, args: tuple[Any, ...]) -> list[Any]:
-    if not args or isinstance(args[0], Tensor) or backend.is_array(args[0]):
+def _listed(primitive: Primitive, args: tuple[Any, ...]) -> list[Any]:
+    if not args or isinstance(args[0], TensorBase) or backend.is_array(args[0]):
         raise TypeError(
-            f"{made.name} takes its operands as one list. Write for example "
-            f"{made.name}([a, b], axis=0)."
+            f"{primitive.name} takes its operands as one list. Write for example "
+            f"{primitive.name}([a, b], axis=0)."
         )
     return list(args[0])
 
 
 def _check_settings(
-    made: Primitive, extra: Sequence[Any], settings: dict[str, Any]
+    primitive: Primitive, extra: Sequence[Any], settings: dict[str, Any]
 ) -> None:
     """Refuse settings that there are not, or that are given twice."""
-    names = made.setting_names
+    names = primitive.setting_names
     twice = set(names[: len(extra)]) & set(settings)
     unknown = set(settings) - set(names)
     if twice or unknown or len(extra) > len(names):
         raise TypeError(
-            f"{made.name} got settings it cannot use: {sorted(twice | unknown)!r}, and "
-            f"{len(extra)} by position. It has {names}, each to be given once."
+            f"{primitive.name} got settings it cannot use: "
+            f"{sorted(twice | unknown)!r}, and {len(extra)} by position. It has "
+            f"{names}, each to be given once."
         )
 
 
@@ -215,15 +224,15 @@ def _hashable(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-def _arrays(made: Primitive, operands: Sequence[Any]) -> list[Any]:
+def _arrays(primitive: Primitive, operands: Sequence[Any]) -> list[Any]:
     """The operands as arrays; lists go to where the others are, in their dtype."""
-    arrays = [x.array if isinstance(x, Tensor) else x for x in operands]
+    arrays = [x.array if isinstance(x, TensorBase) else x for x in operands]
     if all(x.__class__ in ARRAY_TYPES for x in arrays):
         return arrays
     if len(arrays) == 1 and isinstance(arrays[0], np.number):
         return [np.asarray(arrays[0])]  # often, in rules: NumPy's scalars of 0-d arrays
-    chosen = [i for i, _ in enumerate(arrays) if _mixes(made, i)]
-    mixed = backend.as_arrays([arrays[i] for i in chosen], numbers=made.sequence)
+    chosen = [i for i, _ in enumerate(arrays) if _mixes(primitive, i)]
+    mixed = backend.as_arrays([arrays[i] for i in chosen], numbers=primitive.sequence)
     found = dict(zip(chosen, mixed, strict=True))
     result = [found.get(i, x) for i, x in enumerate(arrays)]
     result = [x if x.__class__ in KNOWN else backend.as_array(x) for x in result]
@@ -236,65 +245,71 @@ def _arrays(made: Primitive, operands: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _mixes(made: Primitive, i: int) -> bool:
+def _mixes(primitive: Primitive, i: int) -> bool:
     """Whether an operand's dtype is one of those that make the result's.
 
     Ids, masks and conditions do not.
     """
-    return made.differentiable(i) or not any(made.rules)
+    return primitive.differentiable(i) or not any(primitive.rules)
 
 
 def run_forward(
-    made: Primitive, arrays: Sequence[Any], settings: dict[str, Any]
+    primitive: Primitive, arrays: Sequence[Any], settings: dict[str, Any]
 ) -> Any:
     """The forward on arrays, its errors explained."""
     try:
-        if made.sequence:
-            return made.forward(arrays, **settings)
-        return made.forward(*arrays, **settings)
+        if primitive.sequence:
+            return primitive.forward(arrays, **settings)
+        result = primitive.forward(*arrays, **settings)
     except EXPLAINED as error:
-        raise explain(made, arrays, error, settings) from error
+        raise explain(primitive, arrays, error, settings) from error
+    if primitive.writes:
+        for array in primitive.written(arrays):
+            record_write(array, primitive.name)
+    return result
 
 
-def record(made: Primitive, operands: Sequence[Any], settings: dict[str, Any]) -> Any:
+def record(
+    primitive: Primitive, operands: Sequence[Any], settings: dict[str, Any]
+) -> Any:
     """Run the forward and, where a gradient is wanted, write the entry."""
     parents = tuple(
-        x.entry if isinstance(x, Tensor) and made.differentiable(i) else None
+        x.entry if isinstance(x, TensorBase) and primitive.differentiable(i) else None
         for i, x in enumerate(operands)
     )
     wanted = recording.enabled and any(parent is not None for parent in parents)
     needs = tuple(parent is not None for parent in parents) if wanted else ()
     started = perf_counter()
-    call = run(made, _arrays(made, operands), settings, needs)
+    call = run(primitive, _arrays(primitive, operands), settings, needs)
     seconds = perf_counter() - started
     recorded = wanted and _has_derivative(call.results[0])
     entry = _entry_of(call, parents, needs) if recorded else None
     for observer in recording.observers:
         observer.called(call, entry, seconds)
-    outputs = call.results if made.many else call.results[:1]
-    if not any(isinstance(x, Tensor) for x in operands):
-        return list(outputs) if made.many else outputs[0]
-    if made.many:
+    outputs = call.results if primitive.many else call.results[:1]
+    if not any(isinstance(x, TensorBase) for x in operands):
+        return list(outputs) if primitive.many else outputs[0]
+    if primitive.many:
         return [wrap(r, entry and Item(entry, i, r)) for i, r in enumerate(outputs)]
     return wrap(outputs[0], entry)
 
 
 def run(
-    made: Primitive,
+    primitive: Primitive,
     operands: Sequence[Any],
     settings: dict[str, Any],
     needs: tuple[bool, ...] = (),
 ) -> Call:
     """Run a primitive on arrays; residuals are those of operands with `needs`."""
-    found = run_forward(made, operands, settings)
-    if made.many:
-        return Call(made, operands, settings, found)
+    found = run_forward(primitive, operands, settings)
+    if primitive.many:
+        return Call(primitive, operands, settings, found)
     y = as_result(found)  # the tape and the Tensor must hold one array
-    if not made.residuals:
-        return Call(made, operands, settings, (y,))
-    _, (_, *wanted) = made.keep(needs)
-    residuals = made.run_residuals(wanted, operands, y, settings)
-    return Call(made, operands, settings, (y, *residuals))
+    if not primitive.residuals:
+        return Call(primitive, operands, settings, (y,))
+    _, (_, *wanted) = primitive.keep(needs)
+    residuals = primitive.run_residuals(wanted, operands, y, settings)
+    return Call(primitive, operands, settings, (y, *residuals))
 
 
 def _has_derivative(result: Any) -> bool:
@@ -309,15 +324,16 @@ def _entry_of(
     call: Call, parents: tuple[Entry | None, ...], needs: tuple[bool, ...]
 ) -> Entry:
     """The entry of a call: of its arrays what the rules name."""
-    made, operands, settings, results = call
-    keep_operands, keep_results = made.keep(needs)
+    primitive, operands, settings, results = call
+    keep_operands, keep_results = primitive.keep(needs)
     kept = tuple(map(_if_kept, operands, keep_operands))
-    first = results[0]
-    if made.many:
-        shape: Any = tuple(r.shape for r in results)
-        return Entry(made, parents, kept, (), settings, shape, first.dtype)
+    dtype = results[0].dtype
+    if primitive.many:
+        shapes = tuple(result.shape for result in results)
+        return Entry(primitive, parents, kept, (), settings, shapes, dtype)
     kept_results = tuple(map(_if_kept, results, keep_results))
-    return Entry(made, parents, kept, kept_results, settings, first.shape, first.dtype)
+    shape = results[0].shape
+    return Entry(primitive, parents, kept, kept_results, settings, shape, dtype)
 
 
 def _if_kept(array: Any, keep: bool) -> Any:

@@ -28,6 +28,9 @@ class Observer:
     ) -> None:
         """An entry's rules have run; `handed` holds its parents with their part."""
 
+    def read(self, tensor: Any) -> None:
+        """The values of a Tensor leave the tape: somebody looks at them."""
+
     def line(self) -> str:
         """The user's line now, for an observer that knows it."""
         return ""

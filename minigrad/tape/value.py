@@ -9,14 +9,14 @@ import numpy as np
 from minigrad import backend
 from minigrad.backend import ARRAY_TYPES, Array, as_result
 from minigrad.tape.entry import Entry, Leaf
+from minigrad.tape.recording import recording
 
 
-class Tensor:
-    """An array and, where gradients are wanted, the entry that made it.
+class TensorBase:
+    """An array and its entry: what the tape needs of a Tensor.
 
-    `Tensor(data)` copies; `minigrad.asarray` shares.  Python numbers and lists become
-    float32, arrays keep their dtype.  Operators and methods are attached in
-    `minigrad/tensor.py`.
+    `minigrad.tensor.Tensor` is the class with operators and methods, of which the tape
+    makes its results.
 
     Raises:
         TypeError: data is not numeric, or an integer tensor is to require gradients.
@@ -36,7 +36,7 @@ class Tensor:
         requires_grad: bool = False,
         device: str | None = None,
     ) -> None:
-        source = data.array if isinstance(data, Tensor) else data
+        source = data.array if isinstance(data, TensorBase) else data
         array = backend.as_array(source, dtype)
         array = backend.to_device(array, device) if device else array
         # Arrays without elements share no memory, but may be one array.
@@ -69,9 +69,32 @@ def check_differentiable(array: Array) -> None:
         )
 
 
+class TensorClass:
+    """The class of the Tensors that operations give."""
+
+    kind: type[TensorBase] = TensorBase
+
+
+tensors = TensorClass()
+new_tensor = TensorBase.__new__
+
+
+def make_results(kind: type[TensorBase]) -> type[TensorBase]:
+    """Let operations give Tensors of this class."""
+    tensors.kind = kind
+    return kind
+
+
+def read(tensor: TensorBase) -> Array:
+    """The array of a Tensor whose values leave the tape: the one gate for that."""
+    for observer in recording.observers:
+        observer.read(tensor)
+    return tensor.array
+
+
 def wrap(array: Any, entry: Entry | None = None) -> Any:
     """A Tensor around `array`, without a copy."""
-    tensor = Tensor.__new__(Tensor)
+    tensor = new_tensor(tensors.kind)
     tensor.array = array if array.__class__ in ARRAY_TYPES else as_result(array)
     tensor.entry = entry
     return tensor
@@ -79,9 +102,9 @@ def wrap(array: Any, entry: Entry | None = None) -> Any:
 
 def array_of(x: Any) -> Any:
     """The array of a Tensor; anything else is itself."""
-    return x.array if isinstance(x, Tensor) else x
+    return x.array if isinstance(x, TensorBase) else x
 
 
 def with_shape(x: Any) -> Any:
     """`x` itself, or the array that a list or number stands for."""
-    return x if isinstance(x, Tensor) else backend.as_array(x)
+    return x if isinstance(x, TensorBase) else backend.as_array(x)

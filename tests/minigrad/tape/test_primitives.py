@@ -11,7 +11,7 @@ import minigrad as mg
 from minigrad.inspect import kept_bytes
 from minigrad.tape import registry
 from minigrad.testing import check_gradients
-from tests.minigrad.helpers import assert_equal, assert_parts, leaf
+from tests.minigrad.helpers import assert_equal, assert_parts, leaf, plain
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -202,3 +202,30 @@ def test_a_residual_has_a_name_of_its_own(name):
 
     with pytest.raises(TypeError, match=rf"called \['{name}'\]"):
         mg.primitive(lambda g: g, residuals={name: lambda x: x > 0})(scaled)
+
+
+def test_a_write_of_a_primitive_is_noticed():
+    @mg.primitive(writes=("p",))
+    def halved(p):
+        p *= 0.5
+        return p
+
+    x, w = leaf([1.0, 2.0]), plain([2.0, 4.0])
+    y = (x * w).sum()
+    assert_equal(halved(w), [1, 2])
+    with pytest.raises(RuntimeError, match="halved changed that array"):
+        y.backward()
+
+
+def test_a_write_of_variadic_operands_is_noticed():
+    @mg.primitive(writes=("moments",))
+    def cleared(p, *moments):
+        for moment in moments:
+            moment[...] = 0
+        return p
+
+    x, w = leaf([1.0, 2.0]), plain([2.0, 4.0])
+    y = (x * w).sum()
+    cleared(plain([1.0, 1.0]), plain([1.0, 1.0]), w)
+    with pytest.raises(RuntimeError, match="cleared changed that array"):
+        y.backward()
