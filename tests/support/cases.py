@@ -89,8 +89,8 @@ def within(ndim: int) -> st.SearchStrategy[int]:
 
 def unary(call: Call) -> Cases:
     """Cases of a primitive of one array, element by element, in its domain."""
-    made = primitive_of(call)
-    values = lambda s: operand_values(made, "a", s)  # noqa: E731
+    primitive = primitive_of(call)
+    values = lambda s: operand_values(primitive, "a", s)  # noqa: E731
     return ANY.flatmap(values).map(lambda a: (call, [a]))
 
 
