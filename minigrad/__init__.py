@@ -7,7 +7,16 @@ Read the engine in this order: the idea, in `docs/engine.md`, then `tape`, `ops`
 from minigrad import inspect, io, testing
 from minigrad.backend import Device, device
 from minigrad.checkpointing import checkpoint
-from minigrad.creation import asarray, from_dlpack, full, one_hot, ones, zeros
+from minigrad.creation import (
+    arange,
+    asarray,
+    bernoulli,
+    from_dlpack,
+    full,
+    one_hot,
+    ones,
+    zeros,
+)
 from minigrad.functions import (
     dropout,
     einsum,
@@ -103,11 +112,13 @@ __all__ = [
     "abs",
     "absolute",
     "add",
+    "arange",
     "argmax",
     "argmin",
     "asarray",
     "astype",
     "at_largest",
+    "bernoulli",
     "broadcast_to",
     "checkpoint",
     "clip",

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import beside
+from minigrad.backend import beside, device_of
+from minigrad.ops import sources
+from minigrad.ops.elementwise import greater, less_equal, logical_and
 from nn import init
 from nn.checks import array_of, check_shape, check_size
 from nn.dropout import Dropout
@@ -177,14 +179,16 @@ def _block(mask: Any, causal: bool, rows: slice, columns: slice) -> Any:
         mask = mask[..., some, columns if mask.shape[-1] > 1 else slice(None)]
     if not causal or columns.stop <= rows.start + 1:
         return mask
-    queries, keys = (np.arange(part.start, part.stop) for part in (rows, columns))
-    past = keys <= queries[:, None]
-    return past if mask is None else mask & beside(past, mask)
+    device = "cpu" if mask is None else device_of(mask)
+    queries = sources.arange(start=rows.start, stop=rows.stop, device=device)
+    keys = sources.arange(start=columns.start, stop=columns.stop, device=device)
+    past = less_equal(keys, mg.expand_dims(queries, axis=-1))
+    return past if mask is None else logical_and(mask, past)
 
 
 def _zero_blind(y: Any, visible: Any) -> Any:
     """Give y (..., T, M), with zeros for queries that may see no key."""
-    return mg.where(visible.any(axis=-1, keepdims=True), y, 0.0)
+    return mg.where(greater(mg.sum(visible, axis=-1, keepdims=True), 0), y, 0.0)
 
 
 # -- several heads -----------------------------------------------------------------

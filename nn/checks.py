@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import minigrad as mg
+from minigrad import tape
 from minigrad.backend import is_array
 from minigrad.ops.index import checks_ids
 
@@ -83,8 +83,7 @@ def array_of(value: Any) -> Any:
 
     A ragged list becomes an array of objects, a dtype that no layer takes.
     """
-    if isinstance(value, mg.Tensor):
-        return value.data
+    value = tape.array_of(value)
     if is_array(value):
         return value
     try:

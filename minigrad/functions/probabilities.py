@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad.backend import device_of
-from minigrad.ops import reduce
-from minigrad.ops.draws import bernoulli
+from minigrad.ops import reduce, sources
 from minigrad.ops.elementwise import masked
 from minigrad.random import Generator, generator_of
 from minigrad.tape import array_of, with_shape
@@ -47,5 +46,5 @@ def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
         return x
     device = device_of(array_of(x))
     state = generator.drawn_from()
-    kept = bernoulli(state, shape=x.shape, p=1 - p, device=device)
+    kept = sources.bernoulli(state, shape=x.shape, p=1 - p, device=device)
     return masked(x, kept) * (1 / (1 - p))

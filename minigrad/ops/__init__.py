@@ -1,7 +1,6 @@
 """The primitives: every forward with its gradient rule beside it, by subject."""
 
 from minigrad.ops import (
-    draws,
     elementwise,
     index,
     linalg,
@@ -9,11 +8,11 @@ from minigrad.ops import (
     pooling,
     reduce,
     shape,
+    sources,
     windows,
 )
 
 __all__ = [
-    "draws",
     "elementwise",
     "index",
     "linalg",
@@ -21,5 +20,6 @@ __all__ = [
     "pooling",
     "reduce",
     "shape",
+    "sources",
     "windows",
 ]

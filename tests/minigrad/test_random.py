@@ -126,7 +126,7 @@ def test_numbers_are_those_of_philox():
     generator = mg.Generator(7)
     key = generator.get_state()["key"]
     generator.normal()
-    block = np.random.Philox(key=key, counter=[0, 0, 1, 0])
+    block = np.random.Philox(key=np.array(key, np.uint64), counter=[0, 0, 1, 0])
     words = block.random_raw(3).view("<u4")
     expected = (words >> 8) * np.float32(2**-24)
     np.testing.assert_array_equal(generator.uniform(6), expected)
@@ -134,7 +134,8 @@ def test_numbers_are_those_of_philox():
 
 def test_dropout_compares_philox_words_with_p():
     generator = mg.Generator(7)
-    block = np.random.Philox(key=generator.get_state()["key"])
+    key = np.array(generator.get_state()["key"], np.uint64)
+    block = np.random.Philox(key=key)
     words = block.random_raw(5).view("<u4")[:9]
     kept = mg.dropout(np.ones((3, 3), np.float32), 0.25, generator) > 0
     np.testing.assert_array_equal(kept.reshape(-1), words < 0.75 * 2**32)

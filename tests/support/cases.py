@@ -722,7 +722,8 @@ COMPOSED: dict[str, Cases] = {
 }
 
 # Functions that make tensors or constants: nothing to differentiate.
-MAKERS = {"full", "zeros", "ones", "asarray", "from_dlpack", "one_hot"}
+MAKERS = {"full", "zeros", "ones", "asarray", "from_dlpack", "one_hot", "arange"}
+MAKERS |= {"bernoulli"}
 
 A = np.array([1.0, -2.0, 0.0])
 B = np.array([1.0, 3.0, -1.0])
@@ -743,6 +744,9 @@ CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
     "bitwise_not": ([np.array([0, 5])], {}, [-1, -6]),
     "bitwise_and": ([np.array([6, 5]), np.array([3, 4])], {}, [2, 4]),
     "bitwise_or": ([np.array([6, 5]), np.array([3, 4])], {}, [7, 5]),
+    "filled": ([], {"shape": (2,), "value": 3.0, "dtype": "float32"}, [3, 3]),
+    "full_like": ([A], {"value": 1.0, "shape": None}, [1, 1, 1]),
+    "arange": ([], {"start": 1, "stop": 4}, [1, 2, 3]),
     "bernoulli": ([STATE], {"shape": (3,), "p": 1.0}, [True, True, True]),
     "finite_max": ([np.array([-np.inf, 2.0])], {"axis": 0}, [2]),
     "argmax": ([A], {"axis": 0}, 0),

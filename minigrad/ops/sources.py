@@ -1,12 +1,30 @@
-"""Random draws as primitives: from a generator's state, which they advance."""
+"""Primitives without differentiable operands: filled arrays, ranges, random draws."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from minigrad.backend import Array, to_device
+from minigrad.ops.elementwise import constant
 from minigrad.random import next_draw
 from minigrad.tape import primitive
+
+
+@constant
+def filled(
+    *, shape: tuple[int, ...], value: float, dtype: Any, device: str = "cpu"
+) -> Array:
+    """An array of `shape` that holds `value` everywhere."""
+    return to_device(np.full(shape, value, dtype), device)
+
+
+@constant
+def arange(*, start: int, stop: int, device: str = "cpu") -> Array:
+    """The integers start, ..., stop - 1."""
+    return to_device(np.arange(start, stop), device)
 
 
 @primitive(advances=("state",))
@@ -17,7 +35,7 @@ def bernoulli(
 
     Element i compares the i-th word of 32 bits of the draw with p: the lower half of
     each of Philox's 64-bit words comes first.
-    Shapes: state (3,), the generator's; result of `shape`.
+    Shapes: state (3,), the generator's, on the host; result of `shape`.
     """
     count = math.prod(shape)
     words = next_draw(state).bit_generator.random_raw((count + 1) // 2)
