@@ -219,6 +219,7 @@ class MultiHeadAttention(Module):
         if chunk is not None:
             check_size("MultiHeadAttention", chunk=chunk)
         self.num_heads = num_heads
+        self.head_dim = head_dim
         self.chunk = chunk
         inner = num_heads * head_dim
         shape = (embed_dim, inner)
@@ -270,25 +271,25 @@ class MultiHeadAttention(Module):
         return scaled_dot_product_attention(q, k, one_hot, mask, causal=causal)
 
     def _heads(self, query: Any, key: Any, value: Any) -> list[Any]:
-        """Project to queries, keys and values of every head: (N, H, T or S, E) each."""
-        itself = key is None and value is None
+        """Queries, keys and values of every head: (N, H, T or S, E) each."""
         key = query if key is None else key
         value = key if value is None else value
         given = {"query": query, "key": key, "value": value}
         inputs = floats("MultiHeadAttention", **given)
         for name, x in zip(given, inputs, strict=True):
             check_shape("MultiHeadAttention", name, x, ("N", "T", "D"), "Batch first.")
-        if itself:  # one product for all three
-            return self._split(linear(inputs[0], self.Wqkv, self.bqkv), 3)
-        W, b = mg.split(self.Wqkv, 3, axis=1), mg.split(self.bqkv, 3)
-        projected = map(linear, inputs, W, b)
-        return [part for x in projected for part in self._split(x, 1)]
+        if inputs[0] is inputs[1] is inputs[2]:  # one product for all three
+            packed = self._project(inputs[0], self.Wqkv, self.bqkv)  # (N, T, 3 * H, E)
+            parts = mg.split(packed, 3, axis=2)
+        else:
+            W, b = mg.split(self.Wqkv, 3, axis=1), mg.split(self.bqkv, 3)
+            parts = list(map(self._project, inputs, W, b))
+        return [mg.swapaxes(part, 1, 2) for part in parts]
 
-    def _split(self, x: Any, parts: int) -> list[Any]:
-        """(N, T, parts * H * E) -> as many parts (N, H, T, E)."""
-        N, T, width = x.shape
-        shape = (N, T, parts, self.num_heads, width // (parts * self.num_heads))
-        return mg.unstack(mg.transpose(x.reshape(shape), axes=(2, 0, 3, 1, 4)))
+    def _project(self, x: Any, W: Any, b: Any) -> Any:
+        """(N, T, D) -> (N, T, heads in W, E)."""
+        N, T, _ = x.shape
+        return linear(x, W, b).reshape((N, T, b.size // self.head_dim, self.head_dim))
 
 
 def _for_heads(mask: Any) -> Any:

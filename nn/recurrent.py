@@ -22,13 +22,6 @@ from nn.dtypes import floats
 from nn.module import Module, Parameter
 
 
-class LSTMState(NamedTuple):
-    """The hidden and the cell state of an LSTM. Shapes: h and c (N, H)."""
-
-    h: Any
-    c: Any
-
-
 def unroll(
     cell: Callable[[Any, Any], Any], xs: Iterable[Any], state: Any
 ) -> tuple[Any, Any]:
@@ -45,6 +38,44 @@ def unroll(
         state = cell(x, state)
         outputs.append(state[0] if isinstance(state, tuple) else state)
     return mg.stack(outputs, axis=1), state
+
+
+class _Recurrent(Module):
+    """The sizes and weights of a recurrent layer with some number of gates.
+
+    Wx and Wh start as `init.lecun_normal`, biases as zeros.
+    """
+
+    gates: ClassVar[int]
+    biases: ClassVar[tuple[str, ...]] = ("b",)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        dtype: Any = "float32",
+        generator: mg.Generator | None = None,
+    ) -> None:
+        kind = type(self).__name__
+        check_size(kind, input_size=input_size, hidden_size=hidden_size)
+        self.hidden_size = hidden_size
+        width = self.gates * hidden_size
+        self.Wx = Parameter(init.lecun_normal((input_size, width), generator, dtype))
+        self.Wh = Parameter(init.lecun_normal((hidden_size, width), generator, dtype))
+        for name in self.biases:
+            setattr(self, name, Parameter(init.zeros((width,), generator, dtype)))
+
+    def initial_state(self, batch: int, h: Any = None) -> Any:
+        """Give the state before the first step: zeros, or the hidden state h (N, H)."""
+        if h is not None:
+            return h
+        shape = (batch, self.hidden_size)
+        return mg.zeros(shape, dtype=self.Wh.dtype, device=self.Wh.device)
+
+    @property
+    def _weights(self) -> list[Any]:
+        return [self.Wx, self.Wh, *(getattr(self, name) for name in self.biases)]
 
 
 # -- vanilla RNN -------------------------------------------------------------------
@@ -73,7 +104,35 @@ def rnn(x: Any, h0: Any, Wx: Any, Wh: Any, b: Any) -> Any:
     return outputs
 
 
+class RNNCell(_Recurrent):
+    """One step of a vanilla RNN. Shapes and errors: as `rnn_step`."""
+
+    gates = 1
+
+    def forward(self, x: Any, h: Any) -> Any:
+        """Give the next state h."""
+        return rnn_step(x, h, *self._weights)
+
+
+class RNN(_Recurrent):
+    """A vanilla RNN over whole sequences. Shapes and errors: as `rnn`."""
+
+    gates = 1
+
+    def forward(self, x: Any, h0: Any = None) -> tuple[Any, Any]:
+        """Give the state at every step (N, T, H), and the last one again (N, H)."""
+        outputs = rnn(x, h0, *self._weights)
+        return outputs, outputs[:, -1]
+
+
 # -- LSTM --------------------------------------------------------------------------
+
+
+class LSTMState(NamedTuple):
+    """The hidden and the cell state of an LSTM. Shapes: h and c (N, H)."""
+
+    h: Any
+    c: Any
 
 
 def lstm_step(x: Any, h: Any, c: Any, Wx: Any, Wh: Any, b: Any) -> LSTMState:
@@ -106,9 +165,8 @@ def lstm_sequence(
 ) -> tuple[Any, Any, Any]:
     """Run an LSTM from a state (h0, c0) and give h at every step, last h and last c.
 
-    Shapes: as in `lstm`, c0 (N, H) or None for zeros; outputs (N, T, H), (N, H) and
-    (N, H).
-    Raises: ValueError where the shapes disagree, or T is 0.
+    Shapes and errors: as `lstm`, c0 (N, H) or None for zeros; outputs (N, T, H), (N, H)
+    and (N, H).
     """
     states = {"h0": h0, "c0": c0}
     x, h0, c0, Wx, Wh, b = _operands("lstm", 4, x, states, Wx, Wh, b=b)
@@ -129,6 +187,73 @@ def _lstm_gates(a: Any, c: Any) -> LSTMState:
     g = mg.tanh(candidate)
     c = f * c + i * g
     return LSTMState(o * mg.tanh(c), c)
+
+
+class _LSTM(_Recurrent):
+    """What the cell and the layer share: the forget gate's bias, and a state of two.
+
+    A forget_bias of 1 lets an LSTM remember from the start of training. Source:
+    Jozefowicz, Zaremba, Sutskever, An Empirical Exploration of Recurrent Network
+    Architectures (2015).
+    """
+
+    gates = 4
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        forget_bias: float = 0.0,
+        dtype: Any = "float32",
+        generator: mg.Generator | None = None,
+    ) -> None:
+        kwargs: Any = {"dtype": dtype, "generator": generator}
+        super().__init__(input_size, hidden_size, **kwargs)
+        check_number(type(self).__name__, "forget_bias", forget_bias, FINITE)
+        self.b.data[hidden_size : 2 * hidden_size] = forget_bias
+
+    def initial_state(self, batch: int, h: Any = None) -> LSTMState:
+        """Give the state before the first step: zeros, or a hidden state h (N, H)."""
+        zeros = super().initial_state(batch)
+        return LSTMState(zeros if h is None else h, zeros)
+
+    def _parts(self, state: Any) -> tuple[Any, Any]:
+        """The two parts of a state.
+
+        Raises: TypeError for anything else, also for a batch of two.
+        """
+        if isinstance(state, tuple | list) and len(state) == 2:
+            return state[0], state[1]
+        kind = type(state).__name__
+        if isinstance(state, tuple | list):
+            kind += f" of {len(state)}"
+        elif isinstance(state, mg.Tensor):
+            kind += f" of shape {state.shape}"
+        raise TypeError(
+            f"{type(self).__name__}: the state is a {kind}, but an LSTM carries two "
+            "arrays. Give the pair (h, c), each (N, H)."
+        )
+
+
+class LSTMCell(_LSTM):
+    """One step of an LSTM. Shapes and errors: as `lstm_step`, the state a pair."""
+
+    def forward(self, x: Any, state: tuple[Any, Any]) -> LSTMState:
+        """Give the next state (h, c)."""
+        return lstm_step(x, *self._parts(state), *self._weights)
+
+
+class LSTM(_LSTM):
+    """An LSTM over sequences. Shapes and errors: as `lstm_sequence`, a state a pair."""
+
+    def forward(
+        self, x: Any, state: tuple[Any, Any] | None = None
+    ) -> tuple[Any, LSTMState]:
+        """Give h at every step (N, T, H), and the last state (h, c)."""
+        parts = (None, None) if state is None else self._parts(state)
+        outputs, h, c = lstm_sequence(x, *parts, *self._weights)
+        return outputs, LSTMState(h, c)
 
 
 # -- GRU ---------------------------------------------------------------------------
@@ -172,84 +297,8 @@ def _gru_gates(a: Any, q: Any, h: Any) -> Any:
     return n + z * (h - n)
 
 
-# -- modules -----------------------------------------------------------------------
-
-
-class _Recurrent(Module):
-    """The sizes and weights of a recurrent layer with some number of gates.
-
-    Wx and Wh start as `init.lecun_normal`, biases as zeros.
-    """
-
-    gates: ClassVar[int]
-    biases: ClassVar[tuple[str, ...]] = ("b",)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        dtype: Any = "float32",
-        generator: mg.Generator | None = None,
-    ) -> None:
-        kind = type(self).__name__
-        check_size(kind, input_size=input_size, hidden_size=hidden_size)
-        self.hidden_size = hidden_size
-        width = self.gates * hidden_size
-        self.Wx = Parameter(init.lecun_normal((input_size, width), generator, dtype))
-        self.Wh = Parameter(init.lecun_normal((hidden_size, width), generator, dtype))
-        for name in self.biases:
-            setattr(self, name, Parameter(init.zeros((width,), generator, dtype)))
-
-    def initial_state(self, batch: int, h: Any = None) -> Any:
-        """Give the state before the first step: zeros, or the hidden state h (N, H)."""
-        if h is not None:
-            return h
-        shape = (batch, self.hidden_size)
-        return mg.zeros(shape, dtype=self.Wh.dtype, device=self.Wh.device)
-
-    @property
-    def _weights(self) -> list[Any]:
-        return [self.Wx, self.Wh, *(getattr(self, name) for name in self.biases)]
-
-
-class RNNCell(_Recurrent):
-    """One step of a vanilla RNN.
-
-    Shapes: x (N, D), h (N, H), output (N, H); Wx (D, H), Wh (H, H), b (H,).
-    Raises: ValueError where the shapes disagree.
-    """
-
-    gates = 1
-
-    def forward(self, x: Any, h: Any) -> Any:
-        """Give the next state h."""
-        return rnn_step(x, h, *self._weights)
-
-
-class RNN(_Recurrent):
-    """A vanilla RNN over whole sequences.
-
-    Shapes: x (N, T, D), h0 (N, H) or None for zeros, outputs (N, T, H), h (N, H);
-    Wx (D, H), Wh (H, H), b (H,).
-    Raises: ValueError where the shapes disagree.
-    """
-
-    gates = 1
-
-    def forward(self, x: Any, h0: Any = None) -> tuple[Any, Any]:
-        """Give the state at every step, and the last one again."""
-        outputs = rnn(x, h0, *self._weights)
-        return outputs, outputs[:, -1]
-
-
 class GRUCell(_Recurrent):
-    """One step of a GRU.
-
-    Shapes: x (N, D), h (N, H), output (N, H); Wx (D, 3H), Wh (H, 3H), bx and bh
-    (3H,), gates in the order r, z, n.
-    Raises: ValueError where the shapes disagree.
-    """
+    """One step of a GRU. Shapes and errors: as `gru_step`."""
 
     gates = 3
     biases = ("bx", "bh")
@@ -260,98 +309,15 @@ class GRUCell(_Recurrent):
 
 
 class GRU(_Recurrent):
-    """A GRU over whole sequences.
-
-    Shapes: x (N, T, D), h0 (N, H) or None for zeros, outputs (N, T, H), h (N, H);
-    Wx (D, 3H), Wh (H, 3H), bx and bh (3H,), gates in the order r, z, n.
-    Raises: ValueError where the shapes disagree.
-    """
+    """A GRU over whole sequences. Shapes and errors: as `gru`."""
 
     gates = 3
     biases = ("bx", "bh")
 
     def forward(self, x: Any, h0: Any = None) -> tuple[Any, Any]:
-        """Give the state at every step, and the last one again."""
+        """Give the state at every step (N, T, H), and the last one again (N, H)."""
         outputs = gru(x, h0, *self._weights)
         return outputs, outputs[:, -1]
-
-
-class _LSTM(_Recurrent):
-    """What the cell and the layer share: the forget gate's bias, and a state of two.
-
-    A forget_bias of 1 lets an LSTM remember from the start of training. Source:
-    Jozefowicz, Zaremba, Sutskever, An Empirical Exploration of Recurrent Network
-    Architectures (2015).
-    """
-
-    gates = 4
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        forget_bias: float = 0.0,
-        dtype: Any = "float32",
-        generator: mg.Generator | None = None,
-    ) -> None:
-        kwargs: Any = {"dtype": dtype, "generator": generator}
-        super().__init__(input_size, hidden_size, **kwargs)
-        check_number(type(self).__name__, "forget_bias", forget_bias, FINITE)
-        self.b.data[hidden_size : 2 * hidden_size] = forget_bias
-
-    def initial_state(self, batch: int, h: Any = None) -> LSTMState:
-        """Give the state before the first step: zeros, or a hidden state h (N, H)."""
-        zeros = super().initial_state(batch)
-        return LSTMState(zeros if h is None else h, zeros)
-
-    def _parts(self, state: Any) -> tuple[Any, Any]:
-        """The two parts of a state.
-
-        Raises: TypeError for anything else, also for a batch of two.
-        """
-        if isinstance(state, tuple | list) and len(state) == 2:
-            return state[0], state[1]
-        what = f"of {len(state)}" if isinstance(state, tuple | list) else ""
-        if isinstance(state, mg.Tensor):
-            what = f"of shape {state.shape}"
-        raise TypeError(
-            f"{type(self).__name__}: the state is a {type(state).__name__} "
-            f"{what}".rstrip()
-            + ", but an LSTM carries two arrays. Give the pair "
-            "(h, c), each (N, H)."
-        )
-
-
-class LSTMCell(_LSTM):
-    """One step of an LSTM.
-
-    Shapes: x (N, D), state (h, c) of (N, H) each, output (h, c); Wx (D, 4H),
-    Wh (H, 4H), b (4H,), gates in the order i, f, o, g.
-    Raises: ValueError where the shapes disagree.
-    """
-
-    def forward(self, x: Any, state: tuple[Any, Any]) -> LSTMState:
-        """Give the next state (h, c)."""
-        return lstm_step(x, *self._parts(state), *self._weights)
-
-
-class LSTM(_LSTM):
-    """An LSTM over whole sequences.
-
-    Shapes: x (N, T, D), state (h0, c0) of (N, H) each or None for zeros, outputs
-    (N, T, H), last state (h, c); Wx (D, 4H), Wh (H, 4H), b (4H,), gates in the order
-    i, f, o, g.
-    Raises: ValueError where the shapes disagree.
-    """
-
-    def forward(
-        self, x: Any, state: tuple[Any, Any] | None = None
-    ) -> tuple[Any, LSTMState]:
-        """Give h at every step, and the last state (h, c)."""
-        parts = (None, None) if state is None else self._parts(state)
-        outputs, h, c = lstm_sequence(x, *parts, *self._weights)
-        return outputs, LSTMState(h, c)
 
 
 # -- operands ----------------------------------------------------------------------
@@ -387,23 +353,32 @@ def _operands(
     optional = tuple(states) if sequence else ()
     operands = dict(zip(given, floats(layer, optional=optional, **given), strict=True))
     x, Wx, Wh = (operands[name] for name in ("x", "Wx", "Wh"))
-    sizes = _check_weights(layer, gates, x, Wx, Wh, sequence)
-    N, H = x.shape[0], Wh.shape[0]
+    N, D = (x.shape[0], x.shape[-1]) if x.ndim == 2 + sequence else (0, 0)
+    H = Wh.shape[0] if Wh.ndim else 0
     for name in states:
         if operands[name] is None:
             device = Wh.device if isinstance(Wh, mg.Tensor) else "cpu"
             operands[name] = mg.zeros((N, H), dtype=Wh.dtype, device=device)
-        rows = f"A state has one row for each of the N={N} rows of x. "
-        check_shape(layer, name, operands[name], (N, H), rows + sizes)
-    for name in biases:
-        check_shape(layer, name, operands[name], (gates * H,), sizes)
+    expected = {
+        "Wx": (D, gates * H),
+        "Wh": (H, gates * H),
+        **dict.fromkeys(states, (N, H)),
+        **dict.fromkeys(biases, (gates * H,)),
+    }
+    if (
+        N == 0
+        or x.shape[1] == 0
+        or any(operands[name].shape != shape for name, shape in expected.items())
+    ):
+        _explain(layer, gates, sequence, operands, expected)
     return list(operands.values())
 
 
-def _check_weights(
-    layer: str, gates: int, x: Any, Wx: Any, Wh: Any, sequence: bool
-) -> str:
-    """Raise unless x, Wx and Wh fit; give the sizes that follow from Wx, in words."""
+def _explain(
+    layer: str, gates: int, sequence: bool, operands: Any, expected: Any
+) -> None:
+    """Raise for what does not fit, with the sizes that follow from Wx."""
+    x, Wx = operands["x"], operands["Wx"]
     check_shape(layer, "Wx", Wx, ("D", f"{gates} * H"), "It multiplies x.")
     D, width = Wx.shape
     H = width // gates
@@ -414,12 +389,14 @@ def _check_weights(
     if width % gates:
         raise ValueError(f"{layer}: {sizes} Give it such a number of columns.")
     layout = "Batch first: x is (N, T, D). " if sequence else "x is one step, (N, D). "
-    axes = ("N", "T", D) if sequence else ("N", D)
-    check_shape(layer, "x", x, axes, layout + sizes)
-    check_shape(layer, "Wh", Wh, (H, width), sizes)
+    check_shape(layer, "x", x, ("N", "T", D) if sequence else ("N", D), layout + sizes)
     if sequence and x.shape[1] == 0:
         raise ValueError(
             f"{layer}: x has shape {x.shape}, a sequence of no time steps, so there "
             "is no output to stack. Give at least one step."
         )
-    return sizes
+    check_shape(layer, "Wh", operands["Wh"], (H, width), sizes)
+    rows = f"A state has one row for each of the N={len(x)} rows of x. "
+    for name, shape in expected.items():
+        way_out = rows + sizes if len(shape) == 2 else sizes
+        check_shape(layer, name, operands[name], shape, way_out)
