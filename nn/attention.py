@@ -52,8 +52,9 @@ def scaled_dot_product_attention(
     """
     if chunk is not None:
         check_size("scaled_dot_product_attention", chunk=chunk)
-    given = floats("attention", q=q, k=k, v=v)
-    mask = _checked(mask, causal, *given)
+    q, k, v = given = floats("attention", q=q, k=k, v=v)
+    _check_lengths(causal, q, k, v)
+    mask = None if mask is None else _checked(mask, q, k)
     q, k, v = map(wide, given)
     q = q * (1 / math.sqrt(q.shape[-1]))  # fewer numbers than the scores
     drop = functools.partial(mg.dropout, p=dropout, generator=generator)
@@ -72,7 +73,7 @@ def _at_once(q: Any, k: Any, v: Any, mask: Any, causal: bool, drop: Any) -> Any:
     scores = _scores(q, k, visible)  # (..., T, S)
     weights = mg.softmax(scores, axis=-1) if S else scores
     y = drop(weights) @ v  # (..., T, M)
-    # Without a mask a query sees at least itself.
+    # Without a mask every query sees some key.
     return y if mask is None else _zero_blind(y, visible)
 
 
@@ -132,14 +133,8 @@ def _slices(length: int, chunk: int) -> list[slice]:
     return [slice(i, min(i + chunk, length)) for i in range(0, length, chunk)]
 
 
-# -- masks -------------------------------------------------------------------------
-
-
-def _checked(mask: Any, causal: bool, q: Any, k: Any, v: Any) -> Any:
-    """Check that all fit; give the mask as an array on the device of q, or None.
-
-    Raises: ValueError where the shapes disagree; TypeError for a mask of other dtypes.
-    """
+def _check_lengths(causal: bool, q: Any, k: Any, v: Any) -> None:
+    """Raise unless queries, keys and values fit together."""
     way_out = "Queries and keys share a width, keys and values their positions."
     check_shape("attention", "q", q, ("...", "T", "E"), way_out)
     check_shape("attention", "k", k, ("...", "S", q.shape[-1]), way_out)
@@ -150,9 +145,17 @@ def _checked(mask: Any, causal: bool, q: Any, k: Any, v: Any) -> Any:
             f"attention: causal, but there are {T} queries and {S} keys, so that "
             "which keys precede a query is not certain. Give a mask instead."
         )
-    if mask is None:
-        return None
-    mask = array_of(mask)
+
+
+# -- masks -------------------------------------------------------------------------
+
+
+def _checked(mask: Any, q: Any, k: Any) -> Any:
+    """The mask as an array on the device of q.
+
+    Raises: TypeError unless it is boolean; ValueError where the shapes disagree.
+    """
+    mask, T, S = array_of(mask), q.shape[-2], k.shape[-2]
     if mask.dtype.kind != "b":
         raise TypeError(
             f"attention: mask has dtype {mask.dtype}, but must be boolean, True where "
