@@ -1,7 +1,7 @@
 """Attention: each query compares itself with all keys and mixes their values.
 
-The scores of a query, made into weights that sum to 1 by a softmax, say how much it
-takes of each value. A mask is True where a query may see a key.
+A softmax turns the scores of a query into weights that sum to 1: how much it takes of
+each value. A mask is True where a query may see a key.
 
 Glossary of shapes: N batch, H heads, T queries, S keys and values, E width of a query
 and a key in one head, M width of a value, D width of the model.

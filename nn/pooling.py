@@ -1,6 +1,6 @@
-"""Pooling: the largest or the mean of every window of a picture.
+"""Pooling: the largest or the mean of every window of an image.
 
-Glossary of shapes: N batch, C channels, (H, W) picture, (P, Q) positions of the window.
+Glossary of shapes: N batch, C channels, (H, W) image, (P, Q) positions of the window.
 A pair may be given as one number for both of its sides.
 """
 
@@ -132,7 +132,7 @@ def _windows(
 
 
 def _padded(x: Any, around: list[tuple[int, int, int]], value: float) -> Any:
-    """The picture as far as the last windows reach."""
+    """The image as far as the last windows reach."""
     sides = tuple((before, after + beyond) for before, after, beyond in around)
     if not any(map(any, sides)):
         return x
@@ -140,12 +140,12 @@ def _padded(x: Any, around: list[tuple[int, int, int]], value: float) -> Any:
 
 
 def _counts(
-    picture: Pair, size: Pair, stride: Pair, around: list[tuple[int, int, int]]
+    image: Pair, size: Pair, stride: Pair, around: list[tuple[int, int, int]]
 ) -> np.ndarray:
     """How many elements of each window count. Shapes: -> (P, Q)."""
     per_axis = []
     for n, k, s, (before, after, beyond) in zip(
-        picture, size, stride, around, strict=True
+        image, size, stride, around, strict=True
     ):
         inside = n + before + after
         starts = np.arange(windows.places(inside + beyond, k, s, 1)) * s
