@@ -97,17 +97,18 @@ def _in_chunks(
     T, S = q.shape[-2], k.shape[-2]
     parts = []
     for rows in _slices(T, chunk):
-        keys = _slices(rows.stop if causal else S, chunk)
-        blocks = [(some, _block(mask, causal, rows, some)) for some in keys]
-        attend = mg.checkpoint(functools.partial(_running, blocks=blocks, drop=drop))
+        visible = functools.partial(_block, mask, causal, rows)
+        columns = _slices(rows.stop if causal else S, chunk)
+        settings = {"columns": columns, "visible": visible, "drop": drop}
+        attend = mg.checkpoint(functools.partial(_running, **settings))
         y = attend(q[..., rows, :], k, v)  # (..., chunk, M)
-        if mask is not None:
-            y = _zero_blind(y, _block(mask, causal, rows, slice(0, S)))
-        parts.append(y)
+        parts.append(y if mask is None else _zero_blind(y, visible(slice(0, S))))
     return parts[0] if len(parts) == 1 else mg.concatenate(parts, axis=-2)
 
 
-def _running(q: Any, k: Any, v: Any, *, blocks: list[Any], drop: Any) -> Any:
+def _running(
+    q: Any, k: Any, v: Any, *, columns: list[slice], visible: Any, drop: Any
+) -> Any:
     """Attend to some keys after the other, with the running softmax of those so far.
 
     A softmax is the same whatever is subtracted from all its scores. Here it is the
@@ -117,13 +118,13 @@ def _running(q: Any, k: Any, v: Any, *, blocks: list[Any], drop: Any) -> Any:
     largest: Any = -math.inf
     total: Any = 0.0
     output: Any = 0.0
-    for keys, visible in blocks:
-        scores = _scores(q, k[..., keys, :], visible)
+    for some in columns:
+        scores = _scores(q, k[..., some, :], visible(some))
         most = mg.maximum(mg.max(scores.detach(), axis=-1, keepdims=True), largest)
         powers = mg.exp(scores - most)
         shrink = mg.exp(largest - most)
         total = total * shrink + mg.sum(powers, axis=-1, keepdims=True)
-        output = output * shrink + drop(powers) @ v[..., keys, :]
+        output = output * shrink + drop(powers) @ v[..., some, :]
         largest = most
     return output / total
 

@@ -22,7 +22,7 @@ def check_state(
     expected: Mapping[str, Expected],
     way_out: str,
     *,
-    has: str,
+    has: str = "",
 ) -> None:
     """Raise unless a state has exactly the expected keys, and what each must hold.
 
