@@ -1,4 +1,4 @@
-"""The optimisers' updates, in place and tile by tile, and the clipping of gradients."""
+"""Optimisers, and the clipping of gradients."""
 
 from __future__ import annotations
 
@@ -6,15 +6,10 @@ import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-import numpy as np
-
 import minigrad as mg
 from nn.checks import FRACTION, LIMIT, NOT_NEGATIVE, POSITIVE, check_number
-from nn.optimizer import Optimizer, check_parameters, gradient_array, tiles
-
-# A dot product of more than 10,000 elements wakes OpenBLAS's threads, which costs more
-# than they bring at this size.
-NORM_TILE = 8192
+from nn.optimizer import Optimizer, check_parameters
+from nn.updates import adam_update, clipped, joint_norm, sgd_update
 
 Betas = tuple[float, float]
 
@@ -48,19 +43,10 @@ class SGD(Optimizer):
         """The names of the arrays that are kept for every parameter."""
         return ("v",) if self.momentum else ()
 
-    def _update_tile(
-        self, p: Any, g: Any, scratch: Any, *moments: Any, **factors: float
-    ) -> None:
-        if self.weight_decay:
-            np.multiply(p, self.weight_decay, out=scratch)
-            scratch += g
-            g = scratch
-        for v in moments:
-            v *= self.momentum
-            v += g
-            g = v
-        np.multiply(g, self.lr, out=scratch)
-        p -= scratch
+    def _update(self, step: int, p: mg.Tensor, gradient: Any, *moments: Any) -> None:
+        decay = self.weight_decay
+        settings = {"momentum": self.momentum, "weight_decay": decay}
+        sgd_update(p, gradient, self.lr, *moments, **settings)
 
 
 class Adam(Optimizer):
@@ -105,35 +91,18 @@ class Adam(Optimizer):
         """The names of the arrays that are kept for every parameter."""
         return ("m", "v")
 
-    def _factors(self, step: int) -> dict[str, float]:
-        """Turn `lr * m_hat / (sqrt(v_hat) + eps)` into `rate * m / (sqrt(v) + eps)`."""
+    def _update(self, step: int, p: mg.Tensor, gradient: Any, *moments: Any) -> None:
+        # `lr * m_hat / (sqrt(v_hat) + eps)` is `rate * m / (sqrt(v) + eps / v_scale)`.
         m_scale = (1 - self.beta1) / (1 - self.beta1**step)
         v_scale = math.sqrt((1 - self.beta2) / (1 - self.beta2**step))
-        return {"rate": self.lr * m_scale / v_scale, "eps": self.eps / v_scale}
+        rate, eps = self.lr * m_scale / v_scale, self.eps / v_scale
+        kept, decay = self._decay()
+        settings = {"beta1": self.beta1, "beta2": self.beta2, "weight_decay": decay}
+        adam_update(p, gradient, *moments, rate, eps, kept, **settings)
 
-    def _update_tile(
-        self, p: Any, g: Any, scratch: Any, *moments: Any, **factors: float
-    ) -> None:
-        m, v = moments
-        g = self._decay(p, g, scratch)
-        m *= self.beta1
-        m += g
-        v *= self.beta2
-        np.multiply(g, g, out=scratch)
-        v += scratch
-        np.sqrt(v, out=scratch)
-        scratch += factors["eps"]
-        np.divide(m, scratch, out=scratch)
-        scratch *= factors["rate"]
-        p -= scratch
-
-    def _decay(self, p: Any, g: Any, scratch: Any) -> Any:
-        """Weight decay in the gradient: the derivative of a squared norm."""
-        if not self.weight_decay:
-            return g
-        np.multiply(p, self.weight_decay, out=scratch)
-        scratch += g
-        return scratch
+    def _decay(self) -> tuple[float, float]:
+        """What weights are multiplied by, and the decay within the gradient."""
+        return 1.0, self.weight_decay
 
 
 class AdamW(Adam):
@@ -154,18 +123,17 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _decay(self, p: Any, g: Any, scratch: Any) -> Any:
-        p *= 1 - self.lr * self.weight_decay
-        return g
+    def _decay(self) -> tuple[float, float]:
+        return 1 - self.lr * self.weight_decay, 0.0
 
 
-def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> float | mg.Tensor:
+def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> mg.Tensor:
     """Scale all gradients together so that their joint norm is at most max_norm.
 
-    Gives the norm before; sums in float64. On a GPU that norm is a Tensor: only
-    reading it, with `float(norm)`, waits for the GPU. Parameters without gradient count
-    as zeros. A norm that is not finite is given, and the gradients stay as they are.
-    Gradients are replaced, not written into: two parameters may share one.
+    Gives the norm before, a Tensor that `float(norm)` reads (on a GPU only that waits);
+    sums in float64. Parameters without gradient count as zeros. A norm that is not
+    finite is given, and the gradients stay as they are. Gradients are replaced, not
+    written into: two parameters may share one.
 
     Raises: ValueError unless max_norm > 0.
     Source: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural
@@ -173,35 +141,16 @@ def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> float | mg.T
     """
     check_number("clip_grad_norm", "max_norm", max_norm, LIMIT)
     given = [params] if isinstance(params, mg.Tensor) else params
-    owners = [
-        p for p in check_parameters("clip_grad_norm", given) if p.grad is not None
-    ]
-    if any(p.device != "cpu" for p in owners):
-        return _clip_without_waiting(owners, max_norm)
-    total = math.sqrt(sum(_sum_of_squares(gradient_array(p.grad)) for p in owners))
-    if max_norm < total < math.inf:
-        for parameter in owners:
-            scaled = gradient_array(parameter.grad) * (max_norm / total)
-            parameter.grad = mg.asarray(scaled)
-    return total
-
-
-def _clip_without_waiting(owners: list[mg.Tensor], max_norm: float) -> mg.Tensor:
-    """The same on a GPU: the norm and the choice whether to scale stay there."""
-    flat = [gradient_array(p.grad).reshape(-1).astype("float64") for p in owners]
-    total = np.sqrt(sum(x.dot(x) for x in flat))
-    clips = np.logical_and(total > max_norm, np.isfinite(total))
-    factor = np.where(clips, max_norm / total, 1.0)
-    for parameter in owners:
-        gradient = gradient_array(parameter.grad)
-        parameter.grad = mg.asarray(gradient * factor.astype(gradient.dtype))
-    return mg.asarray(total)
-
-
-def _sum_of_squares(array: Any) -> float:
-    flat = array.reshape(-1)
-    parts = (flat[s].astype("float64", copy=False) for s in tiles(flat, NORM_TILE))
-    return sum(float(x.dot(x)) for x in parts)
+    parameters = check_parameters("clip_grad_norm", given)
+    gradients = [(p, p.grad) for p in parameters if p.grad is not None]
+    if not gradients:
+        return mg.zeros((), dtype="float64")
+    norm = joint_norm(*(gradient for _, gradient in gradients))
+    for parameter, gradient in gradients:
+        scaled = clipped(gradient, norm, most=float(max_norm))
+        if scaled.array is not gradient.array:
+            parameter.grad = scaled
+    return norm
 
 
 def _pair_of_betas(kind: str, betas: Any) -> Betas:

@@ -1,26 +1,17 @@
-"""The base class of optimisers: parameters, tiles, and the state of an optimiser.
-
-An update is a handful of element-wise passes over the parameter, its gradient and its
-moments. Over whole arrays, every pass of a large parameter goes to main memory; over
-tiles that fit a core's cache, only the first does. One scratch tile is all the memory
-that an update needs beside the moments.
-"""
+"""The base class of optimisers: the parameters and the state of an optimiser."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 import minigrad as mg
-from minigrad.tape import Leaf
+from minigrad.tape import Leaf, array_of, with_shape
 from nn.checks import NOT_NEGATIVE, POSITIVE, POSITIVE_COUNT, Numbers, check_number
 from nn.states import Expected, check_mapping, check_state
-
-# Four float32 arrays and the scratch tile of this many elements are 640 KiB: they fit
-# the second-level cache of one core.
-TILE = 32768
+from nn.updates import wide
 
 State = dict[str, Any]
 
@@ -29,7 +20,7 @@ class Optimizer:
     """Base class: which parameters, what learning rate, and whose state.
 
     A subclass names its settings with their ranges and its moments (arrays like the
-    parameter) and writes `_update_tile`. Parameters without a gradient and frozen ones
+    parameter) and writes `_update`. Parameters without a gradient and frozen ones
     (`requires_grad` is False) are skipped, and their moments and step count stay as
     they are. Moments follow a parameter that was moved to another device.
     """
@@ -48,7 +39,6 @@ class Optimizer:
             setattr(self, name, float(value))
         # Made at the first step, on the device that the parameter is on then.
         self._states: list[State] = [{} for _ in self.params]
-        self._scratch: dict[str, Any] = {}
 
     @property
     def lr(self) -> float:
@@ -83,55 +73,29 @@ class Optimizer:
         Shapes: one gradient, Tensor or array, for each parameter, of its shape.
         Raises: ValueError where number or shapes differ; then nothing is changed.
         """
-        arrays = [gradient_array(gradient) for gradient in grads]
-        self._check_gradients(arrays)
-        for index, gradient in enumerate(arrays):
+        gradients = [None if g is None else with_shape(g) for g in grads]
+        self._check_gradients(gradients)
+        for index, gradient in enumerate(gradients):
             if gradient is not None and self.params[index].requires_grad:
-                self._update_parameter(index, gradient)
+                p = self.params[index].detach()
+                state = self._advance(index, p)
+                moments = [state[name] for name in self.moments]
+                self._update(state["step"], p, gradient, *moments)
 
-    # What a subclass writes
-
-    def _factors(self, step: int) -> dict[str, float]:
-        """The numbers that change from step to step, once for all tiles."""
-        return {}
-
-    def _update_tile(
-        self, p: Any, g: Any, scratch: Any, *moments: Any, **factors: float
-    ) -> None:
-        """Change p and the moments in place; scratch is free to use, g is not."""
+    def _update(self, step: int, p: mg.Tensor, gradient: Any, *moments: Any) -> None:
+        """Change p and the moments in place: step `step` of this parameter."""
         raise NotImplementedError
 
-    # One parameter
-
-    def _update_parameter(self, index: int, gradient: Any) -> None:
-        parameter = self.params[index]
-        data = parameter.data
-        p, g = data.reshape(-1), gradient.reshape(-1)
-        state = self._advance(index, p, parameter.device)
-        factors = self._factors(state["step"])
-        dtype = _wide(p.dtype)
-        for tile in tiles(p, TILE):
-            arrays = [array[tile].astype(dtype, copy=False) for array in (p, g)]
-            moments = [state[name][tile] for name in self.moments]
-            scratch = self._scratch_like(arrays[0], parameter.device)
-            self._update_tile(*arrays, scratch, *moments, **factors)
-            if dtype != p.dtype:
-                p[tile] = arrays[0]
-        if not data.flags.c_contiguous:
-            # Then p is a copy, in another order than the parameter's memory.
-            data[...] = p.reshape(data.shape)
-        mg.record_write(data, f"{self._name}.step")
-
-    def _advance(self, index: int, p: Any, device: str) -> State:
+    def _advance(self, index: int, p: mg.Tensor) -> State:
         """The parameter's state, made if this is its first step, one step further."""
         state = self._states[index]
-        if state.get("device", device) != device:
-            self._move(state, device)
+        if state.get("device", p.device) != p.device:
+            self._move(state, p.device)
         state["step"] = state.get("step", 0) + 1
-        state["device"] = device
+        state["device"] = p.device
         for name in self.moments:
             if name not in state:
-                state[name] = np.zeros_like(p, dtype=_wide(p.dtype))
+                state[name] = np.zeros(p.size, wide(p.dtype), like=p.array)
             elif state[name].size != p.size:
                 raise ValueError(
                     f"{self._name}.step: parameter {index} has {p.size} elements, but "
@@ -141,18 +105,9 @@ class Optimizer:
         return state
 
     def _move(self, state: State, device: str) -> None:
-        """Move the moments to their parameter's device; scratch is made there anew."""
+        """Move the moments to their parameter's device."""
         for name in self.moments:
-            state[name] = mg.asarray(state[name]).to(device).data
-        self._scratch.clear()
-
-    def _scratch_like(self, p: Any, device: str) -> Any:
-        """A free array like p, the same piece of memory from tile to tile."""
-        key = f"{device} {p.dtype}"
-        scratch = self._scratch.get(key)
-        if scratch is None or scratch.size < p.size:
-            scratch = self._scratch[key] = np.empty_like(p)
-        return scratch[: p.size]
+            state[name] = array_of(mg.asarray(state[name]).to(device))
 
     def _check_gradients(self, gradients: list[Any]) -> None:
         if len(gradients) != len(self.params):
@@ -230,7 +185,7 @@ class Optimizer:
         own: State = {"step": int(state[f"{index}.step"]), "device": p.device}
         for name in self.moments:
             flat = np.reshape(state[f"{index}.{name}"], -1)
-            own[name] = mg.Tensor(flat, dtype=_wide(p.dtype), device=p.device).data
+            own[name] = mg.Tensor(flat, dtype=wide(p.dtype), device=p.device).array
         return own
 
 
@@ -295,24 +250,3 @@ def _check_parameter(which: str, parameter: Any) -> None:
             f"{which} is the result of {entry.name}, so that its gradient is not kept "
             "and it would never change. Give the tensor it was computed from."
         )
-
-
-def tiles(flat: Any, length: int) -> Iterator[slice]:
-    """Slices of a flat array that fit the cache; on a GPU, all of it at once."""
-    step = length if isinstance(flat, np.ndarray) else max(flat.size, 1)
-    for start in range(0, flat.size, step):
-        yield slice(start, start + step)
-
-
-def gradient_array(value: Any) -> Any:
-    """The array behind a gradient, None for None."""
-    if value is None:
-        return None
-    if isinstance(value, mg.Tensor):
-        return value.data
-    return value if hasattr(value, "dtype") else np.asarray(value)
-
-
-def _wide(dtype: Any) -> Any:
-    """The dtype of an update and its moments: squares of float16 would overflow."""
-    return np.promote_types(dtype, np.float32)

@@ -1,6 +1,7 @@
-"""What can be recorded?  Every primitive, forward and gradient rule side by side."""
+"""The primitives: every forward with its gradient rule beside it, by subject."""
 
 from minigrad.ops import (
+    draws,
     elementwise,
     index,
     linalg,
@@ -12,6 +13,7 @@ from minigrad.ops import (
 )
 
 __all__ = [
+    "draws",
     "elementwise",
     "index",
     "linalg",

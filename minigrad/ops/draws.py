@@ -1,0 +1,25 @@
+"""Random draws as primitives: from a generator's state, which they advance."""
+
+from __future__ import annotations
+
+import math
+
+from minigrad.backend import Array, to_device
+from minigrad.random import next_draw
+from minigrad.tape import primitive
+
+
+@primitive(advances=("state",))
+def bernoulli(
+    state: Array, *, shape: tuple[int, ...], p: float, device: str = "cpu"
+) -> Array:
+    """Booleans, each True with probability p (to 32 bits).
+
+    Element i compares the i-th word of 32 bits of the draw with p: the lower half of
+    each of Philox's 64-bit words comes first.
+    Shapes: state (3,), the generator's; result of `shape`.
+    """
+    count = math.prod(shape)
+    words = next_draw(state).bit_generator.random_raw((count + 1) // 2)
+    bits = words.astype("<u8", copy=False).view("<u4")[:count]
+    return to_device((bits < round(p * 2**32)).reshape(shape), device)
