@@ -249,18 +249,11 @@ class MultiHeadAttention(Module):
         (N, H, T, S) is True where a query may see a key; (N, 1, S) hides the padding of
         a text from all its queries.
         """
-        q, k, v = self._heads(query, key, value)
-        drop = self.dropout
-        y = scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            _for_heads(mask),
-            causal=causal,
-            dropout=drop.p if self.training else 0.0,
-            generator=drop.generator,
-            chunk=self.chunk,
-        )  # (N, H, T, E)
+        heads = self._heads(query, key, value, mask)
+        p = self.dropout.p if self.dropout.training else 0.0
+        drop: Any = {"dropout": p, "generator": self.dropout.generator}
+        settings: Any = {"causal": causal, "chunk": self.chunk, **drop}
+        y = scaled_dot_product_attention(*heads, **settings)
         N, H, T, E = y.shape
         return self.out(mg.swapaxes(y, 1, 2).reshape((N, T, H * E)))
 
@@ -268,14 +261,16 @@ class MultiHeadAttention(Module):
         self, query: Any, key: Any = None, mask: Any = None, *, causal: bool = False
     ) -> Any:
         """Give how much each query takes of each value. Shapes: (N, H, T, S)."""
-        q, k, _ = self._heads(query, key, None)
+        q, k, _, mask = self._heads(query, key, None, mask)
         # Mixing one-hot values gives the weights themselves.
         one_hot = beside(np.eye(k.shape[-2], dtype=k.dtype), array_of(k))
-        mask = _for_heads(mask)
         return scaled_dot_product_attention(q, k, one_hot, mask, causal=causal)
 
-    def _heads(self, query: Any, key: Any, value: Any) -> list[Any]:
-        """Queries, keys and values of every head: (N, H, T or S, E) each."""
+    def _heads(self, query: Any, key: Any, value: Any, mask: Any) -> list[Any]:
+        """Queries, keys and values of every head, and the mask.
+
+        Shapes: -> (N, H, T, E), (N, H, S, E) twice, (T, S) or (N, 1 or H, T, S).
+        """
         key = query if key is None else key
         value = key if value is None else value
         given = {"query": query, "key": key, "value": value}
@@ -288,20 +283,14 @@ class MultiHeadAttention(Module):
         else:
             W, b = mg.split(self.Wqkv, 3, axis=1), mg.split(self.bqkv, 3)
             parts = list(map(self._project, inputs, W, b))
-        return [mg.swapaxes(part, 1, 2) for part in parts]
+        if mask is not None and (mask := array_of(mask)).ndim == 3:
+            mask = mask[:, None]  # the same for all heads
+        return [*(mg.swapaxes(part, 1, 2) for part in parts), mask]
 
     def _project(self, x: Any, W: Any, b: Any) -> Any:
         """(N, T, D) -> (N, T, heads in W, E)."""
         N, T, _ = x.shape
         return linear(x, W, b).reshape((N, T, b.size // self.head_dim, self.head_dim))
-
-
-def _for_heads(mask: Any) -> Any:
-    """The mask with an axis for the heads, unless it has one or is for all texts."""
-    if mask is None:
-        return None
-    mask = array_of(mask)
-    return mask[:, None] if mask.ndim == 3 else mask
 
 
 def _head_dim(embed_dim: int, num_heads: int) -> int:
