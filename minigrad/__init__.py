@@ -38,6 +38,13 @@ from minigrad.inspect import (
 )
 from minigrad.io import load_checkpoint, save_checkpoint
 from minigrad.memory import keep_memory
+from minigrad.ops.convolution import (
+    conv2d,
+    conv2d_relu,
+    conv2d_relu_to_input,
+    conv2d_to_input,
+    conv2d_to_weight,
+)
 from minigrad.ops.elementwise import (
     absolute,
     add,
@@ -80,15 +87,7 @@ from minigrad.ops.shape import (
     transpose,
     unstack,
 )
-from minigrad.ops.windows import (
-    conv2d,
-    conv2d_relu,
-    conv2d_relu_to_input,
-    conv2d_to_input,
-    conv2d_to_weight,
-    fold,
-    unfold,
-)
+from minigrad.ops.windows import fold, unfold
 from minigrad.random import Generator, default_generator, manual_seed
 from minigrad.tape import no_grad, primitive, record_write
 from minigrad.tensor import Tensor

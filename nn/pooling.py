@@ -148,7 +148,7 @@ def _counts(
         image, size, stride, around, strict=True
     ):
         inside = n + before + after
-        starts = np.arange(windows.places(inside + beyond, k, s, 1)) * s
+        starts = np.arange(windows.positions(inside + beyond, k, s, 1)) * s
         per_axis.append(np.minimum(starts + k, inside) - starts)
     return np.multiply.outer(*per_axis)
 

@@ -1,6 +1,7 @@
 """The primitives: every forward with its gradient rule beside it, by subject."""
 
 from minigrad.ops import (
+    convolution,
     elementwise,
     index,
     linalg,
@@ -13,6 +14,7 @@ from minigrad.ops import (
 )
 
 __all__ = [
+    "convolution",
     "elementwise",
     "index",
     "linalg",

@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from minigrad import functions
 from minigrad.ops import (
+    convolution,
     elementwise,
     index,
     linalg,
@@ -353,7 +354,7 @@ def likelihoods(draw: Draw, slope: bool) -> Case:
     ids = np.array(draw(st.lists(st.integers(-1, C - 1), min_size=N, max_size=N)), int)
     scores = draw(arrays((N, C)))
     if slope:
-        return losses.likelihood_slope, [draw(arrays((N,))), scores, ids]
+        return losses.likelihood_gradient, [draw(arrays((N,))), scores, ids]
     return losses.negative_log_likelihood, [scores, ids]
 
 
@@ -387,7 +388,7 @@ class Sliding:
             self.image, self.size, self.stride, self.padding, self.dilation, strict=True
         )
         self.counts = tuple(
-            windows.places(n + 2 * p, k, s, d) for n, k, s, p, d in steps_out
+            windows.positions(n + 2 * p, k, s, d) for n, k, s, p, d in steps_out
         )
 
     @property
@@ -436,13 +437,13 @@ def rectified(draw: Draw) -> Case:
     """conv2d_relu with what is cut in the middle of a gap between its values."""
     call, (x, w) = draw(convolved("conv2d"))
     settings = call.keywords
-    y = np.sort(windows.conv2d(x, w, **settings).swapaxes(0, 1).reshape(len(w), -1))
+    y = np.sort(convolution.conv2d(x, w, **settings).swapaxes(0, 1).reshape(len(w), -1))
     beyond = y[:, :1] - 1, y[:, -1:] + 1
     y = np.concatenate([beyond[0], y, beyond[1]], axis=1)
     widest = np.diff(y).argmax(axis=1)
     rows = np.arange(len(w))
     b = -(y[rows, widest] + y[rows, widest + 1]) / 2
-    return partial(windows.conv2d_relu, **settings), [x, w, b]
+    return partial(convolution.conv2d_relu, **settings), [x, w, b]
 
 
 @st.composite
@@ -450,7 +451,7 @@ def rectified_back(draw: Draw) -> Case:
     """What conv2d_relu's gradient is, for any pattern of what has passed."""
     call, (v, w) = draw(convolved("conv2d_to_input"))
     passed = draw(hnp.arrays(bool, v.shape))
-    back = partial(windows.conv2d_relu_to_input, **call.keywords)
+    back = partial(convolution.conv2d_relu_to_input, **call.keywords)
     return back, [v, w, Constant(passed)]
 
 
@@ -654,7 +655,7 @@ PRIMITIVES: dict[str, Cases] = {
     "expm1": unary(elementwise.expm1),
     "tanh": unary(elementwise.tanh),
     "sigmoid": unary(elementwise.sigmoid),
-    "sigmoid_slope": unary(elementwise.sigmoid_slope),
+    "sigmoid_derivative": unary(elementwise.sigmoid_derivative),
     "gate": unary(elementwise.gate),
     "relu": unary(elementwise.relu),
     "softplus": unary(elementwise.softplus),
@@ -693,7 +694,7 @@ PRIMITIVES: dict[str, Cases] = {
     "gather": gathered(),
     "scatter_add": scattered(),
     "negative_log_likelihood": likelihoods(slope=False),
-    "likelihood_slope": likelihoods(slope=True),
+    "likelihood_gradient": likelihoods(slope=True),
     "binary_cross_entropy": binary_entropies(),
     "unfold": unfolded(),
     "fold": folded(),
