@@ -123,4 +123,3 @@ def shown(value: object) -> str:
 
 def _number(number: float) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:g}"
-

@@ -12,7 +12,8 @@ from apps.console import clear_errors, new_console, say
 from apps.options import POSITIVE, SEED, numbers
 
 if TYPE_CHECKING:
-    from apps.cola.data import Corpus, Division
+    from apps.cola.data import Division
+    from apps.cola.sentences import Corpus
 
 PLACE = click.Path(path_type=Path)
 CORPUS = click.argument("corpus", metavar="[CORPUS]", type=PLACE, required=False)

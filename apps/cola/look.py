@@ -10,7 +10,7 @@ from statistics import mean
 from rich.console import Console
 from rich.table import Table
 
-from apps.cola.data import Corpus, Sentence
+from apps.cola.sentences import Corpus, Sentence
 from apps.cola.tokens import words
 from apps.console import say
 

@@ -16,7 +16,7 @@ from apps import limits
 from apps import run as runs
 from apps.app import App, prepared, tell
 from apps.cola import grammar, report
-from apps.cola.data import Corpus, Division, Sentence, load_corpus
+from apps.cola.data import Division, load_corpus
 from apps.cola.grams import GramJudge, GramReader
 from apps.cola.model import (
     ClassificationTransformer,
@@ -27,6 +27,7 @@ from apps.cola.model import (
     placed,
 )
 from apps.cola.reading import Reader, Reading
+from apps.cola.sentences import Corpus, Sentence
 from apps.run_folder import PreparationError, RunFolder
 
 # The name of the sentences that need no download.

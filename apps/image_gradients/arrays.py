@@ -96,9 +96,7 @@ def _reading(path: Path) -> AbstractContextManager[None]:
     return reading(path, "an .npz of pictures", UserError, again)
 
 
-def _open(
-    archive: zipfile.ZipFile, name: str, path: Path, stack: ExitStack
-) -> Member:
+def _open(archive: zipfile.ZipFile, name: str, path: Path, stack: ExitStack) -> Member:
     """Find an array, and read its header."""
     try:
         member = archive.getinfo(f"{name}.npy")

@@ -88,9 +88,7 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
 
 
 def _write_label(figure: Figure, text: str, x: float, y: float) -> None:
-    figure.text(
-        x, y, text, rotation=90, ha="center", va="center", fontsize=FONT + 1
-    )
+    figure.text(x, y, text, rotation=90, ha="center", va="center", fontsize=FONT + 1)
 
 
 def difference(before: np.ndarray, after: np.ndarray, times: float = 1) -> np.ndarray:

@@ -175,9 +175,7 @@ def _sums(few: Attribution) -> Iterator[tuple[str, ...]]:
         yield f"{gained:.3f}", f"{total:.3f}", f"{gap:.1%}", f"{few.steps}"
 
 
-def _check(
-    check: Sequence[tuple[str, Mapping[str, float]]], part: Part
-) -> Section:
+def _check(check: Sequence[tuple[str, Mapping[str, float]]], part: Part) -> Section:
     stages = ["trained", *(layer for layer, _ in check)]
     names = list(check[0][1])
     values = {name: [1.0, *(alike[name] for _, alike in check)] for name in names}
@@ -246,9 +244,7 @@ def _four(
     ]
 
 
-def _changes(
-    pictures: Sequence[Picture], fooled: Fooled, after: np.ndarray
-) -> Section:
+def _changes(pictures: Sequence[Picture], fooled: Fooled, after: np.ndarray) -> Section:
     rows = [
         (
             picture.name,
@@ -318,9 +314,7 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _written(
-    title: str, sections: Sequence[Section], folder: Path, part: Part
-) -> Path:
+def _written(title: str, sections: Sequence[Section], folder: Path, part: Part) -> Path:
     path = folder / part.file
     pages.write(Report(title, sections, part.lead, others=part.neighbours), path)
     return path

@@ -96,9 +96,7 @@ class Artist:
 
         methods = {name: _by_parts(way) for name, way in saliency.CHECKED.items()}
         generator = mg.Generator(self.seed)
-        return saliency.sanity_check(
-            self.network, x, classes, methods, generator, tell
-        )
+        return saliency.sanity_check(self.network, x, classes, methods, generator, tell)
 
 
 def _by_parts(method: Method) -> Method:

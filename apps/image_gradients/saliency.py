@@ -26,9 +26,7 @@ from apps.image_gradients.squeezenet import SqueezeNet
 Method = Callable[[SqueezeNet, np.ndarray, np.ndarray], np.ndarray]
 
 
-def gradient_map(
-    network: SqueezeNet, x: np.ndarray, classes: np.ndarray
-) -> np.ndarray:
+def gradient_map(network: SqueezeNet, x: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """How much the class's score changes with each pixel: the largest of its channels.
 
     The score is the one before any softmax. Shapes: (N, 3, H, W) -> (N, H, W), >= 0.

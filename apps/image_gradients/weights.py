@@ -222,9 +222,7 @@ def _misfits(state: Mapping[Any, Any], expected: Arrays) -> list[str]:
         "missing": [name for name in expected if name not in state],
         "unexpected": [name for name in state if name not in expected],
         "without floating-point numbers": [n for n in both if n not in arrays],
-        "of another shape": [
-            n for n in arrays if state[n].shape != expected[n].shape
-        ],
+        "of another shape": [n for n in arrays if state[n].shape != expected[n].shape],
         "with NaN or infinity": [n for n in arrays if not _is_finite(state[n])],
     }
     return [f"{kind}: {_some(names)}" for kind, names in kinds.items() if names]

@@ -22,6 +22,7 @@ from PIL import Image, features
 import minigrad as mg
 from apps import cli
 from apps.captioning import shapes
+from apps.cola import course as preparation
 from apps.cola import data as cola
 from apps.cola import grammar
 from scripts.fuzzing import hostile
@@ -85,7 +86,8 @@ def _sentences(root: Path) -> None:
     cola.write_corpus(root / "cola", corpus)
     course = root / "course"
     course.mkdir()
-    prepared = cola.prepare([*corpus.train, *corpus.validation], len(corpus.train))
+    sentences = [*corpus.train, *corpus.validation]
+    prepared = preparation.prepare(sentences, len(corpus.train))
     arrays = {
         "train_inxs": prepared.train_ids,
         "train_labels": prepared.train_labels,
@@ -95,7 +97,7 @@ def _sentences(root: Path) -> None:
     for name, array in arrays.items():
         np.save(course / f"{name}.npy", array)
     lines = "".join(f"{word},{n}\n" for word, n in prepared.vocabulary.items())
-    (course / cola.VOCABULARY_FILE).write_text(lines)
+    (course / preparation.VOCABULARY_FILE).write_text(lines)
     members = {
         f"cola_public/raw/{path.name}": path.read_bytes()
         for path in sorted((root / "cola").iterdir())

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from apps import cli
 from apps.cola import explain, train
-from apps.cola.data import Sentence, format_tsv, load_prepared
+from apps.cola.course import load_prepared
 from apps.cola.grams import GramReader
 from apps.cola.reading import Reader, Reading, SentenceError
+from apps.cola.sentences import Sentence, format_tsv
 from tests.apps.test_report import Page
 
 SHORT = ["--max-train", "200", "--epochs", "2", "--device", "cpu"]

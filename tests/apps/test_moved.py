@@ -18,7 +18,7 @@ import minigrad as mg
 from apps import cli
 from apps.captioning import data, train
 from apps.cola import train as judging
-from apps.cola.data import Sentence, format_tsv
+from apps.cola.sentences import Sentence, format_tsv
 from apps.run import Job
 from apps.run_folder import RunError, RunFolder
 from tests.apps.jobs import interrupt
@@ -244,9 +244,7 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_preparation_is_one_message(
-    damage: str, captioner: Path
-) -> None:
+def test_a_damaged_preparation_is_one_message(damage: str, captioner: Path) -> None:
     path = captioner / "preparation.json"
     path.write_text(json.dumps(DAMAGES[damage](json.loads(path.read_text()))))
     told = command(1, "caption", "sample", captioner)
