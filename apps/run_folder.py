@@ -22,8 +22,10 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from filelock import FileLock, Timeout
+
 from apps.errors import UserError
-from apps.files import lock, write_text
+from apps.files import write_text
 from apps.limits import shown
 from apps.texts import read_bytes
 from minigrad.io.damaged import reading, reason
@@ -234,18 +236,20 @@ class RunFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        lock = FileLock(self.path / ".lock", timeout=0)
         with self.saving(self.path / ".lock"):
-            file = (self.path / ".lock").open("ab")
-        with file:
             try:
-                lock(file.fileno())
-            except BlockingIOError as error:
+                lock.acquire()
+            except Timeout as error:
                 raise RunError(
                     f"another process is training in {self.path}. Wait for its end, "
                     "or stop it, before going on with the run; a new one needs "
                     "another folder."
                 ) from error
+        try:
             yield
+        finally:
+            lock.release()
 
     def _refuse_another(self) -> None:
         files = (self.config_path, self.metrics_path, self.checkpoint_path)
