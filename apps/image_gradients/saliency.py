@@ -81,14 +81,18 @@ class Attribution:
         return self.attributed.sum(axis=1)
 
     @property
+    def total(self) -> np.ndarray:
+        """The sum of each picture's attributions. Shapes: (N,)."""
+        return self.attributed.sum(axis=(1, 2, 3), dtype=np.float64)
+
+    @property
     def gap(self) -> np.ndarray:
         """How much the sum misses what was gained, as a share of it. Shapes: (N,).
 
         Less than a point of score gained counts as one: next to nothing, any miss
         would be large.
         """
-        total = self.attributed.sum(axis=(1, 2, 3), dtype=np.float64)
-        return np.abs(total - self.gained) / np.maximum(np.abs(self.gained), 1)
+        return np.abs(self.total - self.gained) / np.maximum(np.abs(self.gained), 1)
 
 
 def integrated_gradients(

@@ -186,7 +186,7 @@ def _pictures(file: Path) -> None:
     from apps.image_gradients import pictures
 
     def read() -> None:
-        for picture in pictures.read_many([file]):
+        for picture in pictures.find([file]):
             say(f"{picture.name}: {picture.notes}", new_console())
 
     shown(read)
