@@ -1,4 +1,4 @@
-"""Which pixels made the network say so? Maps of attention, and a check that they tell.
+"""Saliency maps, and a check that they depend on what was learned.
 
 Glossary of shapes: N batch, (H, W) picture; pictures are normalised, classes (N,).
 """
@@ -48,7 +48,8 @@ def smooth_grad(
 ) -> np.ndarray:
     """The mean of `gradient_map` over noisy copies: what one copy's alone has, goes.
 
-    `noise` is the deviation, as a share of each picture's range from least to largest.
+    `noise` is the standard deviation, as a fraction of each picture's range.
+
     Shapes: (N, 3, H, W) -> (N, H, W), >= 0.
     Source: Smilkov et al., SmoothGrad: removing noise by adding noise (2017).
     """
@@ -198,16 +199,12 @@ def randomized(
     copy = frozen(SqueezeNet().to(device_of(network)))
     copy.load_state_dict(network.state_dict())
     for name, layer in _layers(copy):
-        state = {
-            key: _shuffled(parameter.numpy(), generator)
-            for key, parameter in layer.named_parameters()
-        }
+        state = {key: array.numpy() for key, array in layer.named_parameters()}
+        for key, w in state.items():
+            shuffled = w.ravel()[generator.permutation(w.size)]
+            state[key] = shuffled.reshape(w.shape)
         layer.load_state_dict(state)
         yield name, copy
-
-
-def _shuffled(values: np.ndarray, generator: mg.Generator) -> np.ndarray:
-    return values.ravel()[generator.permutation(values.size)].reshape(values.shape)
 
 
 def _layers(network: SqueezeNet) -> list[tuple[str, nn.Module]]:
@@ -243,12 +240,10 @@ def sanity_check(
     for layer, broken in randomized(network, generator):
         alike = {}
         for name, method in methods.items():
-            maps = method(broken, x, classes)
-            found = [
-                rank_correlation(*two) for two in zip(maps, trained[name], strict=True)
-            ]
+            pairs = zip(method(broken, x, classes), trained[name], strict=True)
             # A map without any difference is like no other.
-            alike[name] = float(np.mean(np.nan_to_num(found)))
+            found = np.nan_to_num([rank_correlation(*pair) for pair in pairs])
+            alike[name] = float(np.mean(found))
         result.append((layer, alike))
         progress(layer)
     return result
