@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from apps import pictures
-from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
+from apps.captioning.data import CaptionData, Split
 from apps.captioning.grammar import Verdict
+from apps.captioning.layout import END, NULL, START, UNKNOWN
 from apps.errors import UserError
 from apps.files import whole_file
 from apps.report import LARGEST, png

@@ -16,8 +16,8 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps.captioning import decode
-from apps.captioning.data import END, NULL, START, UNKNOWN
 from apps.captioning.decode import Decoding
+from apps.captioning.layout import END, NULL, START, UNKNOWN
 from nn.functional import temporal_softmax_loss
 
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from apps import report as pages
 from apps.captioning import look
-from apps.captioning.data import UNITS, UNKNOWN
+from apps.captioning.data import UNITS
 from apps.captioning.decode import Decoding
+from apps.captioning.layout import UNKNOWN
 from apps.report import Command, Gallery, Report, Section, State, Table, Texts
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from apps.captioning import grammar, look, shapes
 from apps.captioning.consensus import most_agreed
-from apps.captioning.data import DataError, Split
+from apps.captioning.data import Split
 from apps.captioning.decode import Decoding
+from apps.captioning.layout import DataError
 from apps.captioning.look import Card
 from apps.captioning.train import Trained
 

@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image
 
 from apps.captioning import grammar
-from apps.captioning.data import SPECIAL_WORDS, DataError, write_folder
 from apps.captioning.grammar import OPPOSITES, SHAPES, Kind, Scene, Thing
+from apps.captioning.layout import SPECIAL_WORDS, DataError, write_folder
 from apps.files import whole_folder
 from apps.texts import read_json
 from minigrad.io.damaged import reading

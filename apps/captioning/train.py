@@ -15,7 +15,6 @@ from apps import run as runs
 from apps.app import App
 from apps.captioning import report
 from apps.captioning.data import (
-    NULL,
     UNITS,
     CaptionData,
     Split,
@@ -25,6 +24,7 @@ from apps.captioning.data import (
     load_data,
 )
 from apps.captioning.decode import Decoding
+from apps.captioning.layout import NULL
 from apps.captioning.model import (
     CELLS,
     Captioner,

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import minigrad as mg
 from apps import cli
-from apps.captioning import data, train
+from apps.captioning import layout, train
 from apps.cola import train as judging
 from apps.cola.sentences import Sentence, format_tsv
 from apps.run import Job
@@ -145,7 +145,7 @@ def test_judging_needs_nothing_but_the_run(
 
 
 def change_caption(folder: Path) -> None:
-    with h5py.File(folder / data.CAPTIONS_FILE, "r+") as file:
+    with h5py.File(folder / layout.CAPTIONS_FILE, "r+") as file:
         captions = file["train_captions"]
         captions[0, 1] = captions[0, 1] % 5 + 4
 
@@ -171,7 +171,7 @@ def test_training_goes_on_with_the_scale_it_began_with(
     """The fingerprint does not cover features, whose sums depend on the machine."""
     quiet = Console(quiet=True)
     before = train.load(captioner, quiet).standard
-    with h5py.File(copy / data.features_file("train"), "r+") as file:
+    with h5py.File(copy / layout.features_file("train"), "r+") as file:
         file["features"][...] = file["features"][...] * 3 + 1
     after = train.load(captioner, quiet).standard
     np.testing.assert_array_equal(after.mean, before.mean)
