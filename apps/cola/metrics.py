@@ -1,4 +1,4 @@
-"""How well are sentences judged? Matthews correlation, and what it is made of.
+"""Matthews correlation of judgements, its interval, and accuracy.
 
 Of CoLA's sentences 70 % are acceptable, so that whoever always says "acceptable" is
 right in 70 % of the cases, and has a Matthews correlation of 0.
@@ -53,25 +53,7 @@ class Confusion:
 
         It is 0 where it is not defined: if all labels, or all judgements, are alike.
         """
-        counts = (self.true_positive, self.false_negative)
-        others = (self.false_positive, self.true_negative)
-        return float(_matthews(*map(np.array, counts + others)))
-
-
-def matthews(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Matthews correlation of labels and judgements. Shapes: (N,), (N,).
-
-    Raises: ValueError as `Confusion.of` does.
-    """
-    return Confusion.of(labels, predicted).matthews
-
-
-def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """The share that was judged as labelled. Shapes: (N,), (N,).
-
-    Raises: ValueError as `Confusion.of` does.
-    """
-    return Confusion.of(labels, predicted).accuracy
+        return float(_matthews(*map(np.array, vars(self).values())))
 
 
 def accuracy_by(
