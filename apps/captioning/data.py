@@ -20,24 +20,8 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from apps.captioning import unpacked
-from apps.captioning.layout import (
-    CAPTIONS_FILE,
-    END,
-    NULL,
-    SPECIAL_WORDS,
-    START,
-    VOCABULARY_FILE,
-    DataError,
-    features_file,
-    load_captions,
-    load_images,
-    load_list,
-    load_vocabulary,
-    open_features,
-    reading_hdf5,
-    urls_file,
-)
+from apps.captioning import layout, unpacked
+from apps.captioning.layout import END, NULL, SPECIAL_WORDS, START, DataError
 from apps.errors import first
 
 Width = Literal["pca", "full"]
@@ -166,7 +150,7 @@ class Split:
         return str(self.features.file.filename)
 
     def _read(self, rows: np.ndarray | slice) -> np.ndarray:
-        with reading_hdf5(Path(self._file)):
+        with layout.reading_hdf5(Path(self._file)):
             values = np.asarray(self._rows[rows])
         # A float64 beyond float32 becomes infinity, which is then refused by name.
         with np.errstate(over="ignore"):
@@ -275,9 +259,10 @@ def load_data(folder: str | Path, width: Width = "pca") -> CaptionData:
     if not folder.is_dir():
         raise DataError(
             f"{folder} is not a folder. Give a folder in the cs231n layout "
-            f"({CAPTIONS_FILE}, {VOCABULARY_FILE}, {features_file('train')}, ...)."
+            f"({layout.CAPTIONS_FILE}, {layout.VOCABULARY_FILE}, "
+            f"{layout.features_file('train')}, ...)."
         )
-    vocabulary = load_vocabulary(folder / VOCABULARY_FILE)
+    vocabulary = layout.load_vocabulary(folder / layout.VOCABULARY_FILE)
     train, val = (_load_split(folder, s, vocabulary, width) for s in ("train", "val"))
     if train.input_dim != val.input_dim:
         raise DataError(
@@ -292,8 +277,8 @@ def load_data(folder: str | Path, width: Width = "pca") -> CaptionData:
 def _load_split(
     folder: Path, split: str, vocabulary: dict[str, int], width: Width
 ) -> Split:
-    features = open_features(folder / features_file(split, width))
-    captions, image_indices = load_captions(folder, split, vocabulary, features)
-    images = load_images(folder, split, len(features))
-    urls = load_list(folder / urls_file(split), len(features), "addresses")
-    return Split(split, features, captions, image_indices, images, tuple(urls))
+    features = layout.open_features(folder / layout.features_file(split, width))
+    captions, image_indices = layout.load_captions(folder, split, vocabulary, features)
+    images = layout.load_images(folder, split, len(features))
+    urls = layout.load_urls(folder, split, len(features))
+    return Split(split, features, captions, image_indices, images, urls)

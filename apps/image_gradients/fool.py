@@ -11,20 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 import nn
-from apps.image_gradients.gradients import (
-    Of,
-    lead_over_others,
-    score_of,
-    scores_of,
-    unit,
-    with_gradient,
-)
-from apps.image_gradients.pictures import (
-    DEVIATION,
-    denormalize,
-    normalize,
-    valid_range,
-)
+from apps.image_gradients import gradients
+from apps.image_gradients.gradients import Of, lead_over_others, unit, with_gradient
+from apps.image_gradients.pictures import DEVIATION, denormalize, normalize, valid_range
 
 MOST = 100  # steps
 TRIES = 40  # steps of a search with one bound
@@ -32,7 +21,7 @@ LEVELS = 16  # the last bound that is searched with, of 255
 LEVEL = (1 / 255 / DEVIATION).astype("float32").reshape(3, 1, 1)  # of 255, normalised
 
 AIMS: dict[str, Callable[[np.ndarray], Of]] = {
-    "score": score_of,
+    "score": gradients.score_of,
     "lead": lead_over_others,
 }
 
@@ -101,7 +90,7 @@ def fool(
     steps = np.full(len(x), -1)
     left = np.arange(len(x))
     for step in range(most + 1):
-        answers = scores_of(network, saved(x[left])).argmax(axis=1)
+        answers = gradients.scores_of(network, saved(x[left])).argmax(axis=1)
         steps[left[answers == targets[left]]] = step
         left = left[answers != targets[left]]
         progress(step, len(left))
