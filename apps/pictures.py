@@ -112,9 +112,6 @@ def has_known_name(path: Path) -> bool:
     return Image.registered_extensions().get(path.suffix.lower()) in FORMATS
 
 
-# -- before anything is decoded ----------------------------------------------------
-
-
 def check_is_file(path: Path) -> None:
     """Raise a UserError if a path is something else than a file."""
     # A pipe would be waited for forever.
@@ -265,9 +262,6 @@ def _scans(file: BinaryIO) -> int:
     return max(2, content.count(b"\xff\xda", place))
 
 
-# -- once it is decoded ------------------------------------------------------------
-
-
 def _turned_by_pillow(image: Image.Image) -> bool:
     """Whether Pillow will turn a picture while it loads it, as it does with a TIFF."""
     tags = getattr(image, "tag_v2", {})
@@ -352,9 +346,6 @@ def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:
     white = Image.new("RGBA", image.size, "white")
     white.alpha_composite(image.convert("RGBA"))
     return white.convert("RGB")
-
-
-# -- what goes wrong ---------------------------------------------------------------
 
 
 @contextlib.contextmanager

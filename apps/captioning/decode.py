@@ -258,12 +258,7 @@ def _grow(
     Shapes: log_p (live, V) -> the rows of the state that the new live texts go on from.
     """
     n, width = beams.live.shape
-    # Log-probabilities of staying (N, W), then of going on by a word (N, W x V): of
-    # equals, the text that ended earlier is preferred.
-    stay = np.where(beams.live, -np.inf, beams.log_p)
-    grow = np.full((n, width, log_p.shape[1]), -np.inf)
-    grow[beams.live] = beams.log_p[beams.live][:, None] + log_p
-    candidates = np.concatenate([stay, grow.reshape(n, -1)], axis=1)
+    candidates = _candidates(beams, log_p)
     candidate_powers = np.full(candidates.shape, powers[t + 1])
     candidate_powers[:, :width] = powers[beams.lengths]
     chosen = _best(candidates / candidate_powers, size)
@@ -284,6 +279,17 @@ def _grow(
     grown = _retire(grown, powers)
     used = grown.live.shape[1]
     return grown, state_rows[at][:, :used][grown.live]
+
+
+def _candidates(beams: _Beams, log_p: np.ndarray) -> np.ndarray:
+    """Log-probabilities of staying (N, W), then of going on by a word (N, W x V).
+
+    Staying comes first, so that of equals the text that ended earlier is preferred.
+    """
+    stay = np.where(beams.live, -np.inf, beams.log_p)
+    grow = np.full((*beams.live.shape, log_p.shape[1]), -np.inf)
+    grow[beams.live] = beams.log_p[beams.live][:, None] + log_p
+    return np.concatenate([stay, grow.reshape(len(stay), -1)], axis=1)
 
 
 def _retire(beams: _Beams, powers: np.ndarray) -> _Beams:

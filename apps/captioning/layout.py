@@ -93,15 +93,14 @@ def load_vocabulary(path: Path) -> dict[str, int]:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: expected a dictionary with 'idx_to_word' (a list of words) and "
-            "'word_to_idx' (the id of each word), but found something else. Copy the "
-            "file again."
+            "'word_to_idx' (the id of each word). Copy the file again."
         ) from error
     for word in words:
         if problem := _problem_of(word):
             raise DataError(f"{path}: 'idx_to_word' holds {problem}")
     # True == 1 in Python, but a truth value is no id.
     whole = all(type(index) is int for index in ids.values())
-    if not whole or {word: index for index, word in enumerate(words)} != ids:
+    if not whole or dict(zip(words, range(len(words)), strict=True)) != ids:
         raise DataError(
             f"{path}: 'idx_to_word' and 'word_to_idx' disagree, so ids have no "
             "certain meaning. Write both from one list of words."

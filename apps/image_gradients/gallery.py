@@ -208,21 +208,14 @@ def fooling_page(
         "shown to the network once more."
     )
     plots = list(_plots("fooling", batch, ROWS, part, drawn))
-    rows = [
-        (
-            name,
-            named(int(target)),
-            f"{steps}" if steps >= 0 else "not fooled",
-            f"{levels}",
-            f"{p[target]:.0%}",
-        )
-        for name, target, steps, levels, p in zip(
-            batch.names, fooled.targets, fooled.steps, fooled.levels, after, strict=True
-        )
-    ]
+    rows = []
+    for i, target in enumerate(fooled.targets):
+        steps = str(fooled.steps[i]) if fooled.steps[i] >= 0 else "not fooled"
+        taken = (steps, str(fooled.levels[i]), f"{after[i, target]:.0%}")
+        rows.append((batch.names[i], named(int(target)), *taken))
     heading = ("picture", "target", "steps", "levels of 255", "certainty, read back")
-    taken = Section("What it took", "", [Table(heading, rows)])
-    sections = [Section("Fooled", text, plots), taken]
+    table = Table(heading, rows)
+    sections = [Section("Fooled", text, plots), Section("What it took", "", [table])]
     return _written("Pictures that fool the network", sections, folder, part)
 
 
