@@ -1,4 +1,4 @@
-"""How do all commands speak? Through one filter, and of mistakes in one message."""
+"""What all commands print: through one filter, and mistakes as one message."""
 
 from __future__ import annotations
 
@@ -36,8 +36,20 @@ CURES = {
 }
 
 
+class Command(click.Command):
+    """A command that shows the user's mistakes as one message."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        with clear_errors():
+            return super().invoke(ctx)
+
+
 class Group(click.Group):
     """Commands, of which nothing is shown that does not pass the filter."""
+
+    command_class = Command
+    group_class = type
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
         """Run a command. Its messages keep their escapes, on a terminal or not."""

@@ -1,9 +1,10 @@
-"""Which options do the commands of all applications share?"""
+"""Options that the commands of all apps share, and those that settings make."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 
 from apps import limits
 from apps.limits import Range
+from apps.settings import Setting, Settings, settings_of
 
 if TYPE_CHECKING:
     from minigrad import Device
@@ -30,7 +32,7 @@ class Number(click.FloatRange):
 
 
 def numbers(of: Range) -> click.ParamType:
-    """What an option takes whose value must be in a range: every numeric option's."""
+    """The type of an option whose value must be in a range, as every number's must."""
     if of.whole:
         return click.IntRange(int(of.low), int(of.high))
     return Number(of.low, of.high, min_open=of.above, max_open=of.below)
@@ -42,11 +44,7 @@ SEEDS = numbers(limits.SEED)
 RUN = click.argument("run", type=FOLDER)
 RESUME = click.option("--resume", type=FOLDER, help="Run folder to go on with.")
 SEED = click.option(
-    "--seed",
-    type=SEEDS,
-    default=0,
-    show_default=True,
-    help="Same seed, same result.",
+    "--seed", type=SEEDS, default=0, show_default=True, help="Same seed, same result."
 )
 RUN_SEED = click.option("--seed", type=SEEDS, help="[default: the run's own]")
 # For those that read what a run learned from.
@@ -94,27 +92,121 @@ def new_run_option(app: str) -> Any:
     )
 
 
-def setting_options(settings: Sequence[tuple[str, Any, str]]) -> Any:
-    """Options (name, kind, help) whose defaults are those of a recipe."""
+# -- settings ----------------------------------------------------------------------
+
+
+def setting_options(kind: type[Settings], default: str = "") -> Callable[[Any], Any]:
+    """An option for each setting with numbers or texts to choose from.
+
+    One that is not given is None. `default` is what help says of all of them instead.
+    """
+    chosen = [of for of in settings_of(kind) if of.option and _is_optional(of)]
 
     def decorate(command: Any) -> Any:
-        for name, kind, text in reversed(settings):
-            help_ = f"{text}  [default: the recipe's]"
-            command = click.option(f"--{name}", type=kind, help=help_)(command)
+        for of in reversed(chosen):
+            command = _option(of, default)(command)
         return command
 
     return decorate
 
 
-def refuse_settings(context: click.Context) -> None:
+def setting_option(kind: type[Settings], name: str) -> Callable[[Any], Any]:
+    """The option of one setting, which is the default where it is not given."""
+    of = next(of for of in settings_of(kind) if of.name == name)
+    return _option(of, "", default=of.default)
+
+
+def _is_optional(of: Setting) -> bool:
+    return bool(of.of or of.choices or of.kind is bool)
+
+
+def _option(of: Setting, shown: str, **more: Any) -> Callable[[Any], Any]:
+    told = of.help
+    for name, values in of.heeded.items():
+        told = f"With --{name} {' or '.join(values)}: {told[0].lower()}{told[1:]}"
+    if of.kind is bool:
+        return click.option(dashed(of.name), is_flag=True, default=None, help=told)
+    kind = click.Choice(of.choices) if of.of is None else numbers(of.of)
+    told += f"  [default: {of.told or shown or of.default}]"
+    return click.option(dashed(of.name), type=kind, help=told, **more)
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def dashed(name: str) -> str:
+    """An option as one types it."""
+    return "--" + name.replace("_", "-")
+
+
+# -- options without effect --------------------------------------------------------
+
+
+def _no_effect(name: str, where: str, way_out: str) -> click.UsageError:
+    return click.UsageError(f"{dashed(name)} has no effect with {where}. {way_out}")
+
+
+def refuse_unheeded(
+    kind: type[Settings], asked: Iterable[str], option: str, choice: str
+) -> None:
+    """Make sure that settings asked for are heeded beside this choice of an option.
+
+    Raises: UsageError.
+    """
+    for of in settings_of(kind):
+        heeding = of.heeded.get(option, (choice,))
+        if of.name in asked and choice not in heeding:
+            others = f" or --{option} ".join(heeding)
+            way_out = f"Leave it out, or give --{option} {others}."
+            raise _no_effect(of.name, f"--{option} {choice}", way_out)
+
+
+def refuse_beside(
+    names: Iterable[str], where: str, way_out: str = "Leave one of them out."
+) -> None:
+    """Make sure that none of these options is given. Raises: UsageError."""
+    context = click.get_current_context()
+    command_line = click.core.ParameterSource.COMMANDLINE
+    for name in names:
+        if context.get_parameter_source(name) == command_line:
+            raise _no_effect(name, where, way_out)
+
+
+def refuse_settings() -> None:
     """Make sure that nothing is asked for that a run which goes on cannot heed."""
-    given = click.core.ParameterSource.COMMANDLINE
-    for option in context.command.params:
-        name = option.name or ""
-        source = context.get_parameter_source(name)
-        if name in ("resume", "device", "data") or source != given:
-            continue
-        raise click.UsageError(
-            f"{option.opts[0]} has no effect with --resume: a run goes on with the "
-            "settings that it began with. Leave it out, or begin a new run."
-        )
+    options = [o.name or "" for o in click.get_current_context().command.params]
+    refuse_beside(
+        [name for name in options if name not in ("resume", "device", "data")],
+        "--resume: a run goes on with the settings that it began with",
+        "Leave it out, or begin a new run.",
+    )
+
+
+# -- data that are made ------------------------------------------------------------
+
+
+def new_data_command(group: click.Group, name: str, what: str) -> Callable[[Any], Any]:
+    """A command that makes data in a new folder: its name, seed and sizes.
+
+    The options `--train` and `--val` are numbers of `what`.
+    """
+
+    def decorate(command: Callable[..., None]) -> click.Command:
+        @wraps(command)
+        def checked(folder: Path, **options: Any) -> None:
+            if folder.exists():
+                raise click.ClickException(
+                    f"{folder} exists already, and writing there would overwrite it. "
+                    "Give a new folder, or remove that one."
+                )
+            command(folder, **options)
+
+        for text, kind in (("val", "validation"), ("train", "training")):
+            told = f"Number of {kind} {what}."
+            checked = click.option(f"--{text}", type=POSITIVE, help=told)(checked)
+        checked = click.argument("folder", metavar="DIR", type=FOLDER)(SEED(checked))
+        return group.command(name)(checked)
+
+    return decorate

@@ -1,4 +1,4 @@
-"""What is a run on disk? A folder that one process at a time writes.
+"""A run on disk: a folder that one process at a time writes.
 
 `config.json` holds the settings, `preparation.json` how inputs become the network's
 numbers, `metrics.jsonl` a line an epoch, `checkpoint.h5` everything needed to go on.
@@ -13,33 +13,25 @@ import hashlib
 import itertools
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 from apps.errors import UserError
-from apps.files import lock, write_text
+from apps.files import locked, write_text
 from apps.limits import shown
+from apps.settings import Settings
 from apps.texts import read_bytes
 from minigrad.io.damaged import reading, reason
 from minigrad.io.files import remove_unfinished
 
-S = TypeVar("S")
+S = TypeVar("S", bound=Settings)
 
-# How a newcomer calls what a setting may be.
-CALLED = {
-    int: "a whole number",
-    float: "a number",
-    str: "a text that can name a file",
-    bool: "true or false",
-    NoneType: "null",
-}
 WAY_OUT = "Undo what was changed in it, or train anew in another folder"
+PUT_BACK = "Put back the one that training wrote, or train anew in another folder"
 MOST_BYTES = {"config.json": 2**20, "preparation.json": 2**24}
 # JSON has no words for them, so these texts stand for them.
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -144,22 +136,18 @@ class RunFolder:
         return _read_json(self.preparation_path)
 
     def settings(self, kind: type[S]) -> S:
-        """Read the settings into their dataclass, each one checked.
+        """Read the settings, each one checked.
 
-        Raises: RunError that names what is unknown, missing or of another type.
+        Raises: RunError that names what is unknown, missing or not as it must be.
         """
-        config = self.config()
-        problems = _misfits(config, kind)
-        if not problems:
-            try:
-                return _made(config, kind)
-            except ValueError as error:
-                problems = [str(error)]
-        raise RunError(
-            f"{self.config_path} does not hold the settings of a run: "
-            f"{'; '.join(problems)}. Undo what was changed in it; for other settings "
-            "train anew in another folder."
-        )
+        try:
+            return kind.read(self.config())
+        except ValueError as error:
+            raise RunError(
+                f"{self.config_path} does not hold the settings of a run: {error}. "
+                "Undo what was changed in it; for other settings train anew in another "
+                "folder."
+            ) from error
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read what was logged so far; a last line that was cut short does not count.
@@ -186,9 +174,13 @@ class RunFolder:
                 "went, and training does not need it."
             ) from error
 
-    def last_record(self, epoch: int) -> dict[str, Any]:
-        """The last line of the metrics; if they were lost, one of this epoch."""
-        return {"epoch": epoch, "step": epoch} | (self.metrics() or [{}])[-1]
+    def log_scores(self, epochs: int, **scores: float) -> None:
+        """Add what a trained network reaches to the metrics, at their last step.
+
+        If the metrics were lost, at one of the last epoch.
+        """
+        last = {"epoch": epochs, "step": epochs} | (self.metrics() or [{}])[-1]
+        self.log(epoch=last["epoch"], step=last["step"], **scores)
 
     def log(self, **record: Any) -> None:
         """Add one line to the metrics, unless that very line is there already.
@@ -234,17 +226,13 @@ class RunFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self.saving(self.path / ".lock"):
-            file = (self.path / ".lock").open("ab")
-        with file:
-            try:
-                lock(file.fileno())
-            except BlockingIOError as error:
-                raise RunError(
-                    f"another process is training in {self.path}. Wait for its end, "
-                    "or stop it, before going on with the run; a new one needs "
-                    "another folder."
-                ) from error
+        taken = RunError(
+            f"another process is training in {self.path}. Wait for its end, or stop "
+            "it, before going on with the run; a new one needs another folder."
+        )
+        with ExitStack() as stack:
+            with self.saving(self.path / ".lock"):
+                stack.enter_context(locked(self.path / ".lock", taken))
             yield
 
     def _refuse_another(self) -> None:
@@ -342,59 +330,3 @@ def _plain(value: Any) -> Any:
     """A value that JSON has: numbers that are not finite become texts."""
     finite = not isinstance(value, float) or math.isfinite(value)
     return value if finite else str(float(value))
-
-
-def _made(config: dict[str, Any], kind: type[S]) -> S:
-    """The dataclass with these values, dataclasses inside it too."""
-    kinds = get_type_hints(kind)
-    values = {
-        name: _made(value, kinds[name]) if is_dataclass(kinds[name]) else value
-        for name, value in config.items()
-    }
-    return kind(**values)
-
-
-def _misfits(config: dict[str, Any], kind: Any) -> list[str]:
-    """What keeps these settings from being those of a dataclass."""
-    kinds = get_type_hints(kind)
-    problems = [f"{name!r:.60} is unknown" for name in config if name not in kinds]
-    for name, expected in kinds.items():
-        if name not in config:
-            problems.append(f"{name!r} is missing")
-        elif isinstance(config[name], dict) and is_dataclass(expected):
-            problems += [f"{name}: {p}" for p in _misfits(config[name], expected)]
-        elif not _is_of(config[name], expected):
-            found = shown(config[name])
-            problems.append(f"{name!r} is {found}, but must be {_called(expected)}")
-    return problems
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    parts = (kind,) if get_origin(kind) is Literal else get_args(kind) or (kind,)
-    return any(_is_one(value, part) for part in parts)
-
-
-def _is_one(value: Any, kind: Any) -> bool:
-    if get_origin(kind) is Literal:
-        return any(value == allowed for allowed in get_args(kind))
-    if kind is str:
-        return type(value) is str and _can_name_a_file(value)
-    # JSON has one kind of number; True is none.
-    return type(value) is kind or (type(value) is int and kind is float)
-
-
-def _can_name_a_file(text: str) -> bool:
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
-
-
-def _called(kind: Any) -> str:
-    """What a setting may be, in words."""
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(repr, get_args(kind)))
-    parts = get_args(kind)
-    if parts:
-        return " or ".join(map(_called, parts))
-    return CALLED.get(kind, "settings in braces")

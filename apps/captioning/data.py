@@ -26,12 +26,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
 
 from apps.captioning import unpacked
+from apps.captioning.settings import Tokens, Width
 from apps.errors import UserError
 from apps.texts import read_json, read_text, split_lines
 from minigrad.io import hdf5
@@ -42,8 +43,6 @@ VOCABULARY_FILE = "coco2014_vocab.json"
 NULL, START, END, UNKNOWN = "<NULL>", "<START>", "<END>", "<UNK>"
 SPECIAL_WORDS = (NULL, START, END, UNKNOWN)
 
-Width = Literal["pca", "full"]
-Tokens = Literal["word", "char"]
 # What is read and said one at a time.
 UNITS: dict[Tokens, str] = {"word": "words", "char": "letters"}
 CHUNK = 2**22  # bytes of features read at a time where all of them are gone through

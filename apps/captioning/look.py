@@ -1,4 +1,4 @@
-"""What is in a data set? Pictures with their captions, and one screen of figures."""
+"""Pictures of a data set with their captions, and what the set holds in figures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -14,14 +15,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
-from rich.table import Column, Table
 
 from apps import pictures
+from apps import report as pages
 from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
 from apps.captioning.grammar import Verdict
+from apps.console import say
 from apps.errors import UserError
 from apps.files import whole_file
-from apps.report import LARGEST, png
+from apps.report import LARGEST, Texts, png
+from apps.tables import Table, print_table
 
 MAX_CAPTIONS = 5  # shown of one picture
 LINE, BOLD_LINE = 44, 38  # letters a line below a picture
@@ -68,6 +71,23 @@ class Card:
         if self.verdict.relation:
             return "a thing is missing or extra"
         return "wrong"
+
+    @cached_property
+    def on_page(self) -> pages.Card:
+        """The card as a page and a PNG show it; its picture is read once."""
+        texts = [Texts("captions", self.captions)]
+        if self.generated is not None:
+            good = self.verdict is not None and self.verdict.correct
+            said = Texts("generated", [self.said], True, self.judgement, good)
+            texts = [said, Texts("true captions", self.captions)]
+        return pages.Card(
+            name=self.name,
+            picture=read_picture(self.path),
+            alt=f"{self.name}: {self.captions[0]}",
+            texts=texts,
+            address=self.url,
+            placeholder=f"No picture: {self.name} is missing or cannot be read.",
+        )
 
 
 def choose(data: CaptionData, split: Split, count: int, seed: int) -> list[Card]:
@@ -131,16 +151,14 @@ def save_cards(cards: Sequence[Card], path: Path) -> int:
     below = LEADING * max(map(len, texts)) + GAP
     width, height = BOX[0] + GAP, BOX[1] + below + GAP
     figure = Figure(figsize=(columns * width + GAP, rows * height + GAP))
-    shown = 0
     for i, (card, lines) in enumerate(zip(cards, texts, strict=True)):
         left = GAP + (i % columns) * width
         bottom = (rows - 1 - i // columns) * height + below + GAP
-        axis = _add_box(figure, left, bottom)
-        shown += _draw(axis, card)
-        _write_lines(axis, lines, left, bottom)
+        _draw(_add_box(figure, left, bottom), card)
+        _write_lines(figure, lines, left, bottom)
     with whole_file(path) as unfinished:
         unfinished.write_bytes(png(figure, dpi=100))
-    return shown
+    return sum(card.on_page.picture is not None for card in cards)
 
 
 def _add_box(figure: Figure, left: float, bottom: float) -> Axes:
@@ -152,42 +170,39 @@ def _add_box(figure: Figure, left: float, bottom: float) -> Axes:
     return axis
 
 
-def _draw(axis: Axes, card: Card) -> bool:
-    """Draw one picture; say whether it was there."""
-    picture = read_picture(card.path)
-    if picture is not None:
-        axis.imshow(picture)
-        return True
-    axis.imshow(Image.new("RGB", (60, 50), (222, 222, 222)))
-    text = "\n".join(textwrap.wrap(f"no picture: {card.name}", 26))
-    axis.text(29.5, 24.5, text, ha="center", va="center")
-    return False
+def _draw(axis: Axes, card: Card) -> None:
+    picture = card.on_page.picture
+    axis.imshow(picture or Image.new("RGB", (60, 50), (222, 222, 222)))
+    if picture is None:
+        text = textwrap.fill(f"no picture: {card.name}", 26)
+        axis.text(29.5, 24.5, text, ha="center", va="center")
 
 
 def caption_lines(card: Card) -> list[tuple[str, str]]:
     """The lines below a picture, each with its weight."""
     lines: list[tuple[str, str]] = []
-    if card.generated is not None:
-        mark = "✓" if card.verdict and card.verdict.correct else "✗"
-        verdict = f"{mark} {card.judgement}" if card.verdict else ""
-        for text in (f"generated: {card.said}", verdict):
-            lines += [(line, "bold") for line in textwrap.wrap(text, BOLD_LINE)]
-        lines.append(("true:", "normal"))
-    for caption in card.captions:
-        wrapped = textwrap.wrap(f"· {caption}", LINE, subsequent_indent="  ")
-        lines += [(line, "normal") for line in wrapped]
+    for group in card.on_page.texts:
+        if group.strong:
+            verdict = f"{'✓' if group.good else '✗'} {group.verdict}"
+            for text in (f"generated: {card.said}", verdict if group.verdict else ""):
+                lines += [(line, "bold") for line in textwrap.wrap(text, BOLD_LINE)]
+            lines.append(("true:", "normal"))
+            continue
+        for text in group.texts:
+            wrapped = textwrap.wrap(f"· {text}", LINE, subsequent_indent="  ")
+            lines += [(line, "normal") for line in wrapped]
     return lines
 
 
 def _write_lines(
-    axis: Axes, lines: Sequence[tuple[str, str]], left: float, bottom: float
+    figure: Figure, lines: Sequence[tuple[str, str]], left: float, bottom: float
 ) -> None:
     """Write below a picture, whose corner is given in inches."""
+    width, height = figure.get_size_inches()
     for number, (line, weight) in enumerate(lines):
-        axis.annotate(
-            line,
-            (left * 72, (bottom - number * LEADING) * 72 - 6),
-            xycoords="figure points",
+        top = bottom - number * LEADING - 6 / 72
+        figure.text(
+            *(left / width, top / height, line),
             va="top",
             fontsize=FONT,
             fontweight=weight,
@@ -196,39 +211,27 @@ def _write_lines(
 
 def print_cards(cards: Sequence[Card], console: Console) -> None:
     """Print a table: file, address if there is one, captions."""
-    # Folded, not cut: an address is of use only as a whole.
-    where = Column("picture", overflow="fold")
-    table = Table(where, "captions", show_lines=True)
-    for card in cards:
-        name = f"{card.name}\n{card.url}" if card.url else card.name
-        table.add_row(name, "\n".join(card.captions))
-    console.print(table)
+    rows = [
+        (f"{card.name}\n{card.url}".rstrip(), "\n".join(card.captions))
+        for card in cards
+    ]
+    print_table(Table(("picture", "captions"), rows), console, lines=True)
 
 
 def print_info(data: CaptionData, console: Console) -> None:
     """Print one screen: sizes of the splits, captions, vocabulary, features, memory."""
-    table = Table(title=str(data.folder), title_justify="left")
-    table.add_column("")
-    for split in (data.train, data.val):
-        table.add_column(split.name, justify="right")
-    figures = [_figures(data, split) for split in (data.train, data.val)]
-    for name in figures[0]:
-        table.add_row(name, *(found[name] for found in figures))
-    console.print(table)
-    words = _commonest(data)
-    console.print(
-        f"vocabulary: {len(data.vocabulary):,} words; the commonest: {words}",
-        highlight=False,
-        markup=False,
-    )
-
-
-def _figures(data: CaptionData, split: Split) -> dict[str, str]:
-    return (
+    splits = (data.train, data.val)
+    figures = [
         _caption_figures(data, split)
         | _picture_figures(data, split)
         | _feature_figures(split)
-    )
+        for split in splits
+    ]
+    rows = [(name, *(found[name] for found in figures)) for name in figures[0]]
+    heading = ("", *(split.name for split in splits))
+    print_table(Table(heading, rows), console, str(data.folder), right=True)
+    words = _commonest(data)
+    say(f"vocabulary: {len(data.vocabulary):,} words; the commonest: {words}", console)
 
 
 def _caption_figures(data: CaptionData, split: Split) -> dict[str, str]:
@@ -266,7 +269,7 @@ def _feature_figures(split: Split) -> dict[str, str]:
     return {
         "features a picture": f"{split.input_dim:,} {features.dtype}",
         "feature mean": f"{moments.mean.mean():.3g}",
-        "feature deviation": f"{np.sqrt(max(moments.variance, 0)):.3g}",
+        "feature standard deviation": f"{np.sqrt(max(moments.variance, 0)):.3g}",
         "smallest, largest": f"{moments.smallest:.3g}, {moments.largest:.3g}",
         "features that are 0": f"{moments.zeros:.1%}",
         "features on disk": _bytes(whole),

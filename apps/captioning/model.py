@@ -17,7 +17,7 @@ import minigrad as mg
 import nn
 from apps.captioning import decode
 from apps.captioning.data import END, NULL, START, UNKNOWN
-from apps.captioning.decode import Decoding
+from apps.captioning.settings import Decoding
 from nn.functional import temporal_softmax_loss
 
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}

@@ -1,9 +1,9 @@
-"""How does the captioner learn? Settings, minibatches, and the run that holds them."""
+"""Training of the captioner: its data, its model, and the job that lowers its loss."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,81 +11,25 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps import limits
-from apps import run as runs
-from apps.app import App
-from apps.captioning import report
 from apps.captioning.data import (
     NULL,
     UNITS,
     CaptionData,
     Split,
     Standard,
-    Tokens,
-    Width,
     load_data,
 )
-from apps.captioning.decode import Decoding
 from apps.captioning.model import (
-    CELLS,
     Captioner,
     CaptionModel,
     Ensemble,
     count_kept,
     count_weights,
 )
+from apps.captioning.settings import Settings
 from apps.captioning.tokens import spell
-from apps.limits import shown
+from apps.job import Job, minibatches
 from apps.run_folder import PreparationError
-
-COUNTS = ("max_train", "wordvec_dim", "hidden_dim", "members", "batch", "epochs")
-RANGES = {
-    **dict.fromkeys(COUNTS, limits.COUNT),
-    "dropout": limits.SHARE,
-    "lr": limits.RATE,
-    "seed": limits.SEED,
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides how a run ends, apart from the data's content.
-
-    `max_train` is the number of training captions to learn from, None for all;
-    `decoding` how the trained network chooses its words, unless it is told otherwise.
-    """
-
-    data: str
-    features: Width = "pca"
-    tokens: Tokens = "word"
-    max_train: int | None = None
-    cell: str = "lstm"
-    wordvec_dim: int = 256
-    hidden_dim: int = 512
-    members: int = 1
-    dropout: float = 0.5
-    lr: float = 2e-3
-    batch: int = 64
-    epochs: int = 12
-    seed: int = 0
-    decoding: Decoding = field(default_factory=Decoding)
-
-    def __post_init__(self) -> None:
-        """Raises: ValueError for a setting with which nothing can be trained."""
-        limits.check(self, RANGES)
-        if self.cell not in CELLS:
-            raise ValueError(f"cell is {shown(self.cell)}, but must be in {[*CELLS]}")
-
-
-# The drawn pictures are simple: a smaller network learns them within two minutes. The
-# GRU, whose state is the picture from its first step on, needs fewer than the LSTM.
-DEMO: dict[str, Any] = {
-    "cell": "gru",
-    "wordvec_dim": 64,
-    "hidden_dim": 128,
-    "dropout": 0.0,
-    "lr": 3e-3,
-    "epochs": 10,
-}
 
 # Longest gradient that an update follows. Source: Pascanu, Mikolov, Bengio, On the
 # difficulty of training recurrent neural networks (2013), algorithm 1.
@@ -106,7 +50,7 @@ def build(
     settings: Settings,
     device: str = "cpu",
     preparation: Mapping[str, Any] | None = None,
-) -> tuple[Trained, runs.Job]:
+) -> tuple[Trained, Job]:
     """Open the data and make an untrained captioner and the job of training it.
 
     The device is no setting: random numbers are the same on every one, and a run that
@@ -198,13 +142,13 @@ def _model(
     return members[0] if settings.members == 1 else Ensemble(members)
 
 
-def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
+def _job(trained: Trained, generator: mg.Generator) -> Job:
     settings, train = trained.settings, trained.data.train
     null = trained.data.vocabulary[NULL]
 
     def batches(epoch: int) -> list[np.ndarray]:
         count = len(train.captions)
-        return runs.minibatches(count, settings.batch, settings.seed, epoch)
+        return minibatches(count, settings.batch, settings.seed, epoch)
 
     def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
         captions = _trim(train.captions[batch], null)
@@ -214,7 +158,7 @@ def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
 
     optimizer = nn.Adam(trained.model.parameters(), lr=settings.lr)
     steps = settings.epochs * len(batches(0))
-    return runs.Job(
+    return Job(
         model=trained.model,
         optimizer=optimizer,
         schedule=nn.CosineWithWarmup(optimizer, 0, steps),
@@ -234,7 +178,3 @@ def _trim(captions: np.ndarray, null: int) -> np.ndarray:
     """Leave out the last columns if there is padding in all rows of them."""
     used = np.flatnonzero((captions != null).any(axis=0))
     return captions[:, : used[-1] + 1]
-
-
-APP = App("caption", Settings, build, report.write)
-start, resume, load = APP.start, APP.resume, APP.load

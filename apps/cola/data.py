@@ -20,10 +20,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
 
+from apps.cola.settings import Division
 from apps.errors import UserError
 from apps.files import whole_folder
 from apps.texts import decode, read_bytes, read_text, split_lines
@@ -51,7 +51,6 @@ GLUE = {"train.tsv": TRAIN_FILE, "dev.tsv": VALIDATION_FILE}
 # Where the files may stand in a folder, as in the published zips of CoLA and of GLUE.
 INSIDE = ("raw", "cola_public/raw", "original/raw", "CoLA", "CoLA/original/raw")
 
-Division = Literal["course", "published"]
 Place = Path | str
 
 

@@ -1,22 +1,19 @@
-"""How does the judge learn? Settings, minibatches, and the run that holds them."""
+"""Training of the judge: its data, its model, and the job that lowers its loss."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 import minigrad as mg
 import nn
 from apps import limits
-from apps import run as runs
-from apps.app import App, prepared, tell
-from apps.cola import grammar, report
-from apps.cola.data import Corpus, Division, Sentence, load_corpus
+from apps.cola import grammar
+from apps.cola.data import Corpus, load_corpus
 from apps.cola.grams import GramJudge, GramReader
 from apps.cola.model import (
     ClassificationTransformer,
@@ -27,124 +24,9 @@ from apps.cola.model import (
     placed,
 )
 from apps.cola.reading import Reader, Reading
-from apps.run_folder import PreparationError, RunFolder
-
-# The name of the sentences that need no download.
-GRAMMAR = "grammar"
-
-COUNTS = (
-    "max_train",
-    "min_count",
-    "embed_dim",
-    "num_heads",
-    "hidden_dim",
-    "layers",
-    "batch",
-    "neighbours",
-    "epochs",
-)
-RANGES = {
-    **dict.fromkeys(COUNTS, limits.COUNT),
-    **dict.fromkeys(("dropout", "word_dropout", "warmup"), limits.SHARE),
-    "max_length": limits.LENGTH,
-    "lr": limits.RATE,
-    "weight_decay": limits.DECAY,
-    "seed": limits.SEED,
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides how a run ends, apart from the data's content.
-
-    `data` is a folder or zip in CoLA's layout, or "grammar"; `model` "course" reads and
-    judges as the course does, whose sizes it should then be given, and "grams" weighs
-    runs of words; `UNHEEDED` tells what these do not ask for. `warmup` is the share of
-    steps in which the learning rate rises. So many `neighbours` of the file stay in one
-    minibatch: 2 where they are pairs, whose difference is the lesson.
-    """
-
-    data: str = GRAMMAR
-    division: Division | None = None
-    model: Literal["transformer", "course", "grams"] = "transformer"
-    max_train: int | None = None
-    min_count: int = 1
-    max_length: int = 64
-    embed_dim: int = 128
-    num_heads: int = 4
-    hidden_dim: int = 512
-    layers: int = 2
-    dropout: float = 0.0
-    word_dropout: float = 0.0
-    lr: float = 1e-3
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    batch: int = 64
-    neighbours: int = 1
-    epochs: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Raises: ValueError for a setting with which nothing can be trained."""
-        limits.check(self, RANGES)
-        if self.embed_dim % self.num_heads and self.model != "course":
-            raise ValueError(
-                f"embed_dim {self.embed_dim} does not divide into {self.num_heads} "
-                "heads of one width"
-            )
-
-
-# Settings that a model does not heed.
-UNHEEDED = {
-    "transformer": (),
-    "course": ("min_count", "max_length", "layers", "dropout", "word_dropout"),
-    "grams": (
-        "min_count",
-        "max_length",
-        "embed_dim",
-        "num_heads",
-        "hidden_dim",
-        "layers",
-        "dropout",
-        "word_dropout",
-    ),
-}
-
-# As the course does it; nothing is tuned.
-COURSE: dict[str, Any] = {
-    "model": "course",
-    "embed_dim": 128,
-    "num_heads": 2,
-    "hidden_dim": 2048,
-    "lr": 1e-4,
-    "warmup": 0.0,
-    "weight_decay": 0.0,
-    "batch": 32,
-    "epochs": 10,
-}
-
-# Of what was tried on CoLA's sentences, the best on whole sources held out.
-CHOSEN: dict[str, Any] = {
-    "model": "grams",
-    "lr": 0.05,
-    "warmup": 0.0,
-    "weight_decay": 0.0,
-    "batch": 256,
-    "epochs": 12,
-}
-
-RECIPES: dict[str, dict[str, Any]] = {
-    "grammar": {"neighbours": 2, "warmup": 0.15},
-    "cola": CHOSEN,
-    "transformer": {
-        "min_count": 2,
-        "dropout": 0.3,
-        "word_dropout": 0.1,
-        "warmup": 0.1,
-        "epochs": 6,
-    },
-    "course": COURSE,
-}
+from apps.cola.settings import GRAMMAR, Settings
+from apps.job import Job, minibatches
+from apps.run_folder import PreparationError
 
 COURSE_HEAD = 96  # numbers of each of its heads
 # Longest gradient that an update follows.
@@ -184,7 +66,7 @@ def build(
     settings: Settings,
     device: str = "cpu",
     preparation: Mapping[str, Any] | None = None,
-) -> tuple[Trained, runs.Job]:
+) -> tuple[Trained, Job]:
     """Open the sentences and make an untrained judge and the job of training it.
 
     A run's own `preparation` has the words that it began with; without one, they are
@@ -196,26 +78,9 @@ def build(
     corpus = open_corpus(settings)
     reader = reader_of(preparation) if preparation else _reader(settings, corpus)
     generator = mg.Generator(settings.seed)
-    model = _model(settings, reader, generator).to(device)
+    model = make_model(settings, reader, generator).to(device)
     trained = Trained(settings, corpus, reader, model)
     return trained, _job(trained, generator)
-
-
-def load_judge(path: Path, console: Console, device: str = "cpu") -> Trained:
-    """Load what a run has trained, without the sentences: to judge others needs none.
-
-    Raises: RunError if the run cannot be read.
-    """
-    run = RunFolder.open(path)
-    settings = run.settings(Settings)
-    if not run.preparation_path.exists():
-        return load(path, console, device)  # the run is older than that file
-    with prepared(run) as kept:
-        reader = reader_of(kept)
-    model = _model(settings, reader, mg.Generator(settings.seed)).to(device)
-    runs.restore_model(model, run)
-    tell(device, console)
-    return Trained(settings, Corpus(settings.data, (), ()), reader, model)
 
 
 def open_corpus(settings: Settings) -> Corpus:
@@ -304,9 +169,10 @@ def _inner(settings: Settings) -> int:
     return settings.embed_dim
 
 
-def _model(
+def make_model(
     settings: Settings, reader: Reader | GramReader, generator: mg.Generator
 ) -> Judge:
+    """Make the judge that goes with a reader. Raises: NetworkError."""
     if isinstance(reader, GramReader):
         return GramJudge(len(reader.ids), reader.pad)
     _check_size(settings, reader)
@@ -332,9 +198,9 @@ def _model(
     )
 
 
-def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
+def _job(trained: Trained, generator: mg.Generator) -> Job:
     settings, train = trained.settings, trained.corpus.train
-    readings = _read_all(trained.reader, train)
+    readings = [trained.reader.read(sentence.text) for sentence in train]
     if settings.model != "grams":
         _check_minibatch(settings, readings)
     labels = np.array([sentence.label for sentence in train], dtype="float32")
@@ -352,7 +218,7 @@ def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
     )
     steps = settings.epochs * len(batches(0))
     warmup = min(int(settings.warmup * steps), steps - 1)
-    return runs.Job(
+    return Job(
         model=trained.model,
         optimizer=optimizer,
         schedule=nn.CosineWithWarmup(optimizer, warmup, steps),
@@ -372,16 +238,6 @@ def _together(count: int, settings: Settings, epoch: int) -> list[np.ndarray]:
     size = min(settings.neighbours, count)
     groups = -(-count // size)
     per_batch = max(1, settings.batch // size)
-    chosen = runs.minibatches(groups, per_batch, settings.seed, epoch)
+    chosen = minibatches(groups, per_batch, settings.seed, epoch)
     rows = [(own[:, None] * size + np.arange(size)).ravel() for own in chosen]
     return [own[own < count] for own in rows]
-
-
-def _read_all(
-    reader: Reader | GramReader, sentences: Sequence[Sentence]
-) -> list[Reading]:
-    return [reader.read(sentence.text) for sentence in sentences]
-
-
-APP = App("cola", Settings, build, report.write)
-start, resume, load = APP.start, APP.resume, APP.load

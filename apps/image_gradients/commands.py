@@ -1,6 +1,6 @@
-"""What can one ask about what a network sees, from the command line?
+"""The commands that look into a network for pictures.
 
-The commands import what they need when they run, so that `--help` answers at once.
+They import what they need when they run, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apps.console import Group, clear_errors, new_console, say
+from apps.console import Group, new_console, say
+from apps.image_gradients.settings import RATE, RECIPES, Settings
 from apps.options import (
     FOLDER,
     POSITIVE,
     SEED,
-    Number,
     device_option,
+    given,
+    numbers,
+    refuse_beside,
     setting_options,
 )
 
@@ -28,10 +31,6 @@ if TYPE_CHECKING:
     from apps.image_gradients.squeezenet import SqueezeNet
     from minigrad import Device
 
-
-# A step over the whole of a picture, from black to white, is 1,700 long.
-RATE = Number(0, 10_000, min_open=True)
-STEPS = click.IntRange(0, 10_000)
 METHODS = ("gradient", "smoothgrad", "integrated", "grad-cam")
 IMAGE = click.option(
     "--image",
@@ -50,20 +49,6 @@ OUT = click.option(
     "--out", type=FOLDER, help="Folder for the results.  [default: runs/look-...-TIME]"
 )
 
-# Of a recipe: name, kind, help.
-SETTINGS: tuple[tuple[str, Any, str], ...] = (
-    ("iterations", POSITIVE, "Steps to take."),
-    ("l2", Number(0, 1000), "How strongly pixels are drawn to the mean colour."),
-    ("rate", RATE, "Length of a step."),
-    ("jitter", STEPS, "Pixels that a picture is moved by at most."),
-    ("blur", Number(0, 20), "Deviation of the filter, in pixels."),
-    ("every", POSITIVE, "Steps from one filtering to the next."),
-    ("ending", STEPS, "Last steps, which lead away from other classes."),
-    ("start", Number(0, 20), "Blur of the noise to begin with, in pixels."),
-    ("smooth", Number(0, 20), "Blur of the gradient that joins it, pixels."),
-    ("shrink", Number(0, 1), "Share of step and blur left at the end."),
-)
-
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def look() -> None:
@@ -76,14 +61,13 @@ def look() -> None:
 @device_option("auto")
 def classify(images: tuple[Path, ...], weights: Path | None, device: Device) -> None:
     """Say what the network sees: the five likeliest classes of each picture."""
-    with clear_errors():
-        from apps.image_gradients import looking
+    from apps.image_gradients import looking
 
-        console = new_console()
-        pictures, network = _open(images, weights, device, console)
-        for few, _ in looking.parts(pictures):
-            shares = looking.certainty(network, looking.pixels_of(few))
-            looking.print_answers(few, shares, console)
+    console = new_console()
+    pictures, network = _open(images, weights, device, console)
+    for few, _ in looking.parts(pictures):
+        shares = looking.certainty(network, looking.pixels_of(few))
+        looking.print_answers(few, shares, console)
 
 
 @look.command()
@@ -119,18 +103,17 @@ def saliency(
     device: Device,
 ) -> None:
     """Draw which pixels a class's score depends on, in one way or several."""
-    with clear_errors():
-        from apps.image_gradients.looking import Artist, parts
+    from apps.image_gradients.looking import Artist, parts
 
-        console = new_console()
-        number = _find(asked)
-        pictures, network = _open(images, weights, device, console)
-        drawn = [name for name in METHODS if name in (methods or METHODS)]
-        folder = _folder(out, "saliency")
-        artist = Artist(network, drawn, check, seed, console)
-        for few, part in parts(pictures):
-            page = artist.draw(few, part, number, folder)
-            say(f"Figures are in {folder}; the page: {page}", console)
+    console = new_console()
+    number = _find(asked)
+    pictures, network = _open(images, weights, device, console)
+    drawn = [name for name in METHODS if name in (methods or METHODS)]
+    folder = _folder(out, "saliency")
+    artist = Artist(network, drawn, check, seed, console)
+    for few, part in parts(pictures):
+        page = artist.draw(few, part, number, folder)
+        say(f"Figures are in {folder}; the page: {page}", console)
 
 
 @look.command()
@@ -150,7 +133,7 @@ def saliency(
 )
 @click.option(
     "--rate",
-    type=RATE,
+    type=numbers(RATE),
     default=1.0,
     show_default=True,
     help="Length of a step.",
@@ -175,20 +158,20 @@ def fool(
     device: Device,
 ) -> None:
     """Change pictures until the network sees something else in them."""
+    how: dict[str, Any] = {"aim": aim, "rate": rate, "most": steps}
     if smallest:
-        _refuse("--smallest", "aim", "rate", "steps")
-    with clear_errors():
-        from apps.image_gradients.looking import Trickster, parts
+        refuse_beside(("aim", "rate", "steps"), "--smallest")
+        how = {}
+    from apps.image_gradients.looking import Trickster, parts
 
-        console = new_console()
-        number = _find(target)
-        pictures, network = _open(images, weights, device, console)
-        how: dict[str, Any] = {"aim": aim, "rate": rate, "most": steps}
-        folder = _folder(out, "fool")
-        trickster = Trickster(network, {} if smallest else how, number, seed, console)
-        for few, part in parts(pictures):
-            trickster.fool(few, part, folder)
-        trickster.tell()
+    console = new_console()
+    number = _find(target)
+    pictures, network = _open(images, weights, device, console)
+    folder = _folder(out, "fool")
+    trickster = Trickster(network, how, number, seed, console)
+    for few, part in parts(pictures):
+        trickster.fool(few, part, folder)
+    trickster.tell()
 
 
 @look.command()
@@ -200,12 +183,12 @@ def fool(
 )
 @click.option(
     "--recipe",
-    type=click.Choice(["course", "vivid"]),
+    type=click.Choice([*RECIPES]),
     default="course",
     show_default=True,
     help="Settings to begin with.",
 )
-@setting_options(SETTINGS)
+@setting_options(Settings, "the recipe's")
 @SEED
 @WEIGHTS
 @OUT
@@ -220,30 +203,28 @@ def visualize(
     **options: Any,
 ) -> None:
     """Draw what classes look like to the network, from noise."""
-    with clear_errors():
-        from apps.image_gradients import classes, gallery
-        from apps.image_gradients import visualize as drawing
-        from apps.image_gradients.looking import steps
+    from apps.image_gradients import classes, gallery
+    from apps.image_gradients import visualize as drawing
+    from apps.image_gradients.looking import steps
 
-        console = new_console()
-        numbers = [classes.find(text) for text in asked] or drawing.CLASSES
-        given = {key: value for key, value in options.items() if value is not None}
-        settings = replace(drawing.RECIPES[recipe], **given)
-        network = _network(weights, device, console)
-        folder = _folder(out, "visualize")
-        count = settings.iterations
-        shown = (1, *(max(1, count * quarter // 4) for quarter in (1, 2, 3, 4)))
-        with steps(console, "drawing", count) as tell:
-            drawn = drawing.visualize(
-                network, numbers, settings, seed=seed, shown=shown, progress=tell
-            )
-        names = [gallery.named(number) for number in drawn.classes]
-        gallery.save_all(folder, names, drawn.pixels)
-        told = [(key, str(value)) for key, value in asdict(settings).items()]
-        page = gallery.classes_page(folder, drawn, [*told, ("seed", str(seed))])
-        for name, share in zip(names, drawn.certainty, strict=True):
-            say(f"{name}: {share:.1%} sure, of what was saved", console)
-        say(f"Pictures are in {folder}; the page: {page}", console)
+    console = new_console()
+    numbers = [classes.find(text) for text in asked] or drawing.CLASSES
+    settings = replace(RECIPES[recipe], **given(options))
+    network = _network(weights, device, console)
+    folder = _folder(out, "visualize")
+    count = settings.iterations
+    shown = (1, *(max(1, count * quarter // 4) for quarter in (1, 2, 3, 4)))
+    with steps(console, "drawing", count) as tell:
+        drawn = drawing.visualize(
+            network, numbers, settings, seed=seed, shown=shown, progress=tell
+        )
+    names = [gallery.named(number) for number in drawn.classes]
+    gallery.save_all(folder, names, drawn.pixels)
+    told = {name: str(value) for name, value in asdict(settings).items()}
+    page = gallery.classes_page(folder, drawn, [*told.items(), ("seed", str(seed))])
+    for name, share in zip(names, drawn.certainty, strict=True):
+        say(f"{name}: {share:.1%} sure, of what was saved", console)
+    say(f"Pictures are in {folder}; the page: {page}", console)
 
 
 @look.command()
@@ -254,17 +235,16 @@ def download(folder: Path | None) -> None:
     They go into DIR (data/look), are checked against size and sha256, and are found
     there. Ctrl-C keeps what has come, and the same command goes on with it.
     """
-    with clear_errors():
-        from apps.download import download_file, stoppable
-        from apps.image_gradients.catalogue import FILES, FOLDER, LICENCE, PICTURES
+    from apps.download import download_file, stoppable
+    from apps.image_gradients.catalogue import FILES, FOLDER, LICENCE, PICTURES
 
-        console = new_console()
-        place = folder or FOLDER
-        with stoppable(console):
-            for file in FILES:
-                download_file(file, place, console)
-        say(LICENCE, console)
-        say(f"To look: minigrad look saliency --image {place / PICTURES.name}", console)
+    console = new_console()
+    place = folder or FOLDER
+    with stoppable(console):
+        for file in FILES:
+            download_file(file, place, console)
+    say(LICENCE, console)
+    say(f"To look: minigrad look saliency --image {place / PICTURES.name}", console)
 
 
 # -- what the commands share -------------------------------------------------------
@@ -317,14 +297,3 @@ def _folder(out: Path | None, verb: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     clear(folder)
     return folder
-
-
-def _refuse(option: str, *others: str) -> None:
-    """Make sure that nothing is asked for which an option does not heed."""
-    context = click.get_current_context()
-    given = click.core.ParameterSource.COMMANDLINE
-    for name in others:
-        if context.get_parameter_source(name) == given:
-            raise click.UsageError(
-                f"--{name} has no effect with {option}. Leave one of them out."
-            )

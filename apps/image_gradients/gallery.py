@@ -17,7 +17,8 @@ from apps.image_gradients.fool import Fooled
 from apps.image_gradients.pictures import Picture, save
 from apps.image_gradients.saliency import Attribution
 from apps.image_gradients.visualize import Drawn
-from apps.report import Plot, Report, Section, Table
+from apps.report import Plot, Report, Section
+from apps.tables import Table
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from apps.captioning.data import CaptionData, load_data
 from apps.captioning.decode import Decoding
 from apps.captioning.evaluate import Likeness, Scores
 from apps.captioning.train import Trained
-from apps.run import RunFolder
+from apps.run_folder import RunFolder
 from tests.apps.test_report import Page, read_embedded
 
 CONFIG = {

@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from apps import cli
-from apps.captioning import shapes, train
-from apps.run import Job, RunFolder
+from apps.captioning import commands, shapes
+from apps.job import Job
+from apps.run_folder import RunFolder
 from minigrad.testing import strict  # noqa: F401  (registers its devices)
 from tests.minigrad.fake_cupy import NO_GPU, FakeGpus, installed, two_gpus
 
@@ -104,7 +105,7 @@ def test_interrupted_training_says_how_to_go_on(
 def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = shapes.make
     monkeypatch.setattr(shapes, "make", lambda f, seed: make(f, seed, (12, 4)))
-    monkeypatch.setattr(train, "DEMO", {**train.DEMO, "epochs": 1})
+    monkeypatch.setattr(commands, "DEMO", {**commands.DEMO, "epochs": 1})
     monkeypatch.chdir(tmp_path)
     output = run("caption", "demo").output
     assert "epoch   1/1" in output

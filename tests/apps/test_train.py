@@ -17,7 +17,8 @@ from apps.captioning import data, sample, train
 from apps.captioning.decode import Decoding
 from apps.captioning.model import CaptionModel, Ensemble
 from apps.captioning.train import Settings
-from apps.run import Job, RunFolder
+from apps.job import Job
+from apps.run_folder import RunFolder
 
 SMALL = ["--wordvec-dim", 8, "--hidden-dim", 16, "--epochs", 2, "--lr", 0.05]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -13,7 +14,6 @@ from threading import Barrier
 
 import pytest
 
-from apps import files
 from apps.captioning import shapes
 from apps.files import TakenError, held, whole_folder
 
@@ -39,7 +39,7 @@ def test_a_lock_that_cannot_be_made_is_told_by_the_name_it_is_for(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError) as caught:
+    with pytest.raises(FileExistsError) as caught:
         held(tmp_path / "file" / "thing").__enter__()
     assert caught.value.filename == str(tmp_path / "file" / "thing")
 
@@ -48,18 +48,18 @@ def test_a_lock_that_is_removed_while_it_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its holder may do so between our opening and our locking it."""
-    path, lock = tmp_path / "thing", files.lock
+    path, lock = tmp_path / "thing", fcntl.flock
     name = tmp_path / ".thing.lock"
     removals = iter([lambda: None, lambda: name.touch()])
 
-    def late(file: int, wait: bool) -> None:
+    def late(file: int, how: int) -> None:
         again = next(removals, None)
         if again is not None:
             name.unlink()
             again()
-        lock(file, wait)
+        lock(file, how)
 
-    monkeypatch.setattr(files, "lock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with held(path):
         assert next(removals, None) is None
         with pytest.raises(TakenError):
