@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ from apps.settings import Setting, Settings, settings_of
 
 if TYPE_CHECKING:
     from minigrad import Device
+
+Decorator = Callable[[Any], Any]
 
 
 class Number(click.FloatRange):
@@ -38,6 +39,7 @@ def numbers(of: Range) -> click.ParamType:
     return Number(of.low, of.high, min_open=of.above, max_open=of.below)
 
 
+HELP = {"help_option_names": ["-h", "--help"]}
 FOLDER = click.Path(path_type=Path)
 POSITIVE = numbers(limits.COUNT)
 SEEDS = numbers(limits.SEED)
@@ -51,6 +53,7 @@ RUN_SEED = click.option("--seed", type=SEEDS, help="[default: the run's own]")
 MOVED_DATA = click.option(
     "--data", type=FOLDER, help="Where the run's data lie now, if they were moved."
 )
+KEEP_ZIP = click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
 
 # Weights, Adam's moments and a minibatch of the default size take far less.
 GPU_MEMORY = 2**30  # bytes
@@ -72,7 +75,7 @@ def _find_device(_: click.Context, __: click.Parameter, name: str) -> Device:
         raise DeviceError(str(error)) from error
 
 
-def device_option(default: str) -> Any:
+def device_option(default: str = "auto") -> Decorator:
     """The option `--device`, a `minigrad.Device` by the time the command begins."""
     return click.option(
         "--device",
@@ -83,24 +86,33 @@ def device_option(default: str) -> Any:
     )
 
 
-def new_run_option(app: str) -> Any:
-    """The option `--run`, for the folder of a new run."""
+def count_option(default: int, what: str) -> Decorator:
+    """The option `--count`: how many to show."""
+    kind = numbers(limits.SHOWN)
     return click.option(
-        "--run",
-        type=FOLDER,
-        help=f"Folder for the results.  [default: runs/{app}-TIME]",
+        "--count", type=kind, default=default, show_default=True, help=what
     )
+
+
+def new_run_option(app: str) -> Decorator:
+    """The option `--run`, for the folder of a new run."""
+    told = f"Folder for the results.  [default: runs/{app}-TIME]"
+    return click.option("--run", type=FOLDER, help=told)
 
 
 # -- settings ----------------------------------------------------------------------
 
 
-def setting_options(kind: type[Settings], default: str = "") -> Callable[[Any], Any]:
+def setting_options(kind: type[Settings], default: str = "") -> Decorator:
     """An option for each setting with numbers or texts to choose from.
 
     One that is not given is None. `default` is what help says of all of them instead.
     """
-    chosen = [of for of in settings_of(kind) if of.option and _is_optional(of)]
+    chosen = [
+        of
+        for of in settings_of(kind)
+        if of.option and (of.of or of.choices or of.kind is bool)
+    ]
 
     def decorate(command: Any) -> Any:
         for of in reversed(chosen):
@@ -110,17 +122,13 @@ def setting_options(kind: type[Settings], default: str = "") -> Callable[[Any], 
     return decorate
 
 
-def setting_option(kind: type[Settings], name: str) -> Callable[[Any], Any]:
+def setting_option(kind: type[Settings], name: str) -> Decorator:
     """The option of one setting, which is the default where it is not given."""
     of = next(of for of in settings_of(kind) if of.name == name)
     return _option(of, "", default=of.default)
 
 
-def _is_optional(of: Setting) -> bool:
-    return bool(of.of or of.choices or of.kind is bool)
-
-
-def _option(of: Setting, shown: str, **more: Any) -> Callable[[Any], Any]:
+def _option(of: Setting, shown: str, **more: Any) -> Decorator:
     told = of.help
     for name, values in of.heeded.items():
         told = f"With --{name} {' or '.join(values)}: {told[0].lower()}{told[1:]}"
@@ -187,26 +195,25 @@ def refuse_settings() -> None:
 # -- data that are made ------------------------------------------------------------
 
 
-def new_data_command(group: click.Group, name: str, what: str) -> Callable[[Any], Any]:
-    """A command that makes data in a new folder: its name, seed and sizes.
+def new_data_options(what: str) -> Decorator:
+    """The argument DIR of a command that makes data there, its seed and sizes.
 
     The options `--train` and `--val` are numbers of `what`.
     """
 
-    def decorate(command: Callable[..., None]) -> click.Command:
-        @wraps(command)
-        def checked(folder: Path, **options: Any) -> None:
-            if folder.exists():
-                raise click.ClickException(
-                    f"{folder} exists already, and writing there would overwrite it. "
-                    "Give a new folder, or remove that one."
-                )
-            command(folder, **options)
+    def refuse_old(_: click.Context, __: click.Parameter, folder: Path) -> Path:
+        if folder.exists():
+            raise click.ClickException(
+                f"{folder} exists already, and writing there would overwrite it. Give "
+                "a new folder, or remove that one."
+            )
+        return folder
 
-        for text, kind in (("val", "validation"), ("train", "training")):
-            told = f"Number of {kind} {what}."
-            checked = click.option(f"--{text}", type=POSITIVE, help=told)(checked)
-        checked = click.argument("folder", metavar="DIR", type=FOLDER)(SEED(checked))
-        return group.command(name)(checked)
+    def decorate(command: Any) -> Any:
+        for name, split in (("val", "validation"), ("train", "training")):
+            told = f"Number of {split} {what}."
+            command = click.option(f"--{name}", type=POSITIVE, help=told)(command)
+        new = click.argument("folder", metavar="DIR", type=FOLDER, callback=refuse_old)
+        return new(SEED(command))
 
     return decorate

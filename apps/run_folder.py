@@ -116,10 +116,7 @@ class RunFolder:
         return self.path / "checkpoint.h5"
 
     def config(self) -> dict[str, Any]:
-        """Read the settings.
-
-        Raises: RunError if they are damaged.
-        """
+        """Read the settings. Raises: RunError if they are damaged."""
         return _read_json(self.config_path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -131,9 +128,8 @@ class RunFolder:
 
         Raises: RunError if the file is damaged.
         """
-        if not self.preparation_path.exists():
-            return {}
-        return _read_json(self.preparation_path)
+        path = self.preparation_path
+        return _read_json(path) if path.exists() else {}
 
     def settings(self, kind: type[S]) -> S:
         """Read the settings, each one checked.
@@ -257,12 +253,14 @@ def new_folder(app: str) -> Path:
             # Making it is what takes the name: to look first would be too early.
             path.mkdir()
             break
-        except FileExistsError:
-            if not path.parent.is_dir():
-                raise RunError(_no_folder(path, "runs is a file")) from None
-            path = path.with_name(f"{name}-{count}")
         except OSError as error:
-            raise RunError(_no_folder(path, _reason(error))) from error
+            if not isinstance(error, FileExistsError) or not path.parent.is_dir():
+                why = _reason(error) if path.parent.is_dir() else "runs is a file"
+                raise RunError(
+                    f"the folder {path} for the results cannot be made: {why}. Name "
+                    "another one, or work in a folder that you may write."
+                ) from error
+        path = path.with_name(f"{name}-{count}")
     return path
 
 
@@ -272,13 +270,6 @@ def digest(preparation: Mapping[str, Any]) -> str:
         return ""
     text = json.dumps(preparation, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _no_folder(path: Path, why: str) -> str:
-    return (
-        f"the folder {path} for the results cannot be made: {why}. Name another one, "
-        "or work in a folder that you may write."
-    )
 
 
 def _reason(error: OSError) -> str:
@@ -304,16 +295,14 @@ def _checked_record(record: Any) -> dict[str, Any]:
         raise ValueError("its 'epoch' and 'step' must be whole numbers")
     if not 1 <= epoch <= step <= MOST_STEPS:
         raise ValueError("'epoch' must be at least 1, and 'step' at least that")
-    for name, value in record.items():
-        number = NOT_FINITE.get(value) if isinstance(value, str) else value
-        if type(number) is not int and type(number) is not float:
-            raise ValueError(f"{name!r:.60} is {shown(value)}, but must be a number")
-        record[name] = _in_reach(number)
-    return record
+    return {name: _number(name, value) for name, value in record.items()}
 
 
-def _in_reach(number: float) -> float:
-    """A number as it is, or infinity where a whole one has too many digits."""
+def _number(name: str, value: Any) -> float:
+    """A number that was logged, infinity where a whole one has too many digits."""
+    number = NOT_FINITE.get(value) if isinstance(value, str) else value
+    if type(number) is not int and type(number) is not float:
+        raise ValueError(f"{name!r:.60} is {shown(value)}, but must be a number")
     try:
         float(number)
     except OverflowError:
@@ -322,11 +311,11 @@ def _in_reach(number: float) -> float:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    """A record as a line of JSON."""
-    return json.dumps({n: _plain(v) for n, v in record.items()}, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON has: numbers that are not finite become texts."""
-    finite = not isinstance(value, float) or math.isfinite(value)
-    return value if finite else str(float(value))
+    """A record as a line of JSON; numbers that are not finite become texts."""
+    plain = {
+        name: str(float(value))
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for name, value in record.items()
+    }
+    return json.dumps(plain, allow_nan=False) + "\n"

@@ -12,25 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apps import limits
+from apps import options
 from apps.captioning.data_commands import data as data_group
 from apps.captioning.settings import DEMO, Decoding, Settings
 from apps.console import Group, new_console
-from apps.options import (
-    FOLDER,
-    MOVED_DATA,
-    RESUME,
-    RUN,
-    RUN_SEED,
-    SEED,
-    device_option,
-    given,
-    new_run_option,
-    numbers,
-    refuse_settings,
-    refuse_unheeded,
-    setting_options,
-)
+from apps.options import given, setting_options
 from apps.settings import settings_of
 
 if TYPE_CHECKING:
@@ -38,13 +24,13 @@ if TYPE_CHECKING:
     from minigrad import Device
 
 SHAPES_FOLDER = Path("runs/shapes")
-NEW_RUN = new_run_option("caption")
+NEW_RUN = options.new_run_option("caption")
 SPLIT = click.option(
     "--split", type=click.Choice(["train", "val"]), default="val", show_default=True
 )
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings=options.HELP)
 def caption() -> None:
     """Teach a recurrent network to describe pictures."""
 
@@ -55,21 +41,21 @@ caption.add_command(data_group)
 @caption.command()
 @click.option(
     "--data",
-    type=FOLDER,
+    type=options.FOLDER,
     help="Folder in the cs231n layout; with --resume, where the run's data lie now.  "
     "[default: shapes, drawn on first use]",
 )
 @setting_options(Settings)
 @setting_options(Decoding)
 @NEW_RUN
-@RESUME
-@device_option("auto")
+@options.RESUME
+@options.device_option()
 def train(
     data: Path | None,
     run: Path | None,
     resume: Path | None,
     device: Device,
-    **options: Any,
+    **more: Any,
 ) -> None:
     """Train a captioner, and score it once on the validation pictures.
 
@@ -77,27 +63,27 @@ def train(
     it is what the scores, the report and later `sample` and `evaluate` begin with.
     """
     if resume is not None:
-        refuse_settings()
-    seed = options["seed"] or 0
-    decoding = _decoding(options, seed) or Decoding(seed=seed)
+        options.refuse_settings()
+    seed = more["seed"] or 0
+    decoding = _decoding(more, seed) or Decoding(seed=seed)
     from apps.captioning.app import APP
 
     console = new_console()
     if resume is not None:
         APP.resume(resume, console, device, data)
     else:
-        settings = Settings(_folder(data), decoding=decoding, **given(options))
+        settings = Settings(_folder(data), decoding=decoding, **given(more))
         APP.start(settings, run, console, device)
 
 
 @caption.command()
-@RUN
+@options.RUN
 @SPLIT
-@MOVED_DATA
-@click.option("--count", type=numbers(limits.SHOWN), default=8, show_default=True)
+@options.MOVED_DATA
+@options.count_option(8, "Pictures to show.")
 @setting_options(Decoding)
-@RUN_SEED
-@device_option("auto")
+@options.RUN_SEED
+@options.device_option()
 def sample(
     run: Path,
     split: str,
@@ -105,13 +91,13 @@ def sample(
     count: int,
     seed: int | None,
     device: Device,
-    **options: Any,
+    **more: Any,
 ) -> None:
     """Show what a trained captioner says of some pictures.
 
     The seed chooses the pictures, and what is drawn with --how sample or mbr.
     """
-    asked = _decoding(options, seed)
+    asked = _decoding(more, seed)
     from apps.captioning.app import APP, show_samples
 
     console = new_console()
@@ -122,22 +108,22 @@ def sample(
 
 
 @caption.command()
-@RUN
+@options.RUN
 @SPLIT
-@MOVED_DATA
+@options.MOVED_DATA
 @setting_options(Decoding)
-@RUN_SEED
-@device_option("auto")
+@options.RUN_SEED
+@options.device_option()
 def evaluate(
     run: Path,
     split: str,
     data: Path | None,
     seed: int | None,
     device: Device,
-    **options: Any,
+    **more: Any,
 ) -> None:
     """Score a trained captioner by BLEU, and on drawn scenes by what is correct."""
-    asked = _decoding(options, seed)
+    asked = _decoding(more, seed)
     from apps.captioning.app import APP, print_scores
 
     console = new_console()
@@ -146,9 +132,9 @@ def evaluate(
 
 
 @caption.command()
-@SEED
+@options.SEED
 @NEW_RUN
-@device_option("cpu")  # so small a network keeps no GPU busy
+@options.device_option("cpu")  # so small a network keeps no GPU busy
 def demo(seed: int, run: Path | None, device: Device) -> None:
     """Draw shapes, learn to describe them, and describe scenes never seen before."""
     from apps.captioning.app import APP
@@ -159,18 +145,18 @@ def demo(seed: int, run: Path | None, device: Device) -> None:
     APP.start(settings, run, console, device)
 
 
-def _decoding(options: dict[str, Any], seed: int | None) -> Decoding | None:
+def _decoding(more: dict[str, Any], seed: int | None) -> Decoding | None:
     """Take the options that say how words are chosen; None if there are none.
 
     Without `how`, the first of them says it.
     """
     declared = [of for of in settings_of(Decoding) if of.option]
-    asked = given({of.name: options.pop(of.name) for of in declared})
+    asked = given({of.name: more.pop(of.name) for of in declared})
     if not asked:
         return None
     implied = (of.heeded["how"][0] for of in declared if of.name in asked and of.heeded)
     how = asked.setdefault("how", next(implied, "greedy"))
-    refuse_unheeded(Decoding, asked, "how", how)
+    options.refuse_unheeded(Decoding, asked, "how", how)
     return Decoding(**asked, seed=seed or 0)
 
 

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from apps import limits
 from apps.captioning.settings import Settings, Width
 from apps.console import Group, new_console, say
-from apps.options import FOLDER, SEED, new_data_command, numbers, setting_option
+from apps.options import (
+    FOLDER,
+    KEEP_ZIP,
+    SEED,
+    count_option,
+    new_data_options,
+    setting_option,
+)
 
 if TYPE_CHECKING:
     from apps.captioning.look import Card
@@ -29,7 +35,7 @@ def data() -> None:
 @click.option(
     "--split", type=click.Choice(["train", "val"]), default="train", show_default=True
 )
-@click.option("--count", type=numbers(limits.SHOWN), default=8, show_default=True)
+@count_option(8, "Pictures to show.")
 @SEED
 @FEATURES
 @click.option(
@@ -70,7 +76,7 @@ def info(folder: Path, features: Width) -> None:
 
 @data.command()
 @click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path("data/coco"))
-@click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
+@KEEP_ZIP
 def download(folder: Path, keep_zip: bool) -> None:
     """Fetch CS231n's copy of COCO's captions (1.0 GB) into DIR (data/coco).
 
@@ -87,7 +93,8 @@ def download(folder: Path, keep_zip: bool) -> None:
     say(f"To train on it: minigrad caption train --data {folder}", console)
 
 
-@new_data_command(data, "make-shapes", "scenes")
+@data.command("make-shapes")
+@new_data_options("scenes")
 def make_shapes(folder: Path, seed: int, train: int | None, val: int | None) -> None:
     """Draw a set of coloured shapes with captions into a new folder."""
     from apps.captioning import shapes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,15 +61,12 @@ class Card:
     @property
     def judgement(self) -> str:
         """The verdict in words; empty where there is none."""
-        if self.verdict is None:
-            return ""
-        if self.verdict.correct:
-            return "correct"
-        if self.verdict.things:
+        verdict = self.verdict
+        if verdict is None or verdict.correct:
+            return "correct" if verdict else ""
+        if verdict.things:
             return "wrong place or size"
-        if self.verdict.relation:
-            return "a thing is missing or extra"
-        return "wrong"
+        return "a thing is missing or extra" if verdict.relation else "wrong"
 
     @cached_property
     def on_page(self) -> pages.Card:
@@ -113,15 +109,11 @@ def picture_path(folder: Path, split: Split, row: int) -> Path | None:
     """
     if split.images:
         return split.images[row]
-    name = _last_part(split.urls[row]) if split.urls else ""
-    return folder / "images" / name if name else None
-
-
-def _last_part(url: str) -> str:
     try:
-        return PurePosixPath(urlsplit(url).path).name
+        name = PurePosixPath(urlsplit(split.urls[row]).path).name if split.urls else ""
     except ValueError:  # an address with a bracket that does not close
-        return ""
+        return None
+    return folder / "images" / name if name else None
 
 
 def read_picture(path: Path | None) -> Image.Image | None:
@@ -150,32 +142,34 @@ def save_cards(cards: Sequence[Card], path: Path) -> int:
     # Boxes of one size, with room for the longest text: nothing is cut off.
     below = LEADING * max(map(len, texts)) + GAP
     width, height = BOX[0] + GAP, BOX[1] + below + GAP
-    figure = Figure(figsize=(columns * width + GAP, rows * height + GAP))
+    size = (columns * width + GAP, rows * height + GAP)
+    figure = Figure(figsize=size)
     for i, (card, lines) in enumerate(zip(cards, texts, strict=True)):
         left = GAP + (i % columns) * width
         bottom = (rows - 1 - i // columns) * height + below + GAP
-        _draw(_add_box(figure, left, bottom), card)
-        _write_lines(figure, lines, left, bottom)
+        box = (left / size[0], bottom / size[1], BOX[0] / size[0], BOX[1] / size[1])
+        _draw(figure.add_axes(box, anchor="SW"), card, lines)
     with whole_file(path) as unfinished:
         unfinished.write_bytes(png(figure, dpi=100))
     return sum(card.on_page.picture is not None for card in cards)
 
 
-def _add_box(figure: Figure, left: float, bottom: float) -> Axes:
-    """Add the place of a picture, given in inches."""
-    width, height = figure.get_size_inches()
-    box = (left / width, bottom / height, BOX[0] / width, BOX[1] / height)
-    axis = figure.add_axes(box, anchor="SW")
-    axis.axis("off")
-    return axis
-
-
-def _draw(axis: Axes, card: Card) -> None:
+def _draw(axis: Axes, card: Card, lines: Sequence[tuple[str, str]]) -> None:
+    """Draw a picture, or grey where there is none, and lines of text below it."""
     picture = card.on_page.picture
+    axis.axis("off")
     axis.imshow(picture or Image.new("RGB", (60, 50), (222, 222, 222)))
     if picture is None:
         text = textwrap.fill(f"no picture: {card.name}", 26)
         axis.text(29.5, 24.5, text, ha="center", va="center")
+    for number, (line, weight) in enumerate(lines):
+        below = -(6 + 72 * number * LEADING)  # points
+        axis.annotate(
+            *(line, (0, 0), (0, below), "axes fraction", "offset points"),
+            va="top",
+            fontsize=FONT,
+            fontweight=weight,
+        )
 
 
 def caption_lines(card: Card) -> list[tuple[str, str]]:
@@ -192,21 +186,6 @@ def caption_lines(card: Card) -> list[tuple[str, str]]:
             wrapped = textwrap.wrap(f"· {text}", LINE, subsequent_indent="  ")
             lines += [(line, "normal") for line in wrapped]
     return lines
-
-
-def _write_lines(
-    figure: Figure, lines: Sequence[tuple[str, str]], left: float, bottom: float
-) -> None:
-    """Write below a picture, whose corner is given in inches."""
-    width, height = figure.get_size_inches()
-    for number, (line, weight) in enumerate(lines):
-        top = bottom - number * LEADING - 6 / 72
-        figure.text(
-            *(left / width, top / height, line),
-            va="top",
-            fontsize=FONT,
-            fontweight=weight,
-        )
 
 
 def print_cards(cards: Sequence[Card], console: Console) -> None:
@@ -235,18 +214,16 @@ def print_info(data: CaptionData, console: Console) -> None:
 
 
 def _caption_figures(data: CaptionData, split: Split) -> dict[str, str]:
-    ids = data.vocabulary
-    special = [ids[NULL], ids[START], ids[END]]
-    words = ~np.isin(split.captions, special)
-    lengths = words.sum(axis=1)
-    unknown = np.count_nonzero(split.captions == ids[UNKNOWN]) / max(1, words.sum())
-    cut = np.mean(~(split.captions == ids[END]).any(axis=1))
+    ids, captions = data.vocabulary, split.captions
+    words = ~np.isin(captions, [ids[NULL], ids[START], ids[END]])
+    unknown = np.count_nonzero(captions == ids[UNKNOWN]) / max(1, words.sum())
+    cut = np.mean(~(captions == ids[END]).any(axis=1))
     per_picture = np.bincount(split.image_indices, minlength=len(split.features))
     return {
-        "captions": f"{len(split.captions):,}",
+        "captions": f"{len(captions):,}",
         "captions a picture": _span(per_picture),
-        "words a caption": _span(lengths),
-        f"captions cut off at {split.captions.shape[1]} ids": f"{cut:.1%}",
+        "words a caption": _span(words.sum(axis=1)),
+        f"captions cut off at {captions.shape[1]} ids": f"{cut:.1%}",
         f"words that are {UNKNOWN}": f"{unknown:.1%}",
     }
 
@@ -265,17 +242,16 @@ def _picture_figures(data: CaptionData, split: Split) -> dict[str, str]:
 
 def _feature_figures(split: Split) -> dict[str, str]:
     moments, features = split.moments, split.features
-    whole = features.shape[0] * features.shape[1] * 4
+    on_disk = features.shape[0] * features.shape[1] * 4
+    in_memory = split.captions.nbytes + split.image_indices.nbytes
     return {
         "features a picture": f"{split.input_dim:,} {features.dtype}",
         "feature mean": f"{moments.mean.mean():.3g}",
         "feature standard deviation": f"{np.sqrt(max(moments.variance, 0)):.3g}",
         "smallest, largest": f"{moments.smallest:.3g}, {moments.largest:.3g}",
         "features that are 0": f"{moments.zeros:.1%}",
-        "features on disk": _bytes(whole),
-        "captions in memory": _bytes(
-            split.captions.nbytes + split.image_indices.nbytes
-        ),
+        "features on disk": f"{on_disk / 1e6:,.1f} MB",
+        "captions in memory": f"{in_memory / 1e6:,.1f} MB",
     }
 
 
@@ -283,13 +259,10 @@ def _span(counts: np.ndarray) -> str:
     return f"{counts.min()} to {counts.max()}, mean {counts.mean():.1f}"
 
 
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
-
-
 def _commonest(data: CaptionData, count: int = 12) -> str:
-    ids, times = np.unique(data.train.captions, return_counts=True)
-    frequency = Counter(dict(zip(ids.tolist(), times.tolist(), strict=True)))
     word_of = {index: word for word, index in data.vocabulary.items()}
-    words = [word_of[index] for index, _ in frequency.most_common(count + 4)]
+    ids, times = np.unique(data.train.captions, return_counts=True)
+    words = [
+        word_of[index] for index in ids[np.argsort(-times, kind="stable")].tolist()
+    ]
     return ", ".join([w for w in words if w not in (NULL, START, END)][:count])

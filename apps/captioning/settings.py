@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from apps import limits, settings
+from apps.limits import COUNT
 from apps.settings import setting
 
 # The short features of a picture, or the full ones; words, or letters.
@@ -36,9 +37,7 @@ class Decoding(settings.Settings):
         limits.PENALTY,
         how=("beam",),
     )
-    draws: int = setting(
-        "Captions drawn of each picture.", 100, limits.DRAWS, how=("mbr",)
-    )
+    draws: int = setting("Captions drawn a picture.", 100, limits.DRAWS, how=("mbr",))
     temperature: float = setting(
         "Below 1 more cautious, above 1 more daring.",
         1.0,
@@ -48,7 +47,7 @@ class Decoding(settings.Settings):
     top_k: int | None = setting(
         "Draw from this many likeliest words.",
         None,
-        limits.COUNT,
+        COUNT,
         told="all",
         how=("sample", "mbr"),
     )
@@ -79,29 +78,16 @@ class Settings(settings.Settings):
     """Everything that decides how a run ends, apart from the data's content."""
 
     data: str = setting("The folder with pictures' features and captions.")
-    features: Width = setting(
-        "The short features of a picture (pca), or the full ones.", "pca"
-    )
-    tokens: Tokens = setting(
-        "Read and say one word at a time, or one letter (char).", "word"
-    )
+    features: Width = setting("A picture's short features, or the full ones.", "pca")
+    tokens: Tokens = setting("Read and say one word at a time, or one letter.", "word")
     max_train: int | None = setting(
-        "Learn from so many captions, chosen by the seed.",
-        None,
-        limits.COUNT,
-        told="all",
+        "Learn from so many captions, chosen by the seed.", None, COUNT, told="all"
     )
-    cell: Literal["rnn", "lstm", "gru"] = setting(
-        "The recurrent layer that reads and says the words.", "lstm"
-    )
-    wordvec_dim: int = setting(
-        "Numbers that stand for a word, or a letter.", 256, limits.COUNT
-    )
-    hidden_dim: int = setting(
-        "Numbers in the recurrent layer's state.", 512, limits.COUNT
-    )
+    cell: Literal["rnn", "lstm", "gru"] = setting("The recurrent layer.", "lstm")
+    wordvec_dim: int = setting("Numbers that stand for a word, or letter.", 256, COUNT)
+    hidden_dim: int = setting("Numbers in the recurrent layer's state.", 512, COUNT)
     members: int = setting(
-        "Networks that learn side by side and decide together.", 1, limits.COUNT
+        "Networks that learn side by side and decide together.", 1, COUNT
     )
     dropout: float = setting(
         "Fraction of word vectors and outputs dropped in training.", 0.5, limits.SHARE
@@ -109,8 +95,8 @@ class Settings(settings.Settings):
     lr: float = setting(
         "Adam's first learning rate; a cosine lowers it to 0.", 2e-3, limits.RATE
     )
-    batch: int = setting("Captions a step.", 64, limits.COUNT)
-    epochs: int = setting("Times to go through all captions.", 12, limits.COUNT)
+    batch: int = setting("Captions a step.", 64, COUNT)
+    epochs: int = setting("Times to go through all captions.", 12, COUNT)
     seed: int = setting("Same seed, same result.", 0, limits.SEED)
     decoding: Decoding = setting("How words are chosen.", Decoding())
 

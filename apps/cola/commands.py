@@ -10,28 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps import options
 from apps.cola.data_commands import data as data_group
 from apps.cola.settings import GRAMMAR, RECIPES, Settings
 from apps.console import Group, new_console, say
 from apps.errors import UserError
-from apps.options import (
-    FOLDER,
-    MOVED_DATA,
-    RESUME,
-    RUN,
-    device_option,
-    given,
-    new_run_option,
-    refuse_settings,
-    refuse_unheeded,
-    setting_options,
-)
 
 if TYPE_CHECKING:
     from minigrad import Device
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings=options.HELP)
 def cola() -> None:
     """Teach a Transformer to judge whether a sentence is acceptable English."""
 
@@ -42,7 +31,7 @@ cola.add_command(data_group)
 @cola.command()
 @click.option(
     "--data",
-    type=FOLDER,
+    type=options.FOLDER,
     help="Folder or zip in CoLA's layout, or the course's arrays; with --resume, where "
     "the run's data lie now.  [default: a small grammar's sentences]",
 )
@@ -53,21 +42,21 @@ cola.add_command(data_group)
     "found, or a Transformer; the course's model and preparation.  "
     "[default: cola with --data, else grammar]",
 )
-@setting_options(Settings, "the recipe's")
-@new_run_option("cola")
-@RESUME
-@device_option("auto")
+@options.setting_options(Settings, "the recipe's")
+@options.new_run_option("cola")
+@options.RESUME
+@options.device_option()
 def train(
     data: Path | None,
     recipe: str | None,
     run: Path | None,
     resume: Path | None,
     device: Device,
-    **options: Any,
+    **more: Any,
 ) -> None:
     """Train a judge, and score it once on the validation sentences."""
     if resume is not None:
-        refuse_settings()
+        options.refuse_settings()
     from apps.cola.app import APP
 
     console = new_console()
@@ -75,14 +64,14 @@ def train(
         APP.resume(resume, console, device, data)
     else:
         name = recipe or ("grammar" if data is None else "cola")
-        APP.start(_settings(data, name, given(options)), run, console, device)
+        APP.start(_settings(data, name, options.given(more)), run, console, device)
 
 
 @cola.command()
-@RUN
+@options.RUN
 @click.option("--split", help="Which sentences.  [default: all but those learned from]")
-@MOVED_DATA
-@device_option("auto")
+@options.MOVED_DATA
+@options.device_option()
 def evaluate(run: Path, split: str | None, data: Path | None, device: Device) -> None:
     """Score a trained judge: Matthews correlation, what is right, and on what."""
     from apps.cola.app import APP, print_scores
@@ -101,9 +90,11 @@ def evaluate(run: Path, split: str | None, data: Path | None, device: Device) ->
 @cola.command()
 @click.argument("sentence")
 @click.option(
-    "--run", type=FOLDER, help="Whose judge.  [default: the newest of runs/cola-*]"
+    "--run",
+    type=options.FOLDER,
+    help="Whose judge.  [default: the newest of runs/cola-*]",
 )
-@device_option("auto")
+@options.device_option()
 def judge(sentence: str, run: Path | None, device: Device) -> None:
     """Say whether SENTENCE is acceptable, what was attended to, and what decided.
 
@@ -137,7 +128,7 @@ def _newest() -> Path:
 
 def _settings(data: Path | None, recipe: str, asked: dict[str, Any]) -> Settings:
     """A recipe, with what was asked for otherwise."""
-    refuse_unheeded(Settings, asked, "recipe", recipe)
+    options.refuse_unheeded(Settings, asked, "recipe", recipe)
     # The whole path, so that a run finds its data from any working folder.
     asked["data"] = GRAMMAR if data is None else str(data.resolve())
     try:

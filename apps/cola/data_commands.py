@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from apps import limits
 from apps.cola.settings import Division, Settings
 from apps.console import Group, new_console, say
-from apps.options import FOLDER, SEED, new_data_command, numbers, setting_option
+from apps.options import (
+    FOLDER,
+    KEEP_ZIP,
+    SEED,
+    count_option,
+    new_data_options,
+    setting_option,
+)
 
 if TYPE_CHECKING:
     from apps.cola.data import Corpus
@@ -31,13 +37,7 @@ def data() -> None:
 @CORPUS
 @click.option("--split", default="validation", show_default=True)
 @click.option("--source", help="Only this phenomenon or publication.")
-@click.option(
-    "--count",
-    type=numbers(limits.SHOWN),
-    default=4,
-    show_default=True,
-    help="Sentences of each source.",
-)
+@count_option(4, "Sentences of each source.")
 @SEED
 @DIVISION
 def show(
@@ -72,7 +72,7 @@ def info(corpus: Path | None, division: Division | None) -> None:
 
 @data.command()
 @click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path("data/cola"))
-@click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
+@KEEP_ZIP
 def download(folder: Path, keep_zip: bool) -> None:
     """Fetch CoLA's public sentences (0.3 MB) into DIR (data/cola).
 
@@ -89,7 +89,8 @@ def download(folder: Path, keep_zip: bool) -> None:
     say(f"To train on it: minigrad cola train --data {folder}", console)
 
 
-@new_data_command(data, "make", "sentences")
+@data.command()
+@new_data_options("sentences")
 def make(folder: Path, seed: int, train: int | None, val: int | None) -> None:
     """Write the embedded grammar's sentences into a new folder, in CoLA's layout."""
     from apps.cola import grammar

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from apps import limits, settings
+from apps.limits import COUNT
 from apps.settings import setting
 
 # The name of the sentences that need no download.
@@ -14,7 +15,7 @@ GRAMMAR = "grammar"
 Division = Literal["course", "published"]
 # Which recipes heed a setting.
 OURS = ("grammar", "transformer")
-TRANSFORMERS = (*OURS, "course")
+BOTH = (*OURS, "course")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Settings(settings.Settings):
     """Everything that decides how a run ends, apart from the data's content."""
 
     data: str = setting(
-        "The sentences: a folder or zip in CoLA's layout, or the embedded grammar.",
+        "The sentences: a folder or zip in CoLA's layout, or the small grammar.",
         GRAMMAR,
     )
     division: Division | None = setting(
@@ -31,55 +32,30 @@ class Settings(settings.Settings):
         told="course for CoLA itself, else published",
     )
     model: Literal["transformer", "course", "grams"] = setting(
-        "A Transformer that masks padding, the course's, or a weight for each run of "
-        "words (grams).",
+        "A Transformer, the course's, or weights of runs of words (grams).",
         "transformer",
         option=False,
     )
     max_train: int | None = setting(
-        "Learn from so many sentences, chosen by the seed.",
-        None,
-        limits.COUNT,
-        told="all",
+        "Learn from so many sentences, chosen by the seed.", None, COUNT, told="all"
     )
     min_count: int = setting(
-        "Words seen less often in training are unknown.",
-        1,
-        limits.COUNT,
-        recipe=OURS,
+        "Words seen less often in training are unknown.", 1, COUNT, recipe=OURS
     )
     max_length: int = setting(
-        "Words read of a sentence, and its mark.",
-        64,
-        limits.LENGTH,
-        recipe=OURS,
+        "Words read of a sentence, and its mark.", 64, limits.LENGTH, recipe=OURS
     )
-    embed_dim: int = setting(
-        "Numbers that stand for a word.", 128, limits.COUNT, recipe=TRANSFORMERS
-    )
-    num_heads: int = setting(
-        "Attention heads side by side.", 4, limits.COUNT, recipe=TRANSFORMERS
-    )
+    embed_dim: int = setting("Numbers that stand for a word.", 128, COUNT, recipe=BOTH)
+    num_heads: int = setting("Attention heads side by side.", 4, COUNT, recipe=BOTH)
     hidden_dim: int = setting(
-        "Width of the feed-forward network behind each attention.",
-        512,
-        limits.COUNT,
-        recipe=TRANSFORMERS,
+        "Width of each layer's feed-forward network.", 512, COUNT, recipe=BOTH
     )
-    layers: int = setting(
-        "Encoder layers one after the other.", 2, limits.COUNT, recipe=OURS
-    )
+    layers: int = setting("Encoder layers in a row.", 2, COUNT, recipe=OURS)
     dropout: float = setting(
-        "Fraction of numbers left out at random in training.",
-        0.0,
-        limits.SHARE,
-        recipe=OURS,
+        "Fraction of numbers left out in training.", 0.0, limits.SHARE, recipe=OURS
     )
     word_dropout: float = setting(
-        "Fraction of words made unknown in training.",
-        0.0,
-        limits.SHARE,
-        recipe=OURS,
+        "Fraction of words made unknown in training.", 0.0, limits.SHARE, recipe=OURS
     )
     lr: float = setting("The highest learning rate.", 1e-3, limits.RATE)
     warmup: float = setting(
@@ -90,12 +66,10 @@ class Settings(settings.Settings):
     weight_decay: float = setting(
         "How far a step moves weights towards 0.", 0.01, limits.DECAY
     )
-    batch: int = setting("Sentences a step.", 64, limits.COUNT)
+    batch: int = setting("Sentences a step.", 64, COUNT)
     # 2 where they are pairs, whose difference is the lesson.
-    neighbours: int = setting(
-        "So many neighbours of the file stay in one minibatch.", 1, limits.COUNT
-    )
-    epochs: int = setting("Times to go through all sentences.", 4, limits.COUNT)
+    neighbours: int = setting("Neighbours that stay in one minibatch.", 1, COUNT)
+    epochs: int = setting("Times to go through all sentences.", 4, COUNT)
     seed: int = setting("Same seed, same result.", 0, limits.SEED, told="0")
 
     def __post_init__(self) -> None:

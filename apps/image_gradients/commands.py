@@ -11,18 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps import options
 from apps.console import Group, new_console, say
-from apps.image_gradients.settings import RATE, RECIPES, Settings
-from apps.options import (
-    FOLDER,
-    POSITIVE,
-    SEED,
-    device_option,
-    given,
-    numbers,
-    refuse_beside,
-    setting_options,
-)
+from apps.image_gradients.settings import RECIPES, Fooling, Settings
+from apps.options import FOLDER, SEED, device_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +42,7 @@ OUT = click.option(
 )
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings=options.HELP)
 def look() -> None:
     """See what a network looks at, fool it, and draw what classes look like to it."""
 
@@ -58,7 +50,7 @@ def look() -> None:
 @look.command()
 @IMAGE
 @WEIGHTS
-@device_option("auto")
+@device_option()
 def classify(images: tuple[Path, ...], weights: Path | None, device: Device) -> None:
     """Say what the network sees: the five likeliest classes of each picture."""
     from apps.image_gradients import looking
@@ -91,7 +83,7 @@ def classify(images: tuple[Path, ...], weights: Path | None, device: Device) -> 
 @SEED
 @WEIGHTS
 @OUT
-@device_option("auto")
+@device_option()
 def saliency(
     images: tuple[Path, ...],
     asked: str | None,
@@ -124,44 +116,26 @@ def saliency(
 @click.option(
     "--smallest", is_flag=True, help="Change no pixel by more levels than it must."
 )
-@click.option(
-    "--aim",
-    type=click.Choice(["lead", "score"]),
-    default="lead",
-    show_default=True,
-    help="Climb the target's lead over all others, or its score alone.",
-)
-@click.option(
-    "--rate",
-    type=numbers(RATE),
-    default=1.0,
-    show_default=True,
-    help="Length of a step.",
-)
-@click.option(
-    "--steps", type=POSITIVE, default=100, show_default=True, help="Steps at most."
-)
+@options.setting_options(Fooling)
 @SEED
 @WEIGHTS
 @OUT
-@device_option("auto")
+@device_option()
 def fool(
     images: tuple[Path, ...],
     target: str | None,
     smallest: bool,
-    aim: str,
-    rate: float,
-    steps: int,
     seed: int,
     weights: Path | None,
     out: Path | None,
     device: Device,
+    **more: Any,
 ) -> None:
     """Change pictures until the network sees something else in them."""
-    how: dict[str, Any] = {"aim": aim, "rate": rate, "most": steps}
     if smallest:
-        refuse_beside(("aim", "rate", "steps"), "--smallest")
-        how = {}
+        options.refuse_beside(more, "--smallest")
+    way = Fooling(**options.given(more))
+    how = {} if smallest else {"aim": way.aim, "rate": way.rate, "most": way.steps}
     from apps.image_gradients.looking import Trickster, parts
 
     console = new_console()
@@ -188,11 +162,11 @@ def fool(
     show_default=True,
     help="Settings to begin with.",
 )
-@setting_options(Settings, "the recipe's")
+@options.setting_options(Settings, "the recipe's")
 @SEED
 @WEIGHTS
 @OUT
-@device_option("auto")
+@device_option()
 def visualize(
     asked: tuple[str, ...],
     recipe: str,
@@ -200,7 +174,7 @@ def visualize(
     weights: Path | None,
     out: Path | None,
     device: Device,
-    **options: Any,
+    **more: Any,
 ) -> None:
     """Draw what classes look like to the network, from noise."""
     from apps.image_gradients import classes, gallery
@@ -209,7 +183,7 @@ def visualize(
 
     console = new_console()
     numbers = [classes.find(text) for text in asked] or drawing.CLASSES
-    settings = replace(RECIPES[recipe], **given(options))
+    settings = replace(RECIPES[recipe], **options.given(more))
     network = _network(weights, device, console)
     folder = _folder(out, "visualize")
     count = settings.iterations
