@@ -19,31 +19,42 @@ def minibatches(count: int, size: int, seed: int, epoch: int) -> list[np.ndarray
     return [order[i : i + size] for i in range(0, count, size)]
 
 
+def some(total: int, count: int, seed: int) -> np.ndarray:
+    """Rows to learn from, `count` of them chosen by a seed, in their order."""
+    return np.sort(np.random.default_rng(seed).permutation(total)[:count])
+
+
 @dataclass
 class Job:
     """A model, how it learns, and how far it is.
 
     `batches(epoch)` gives the same minibatches whenever it is asked for an epoch;
     `loss(batch)` gives the loss to lower and how many of `unit` went into it.
-    `data` stands for all that is learned from: a run goes on with the same only.
-    `preparation` says how inputs become numbers; the run keeps it, so that what it
-    trained can be used without the data. `start_loss` is the first minibatch's.
+    `warmup` is the fraction of steps in which the learning rate rises. `data` stands
+    for all that is learned from: a run goes on with the same only. `preparation` says
+    how inputs become numbers; the run keeps it, so that what it trained can be used
+    without the data. `start_loss` is the first minibatch's.
     """
 
     model: nn.Module
     optimizer: Any
-    schedule: nn.CosineWithWarmup
     generator: mg.Generator
     epochs: int
     batches: Callable[[int], Sequence[np.ndarray]]
     loss: Callable[[np.ndarray], tuple[mg.Tensor, int]]
     max_norm: float
+    warmup: float = 0.0
     unit: str = "words"
     data: str = ""
     preparation: Mapping[str, Any] = field(default_factory=dict)
     step: int = 0
     epoch_loss: float = 0.0
     start_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        steps = self.total_steps
+        warmup = min(int(self.warmup * steps), steps - 1)
+        self.schedule = nn.CosineWithWarmup(self.optimizer, warmup, steps)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from apps import limits
+from apps.console import new_console, say
 from apps.limits import Range
 from apps.settings import Setting, Settings, settings_of
 
@@ -53,8 +55,11 @@ RUN_SEED = click.option("--seed", type=SEEDS, help="[default: the run's own]")
 MOVED_DATA = click.option(
     "--data", type=FOLDER, help="Where the run's data lie now, if they were moved."
 )
-KEEP_ZIP = click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
 
+DOWNLOADING = (
+    "Every file is checked against the published size and sha256. Ctrl-C keeps what "
+    "has come, and the same command goes on with it."
+)
 # Weights, Adam's moments and a minibatch of the default size take far less.
 GPU_MEMORY = 2**30  # bytes
 
@@ -192,7 +197,7 @@ def refuse_settings() -> None:
     )
 
 
-# -- data that are made ------------------------------------------------------------
+# -- data --------------------------------------------------------------------------
 
 
 def new_data_options(what: str) -> Decorator:
@@ -217,3 +222,23 @@ def new_data_options(what: str) -> Decorator:
         return new(SEED(command))
 
     return decorate
+
+
+def add_download(
+    group: click.Group, catalogue: str, place: str, told: str, *hints: str
+) -> None:
+    """Add the command `download`, which fetches the archive of a catalogue, a module.
+
+    `told` is its help, `hints` what it says at the end, "{}" standing for the folder.
+    """
+
+    @group.command(help=f"{told}\n\n{DOWNLOADING}")
+    @click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path(place))
+    @click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
+    def download(folder: Path, keep_zip: bool) -> None:
+        from apps.download import bring
+
+        console, published = new_console(), import_module(catalogue)
+        bring(published.ARCHIVE, folder, console, keep=keep_zip)
+        for line in (published.LICENCE, *(hint.format(folder) for hint in hints)):
+            say(line, console)

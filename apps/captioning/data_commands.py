@@ -11,8 +11,8 @@ from apps.captioning.settings import Settings, Width
 from apps.console import Group, new_console, say
 from apps.options import (
     FOLDER,
-    KEEP_ZIP,
     SEED,
+    add_download,
     count_option,
     new_data_options,
     setting_option,
@@ -74,23 +74,14 @@ def info(folder: Path, features: Width) -> None:
     look.print_info(load_data(folder, features), new_console())
 
 
-@data.command()
-@click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path("data/coco"))
-@KEEP_ZIP
-def download(folder: Path, keep_zip: bool) -> None:
-    """Fetch CS231n's copy of COCO's captions (1.0 GB) into DIR (data/coco).
-
-    Every file is checked against the published size and sha256. Ctrl-C keeps what has
-    come, and the same command goes on with it. Needs 1.4 GB of disk on the way, 0.3 GB
-    in the end.
-    """
-    from apps.captioning.catalogue import COCO, LICENCE
-    from apps.download import bring
-
-    console = new_console()
-    bring(COCO, folder, console, keep=keep_zip)
-    say(LICENCE, console)
-    say(f"To train on it: minigrad caption train --data {folder}", console)
+add_download(
+    data,
+    "apps.captioning.catalogue",
+    "data/coco",
+    "Fetch CS231n's copy of COCO's captions (1.0 GB) into DIR (data/coco). Needs 1.4 "
+    "GB of disk on the way, 0.3 GB in the end.",
+    "To train on it: minigrad caption train --data {}",
+)
 
 
 @data.command("make-shapes")

@@ -15,7 +15,6 @@ from apps.captioning.data import (
     NULL,
     UNITS,
     CaptionData,
-    Split,
     Standard,
     load_data,
 )
@@ -28,7 +27,7 @@ from apps.captioning.model import (
 )
 from apps.captioning.settings import Settings
 from apps.captioning.tokens import spell
-from apps.job import Job, minibatches
+from apps.job import Job, minibatches, some
 from apps.run_folder import PreparationError
 
 # Longest gradient that an update follows. Source: Pascanu, Mikolov, Bengio, On the
@@ -44,6 +43,22 @@ class Trained:
     data: CaptionData
     model: CaptionModel
     standard: Standard
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """The minibatches of an epoch, each the rows of its captions."""
+        settings, count = self.settings, len(self.data.train.captions)
+        return minibatches(count, settings.batch, settings.seed, epoch)
+
+    def loss(self, batch: np.ndarray) -> tuple[mg.Tensor, int]:
+        """The loss of a minibatch, and how many words it says."""
+        train, null = self.data.train, self.data.vocabulary[NULL]
+        captions = train.captions[batch]
+        # Without the last columns if there is padding in all rows of them.
+        used = np.flatnonzero((captions != null).any(axis=0))
+        captions = captions[:, : used[-1] + 1]
+        features = self.standard(train.read_features(train.image_indices[batch]))
+        said = int(np.count_nonzero(captions[:, 1:] != null))
+        return self.model.loss(features, captions), said
 
 
 def build(
@@ -111,17 +126,11 @@ def open_data(settings: Settings) -> CaptionData:
     """
     opened = load_data(settings.data, settings.features)
     if settings.max_train is not None:
-        train = _choose(opened.train, settings.max_train, settings.seed)
+        train = opened.train
+        rows = some(len(train.captions), settings.max_train, settings.seed)
+        train = train.with_captions(train.captions[rows], train.image_indices[rows])
         opened = replace(opened, train=train)
     return spell(opened) if settings.tokens == "char" else opened
-
-
-def _choose(split: Split, count: int, seed: int) -> Split:
-    """Some of a split's captions, chosen by a seed, in their order."""
-    total = len(split.captions)
-    rows = np.random.default_rng(seed).permutation(total)[:count]
-    rows.sort()
-    return split.with_captions(split.captions[rows], split.image_indices[rows])
 
 
 def _model(
@@ -143,38 +152,17 @@ def _model(
 
 
 def _job(trained: Trained, generator: mg.Generator) -> Job:
-    settings, train = trained.settings, trained.data.train
-    null = trained.data.vocabulary[NULL]
-
-    def batches(epoch: int) -> list[np.ndarray]:
-        count = len(train.captions)
-        return minibatches(count, settings.batch, settings.seed, epoch)
-
-    def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
-        captions = _trim(train.captions[batch], null)
-        features = train.read_features(train.image_indices[batch])
-        said = int(np.count_nonzero(captions[:, 1:] != null))
-        return trained.model.loss(trained.standard(features), captions), said
-
-    optimizer = nn.Adam(trained.model.parameters(), lr=settings.lr)
-    steps = settings.epochs * len(batches(0))
+    settings = trained.settings
     return Job(
         model=trained.model,
-        optimizer=optimizer,
-        schedule=nn.CosineWithWarmup(optimizer, 0, steps),
+        optimizer=nn.Adam(trained.model.parameters(), lr=settings.lr),
         generator=generator,
         epochs=settings.epochs,
-        batches=batches,
-        loss=loss,
+        batches=trained.batches,
+        loss=trained.loss,
         # The loss is the members' mean, and so is each one's gradient.
         max_norm=MAX_NORM / settings.members**0.5,
         unit=UNITS[settings.tokens],
         data=trained.data.fingerprint,
         preparation=_prepare(trained),
     )
-
-
-def _trim(captions: np.ndarray, null: int) -> np.ndarray:
-    """Leave out the last columns if there is padding in all rows of them."""
-    used = np.flatnonzero((captions != null).any(axis=0))
-    return captions[:, : used[-1] + 1]

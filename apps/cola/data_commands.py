@@ -11,8 +11,8 @@ from apps.cola.settings import Division, Settings
 from apps.console import Group, new_console, say
 from apps.options import (
     FOLDER,
-    KEEP_ZIP,
     SEED,
+    add_download,
     count_option,
     new_data_options,
     setting_option,
@@ -70,23 +70,14 @@ def info(corpus: Path | None, division: Division | None) -> None:
     look.print_info(_open(corpus, division), new_console())
 
 
-@data.command()
-@click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path("data/cola"))
-@KEEP_ZIP
-def download(folder: Path, keep_zip: bool) -> None:
-    """Fetch CoLA's public sentences (0.3 MB) into DIR (data/cola).
-
-    Every file is checked against the published size and sha256. Ctrl-C keeps what has
-    come, and the same command goes on with it.
-    """
-    from apps.cola.catalogue import COLA, LICENCE
-    from apps.download import bring
-
-    console = new_console()
-    bring(COLA, folder, console, keep=keep_zip)
-    say(LICENCE, console)
-    say(f"To look at it: minigrad cola data show {folder}", console)
-    say(f"To train on it: minigrad cola train --data {folder}", console)
+add_download(
+    data,
+    "apps.cola.catalogue",
+    "data/cola",
+    "Fetch CoLA's public sentences (0.3 MB) into DIR (data/cola).",
+    "To look at it: minigrad cola data show {}",
+    "To train on it: minigrad cola train --data {}",
+)
 
 
 @data.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from apps.cola.model import (
 )
 from apps.cola.reading import Reader, Reading
 from apps.cola.settings import GRAMMAR, Settings
-from apps.job import Job, minibatches
+from apps.job import Job, minibatches, some
 from apps.run_folder import PreparationError
 
 COURSE_HEAD = 96  # numbers of each of its heads
@@ -43,6 +44,27 @@ class Trained:
     corpus: Corpus
     reader: Reader | GramReader
     model: Judge
+
+    @cached_property
+    def readings(self) -> list[Reading]:
+        """The training sentences as the model reads them."""
+        return [self.reader.read(sentence.text) for sentence in self.corpus.train]
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """The minibatches of an epoch, in which neighbours stay together."""
+        settings, count = self.settings, len(self.corpus.train)
+        size = min(settings.neighbours, count)
+        groups, per_batch = -(-count // size), max(1, settings.batch // size)
+        chosen = minibatches(groups, per_batch, settings.seed, epoch)
+        rows = [(own[:, None] * size + np.arange(size)).ravel() for own in chosen]
+        return [own[own < count] for own in rows]
+
+    def loss(self, batch: np.ndarray) -> tuple[mg.Tensor, int]:
+        """The loss of a minibatch, and how many sentences it has."""
+        odds = self.model(self.reader.rows([self.readings[row] for row in batch]))
+        labels = [self.corpus.train[row].label for row in batch]
+        true = placed(np.array(labels, dtype="float32"), odds)
+        return nn.bce_with_logits(odds, true), len(batch)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """How likely each text is to be acceptable. Shapes: N texts -> (N,).
@@ -94,10 +116,8 @@ def open_corpus(settings: Settings) -> Corpus:
         corpus = load_corpus(Path(settings.data), settings.division)
     if settings.max_train is None:
         return corpus
-    order = np.random.default_rng(settings.seed).permutation(len(corpus.train))
-    kept = sorted(order[: settings.max_train].tolist())
-    train = tuple(corpus.train[row] for row in kept)
-    return replace(corpus, train=train)
+    rows = some(len(corpus.train), settings.max_train, settings.seed)
+    return replace(corpus, train=tuple(corpus.train[row] for row in rows))
 
 
 def _reader(settings: Settings, corpus: Corpus) -> Reader | GramReader:
@@ -199,45 +219,20 @@ def make_model(
 
 
 def _job(trained: Trained, generator: mg.Generator) -> Job:
-    settings, train = trained.settings, trained.corpus.train
-    readings = [trained.reader.read(sentence.text) for sentence in train]
+    settings, parameters = trained.settings, trained.model.parameters()
     if settings.model != "grams":
-        _check_minibatch(settings, readings)
-    labels = np.array([sentence.label for sentence in train], dtype="float32")
-
-    def batches(epoch: int) -> list[np.ndarray]:
-        return _together(len(train), settings, epoch)
-
-    def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
-        ids = trained.reader.rows([readings[row] for row in batch])
-        odds = trained.model(ids)
-        return nn.bce_with_logits(odds, placed(labels[batch], odds)), len(batch)
-
-    optimizer = nn.AdamW(
-        trained.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
-    )
-    steps = settings.epochs * len(batches(0))
-    warmup = min(int(settings.warmup * steps), steps - 1)
+        _check_minibatch(settings, trained.readings)
+    decay = settings.weight_decay
     return Job(
         model=trained.model,
-        optimizer=optimizer,
-        schedule=nn.CosineWithWarmup(optimizer, warmup, steps),
+        optimizer=nn.AdamW(parameters, lr=settings.lr, weight_decay=decay),
         generator=generator,
         epochs=settings.epochs,
-        batches=batches,
-        loss=loss,
+        batches=trained.batches,
+        loss=trained.loss,
         max_norm=MAX_NORM,
+        warmup=settings.warmup,
         unit="sentences",
         data=trained.corpus.fingerprint,
         preparation=_prepare(trained),
     )
-
-
-def _together(count: int, settings: Settings, epoch: int) -> list[np.ndarray]:
-    """Minibatches in which neighbours stay together."""
-    size = min(settings.neighbours, count)
-    groups = -(-count // size)
-    per_batch = max(1, settings.batch // size)
-    chosen = minibatches(groups, per_batch, settings.seed, epoch)
-    rows = [(own[:, None] * size + np.arange(size)).ravel() for own in chosen]
-    return [own[own < count] for own in rows]

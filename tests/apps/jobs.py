@@ -49,12 +49,12 @@ def make_job(
     return Job(
         model=model,
         optimizer=optimizer,
-        schedule=nn.CosineWithWarmup(optimizer, 2, 15),
         generator=generator,
         epochs=3,
         batches=lambda epoch: minibatches(20, 4, 1, epoch),
         loss=loss,
         max_norm=1.0,
+        warmup=2 / STEPS,
     )
 
 

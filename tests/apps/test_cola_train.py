@@ -13,7 +13,7 @@ from rich.console import Console
 from apps import cli
 from apps.cola import explain, train
 from apps.cola.app import APP
-from apps.cola.data import Sentence, format_tsv, load_prepared
+from apps.cola.data import Corpus, Sentence, format_tsv, load_prepared
 from apps.cola.grams import GramReader
 from apps.cola.reading import Reader, Reading, SentenceError
 from apps.cola.settings import RECIPES
@@ -317,9 +317,15 @@ def test_rare_words_are_known_by_their_endings() -> None:
     assert reader.read("the mouse was squeaking").unknown == 2
 
 
+def together(count: int, settings: train.Settings, epoch: int) -> list[np.ndarray]:
+    """The minibatches of so many sentences."""
+    corpus = Corpus("", (Sentence("a", 1, ""),) * count, ())
+    reader = Reader.of(corpus.train, 1, 4)
+    return train.Trained(settings, corpus, reader, None).batches(epoch)
+
+
 def test_neighbours_stay_together() -> None:
-    settings = train.Settings(neighbours=2, batch=8)
-    batches = train._together(101, settings, epoch=3)
+    batches = together(101, train.Settings(neighbours=2, batch=8), epoch=3)
     rows = np.concatenate(batches)
     assert sorted(rows.tolist()) == list(range(101))
     for batch in batches:

@@ -27,6 +27,7 @@ from apps.cola import train as cola
 from apps.limits import Range
 from apps.options import numbers
 from apps.settings import Settings, settings_of
+from tests.apps.test_cola_train import together
 
 # -- options -----------------------------------------------------------------------
 
@@ -224,7 +225,7 @@ def test_a_judge_too_large_is_refused_before_it_is_made(
 
 def test_neighbours_beyond_the_sentences_are_all_of_them() -> None:
     settings = cola.Settings(neighbours=10**9, batch=10**9)
-    (batch,) = cola._together(7, settings, epoch=0)
+    (batch,) = together(7, settings, epoch=0)
     assert sorted(batch.tolist()) == list(range(7))
 
 
