@@ -1,4 +1,4 @@
-"""The job of training: what the loop that all apps share must know of a task."""
+"""A training job: what the loop that all apps share must know of a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large may what is asked for be? Ranges of numbers, and the size of a network.
+"""Limits: ranges of the numbers that are asked for, and the size of a network.
 
 The command line, the files of a run and Python all ask here, so that what one of them
 refuses the others refuse too.
@@ -55,7 +55,7 @@ class Range:
 
 COUNT = Range(1, 10**9, whole=True)
 SEED = Range(0, 2**63 - 1, whole=True)
-SHARE = Range(0, 1, below=True)
+FRACTION = Range(0, 1, below=True)
 RATE = Range(0, 1e30, above=True)  # so far below the end of float32 that none is near
 DECAY = Range(0, 1e6)
 LENGTH = Range(2, 4096, whole=True)  # positions; attention takes their square

@@ -44,7 +44,7 @@ class RunError(UserError, RuntimeError):
 
 
 class PreparationError(ValueError):
-    """A preparation of inputs is not an application's."""
+    """A preparation of inputs does not suit the app."""
 
 
 @dataclass(frozen=True)

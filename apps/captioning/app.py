@@ -23,8 +23,8 @@ def finish(trained: Trained, run: RunFolder, console: Console) -> Path:
     how.check_vocabulary(len(trained.data.vocabulary))
     cards = show_samples(trained, run.path, "val", 8, settings.seed, console, how)
     scores = print_scores(trained, "val", console, how)
-    shares = {f"val_correct_{who}": s.correct for who, s in scores.shares.items()}
-    run.log_scores(settings.epochs, val_bleu=scores.captioner.bleu, **shares)
+    right = {f"val_correct_{who}": a.correct for who, a in scores.accuracy.items()}
+    run.log_scores(settings.epochs, val_bleu=scores.captioner.bleu, **right)
     return report.write(run, "finished", trained=trained, cards=cards, scores=scores)
 
 
@@ -64,7 +64,7 @@ def print_scores(
         lines.append(f"{own.invented:.1%} of the words said are in no training caption")
     for line in lines:
         say(f"{split}: {line}", console)
-    if scores.shares:
+    if scores.accuracy:
         kind = "unseen" if split == "val" else "training"
         title = f"{kind.capitalize()} scenes"
         print_table(report.correct(scores), console, title, right=True)

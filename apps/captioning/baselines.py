@@ -19,8 +19,8 @@ from apps.captioning.grammar import Scene
 
 
 @dataclass(frozen=True)
-class Shares:
-    """Of how many scenes, from 0 to 1, a captioner says what is right.
+class Accuracy:
+    """Of what fraction of scenes a captioner says what is right.
 
     `correct`: it names every thing and tells one true relation; `things`: it names
     every thing's colour and shape; `relation`: what it says of the things is true.
@@ -31,15 +31,15 @@ class Shares:
     relation: float
 
     @classmethod
-    def of(cls, captions: Captions, scenes: Sequence[Scene]) -> Shares:
+    def of(cls, captions: Captions, scenes: Sequence[Scene]) -> Accuracy:
         """Hold each caption, a list of words, against its scene.
 
         Raises: ValueError if there is none, or not one caption for each scene.
         """
         if not scenes:
             raise ValueError(
-                "Shares.of no scenes: a share needs at least one. Pass a split that "
-                "has some."
+                "Accuracy.of no scenes: a fraction needs at least one. Pass a split "
+                "that has some."
             )
         verdicts = [
             grammar.judge(" ".join(words), scene)
@@ -54,7 +54,7 @@ class Shares:
 
 def compare(
     data: CaptionData, told: Captions, split: Split, said: Mapping[int, list[str]]
-) -> dict[str, Shares]:
+) -> dict[str, Accuracy]:
     """Judge what a captioner said of drawn scenes, and what both baselines say.
 
     `told` are the training captions in words; `said` has each picture's, by its row.
@@ -68,7 +68,7 @@ def compare(
         "nearest": nearest_captions(data.train, told, split, pictures),
         "commonest": [commonest_caption(told)] * len(scenes),
     }
-    return {name: Shares.of(told, scenes) for name, told in captions.items()}
+    return {name: Accuracy.of(told, scenes) for name, told in captions.items()}
 
 
 def commonest_caption(told: Captions) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from apps.captioning import baselines, shapes
-from apps.captioning.baselines import Shares
+from apps.captioning.baselines import Accuracy
 from apps.captioning.data import CaptionData, Split
 from apps.captioning.metrics import corpus_bleu, mean_bleu
 from apps.captioning.sample import Words, describe
@@ -38,15 +38,15 @@ class Scores:
     """What came out of `pictures` pictures.
 
     `constant` is what one caption reaches, said of every picture: `safest`, which was
-    chosen to be as like as can be to all. `shares` has what is correct, by who speaks;
-    for drawn scenes only.
+    chosen to be as like as can be to all. `accuracy` has what is correct, by who
+    speaks; for drawn scenes only.
     """
 
     pictures: int
     captioner: Likeness
     constant: Likeness
     safest: str
-    shares: Mapping[str, Shares] = field(default_factory=dict)
+    accuracy: Mapping[str, Accuracy] = field(default_factory=dict)
 
 
 def evaluate(
@@ -74,7 +74,7 @@ def score(data: CaptionData, split: Split, said: Mapping[int, Words]) -> Scores:
         captioner=_likeness(true, said, known),
         constant=_likeness(true, dict.fromkeys(true, safest), known),
         safest=" ".join(safest),
-        shares=baselines.compare(data, told, split, said) if drawn else {},
+        accuracy=baselines.compare(data, told, split, said) if drawn else {},
     )
 
 

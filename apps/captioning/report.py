@@ -41,7 +41,7 @@ def write(
     """
     config = run.config()
     results = [_pictures(cards)] if cards else []
-    if scores and scores.shares:
+    if scores and scores.accuracy:
         results.append(Section("Is it true?", told_correct(scores), [correct(scores)]))
     if scores:
         results.append(_scores(scores))
@@ -79,7 +79,7 @@ def correct(scores: Scores) -> Table:
     """How many drawn scenes are captioned correctly, and by whom."""
     rows = [
         (SPEAKERS[who], *(f"{s:.1%}" for s in (of.correct, of.things, of.relation)))
-        for who, of in scores.shares.items()
+        for who, of in scores.accuracy.items()
     ]
     return Table(("who speaks", "correct", "all named", "all true"), rows)
 
@@ -87,7 +87,7 @@ def correct(scores: Scores) -> Table:
 def told_correct(scores: Scores, kind: str = "unseen") -> str:
     """Say how many drawn scenes the captioner describes correctly."""
     text = (
-        f"{scores.shares['captioner'].correct:.1%} of {scores.pictures:,} {kind} "
+        f"{scores.accuracy['captioner'].correct:.1%} of {scores.pictures:,} {kind} "
         "scenes are captioned correctly: every thing's colour and shape, and one true "
         "relation."
     )
@@ -100,9 +100,9 @@ def told_correct(scores: Scores, kind: str = "unseen") -> str:
 
 def _facts(scores: Scores) -> list[tuple[str, str]]:
     bleu = ("unigram BLEU on validation", f"{scores.captioner.bleu:.3f}")
-    if not scores.shares:
+    if not scores.accuracy:
         return [bleu]
-    right = f"{scores.shares['captioner'].correct:.1%}"
+    right = f"{scores.accuracy['captioner'].correct:.1%}"
     return [("of unseen scenes captioned correctly", right), bleu]
 
 
@@ -166,7 +166,7 @@ def _yardstick(scores: Scores) -> str:
     return (
         "1 would be perfect. What can be had without looking: of the training captions "
         "tried, the one most like the others, said of every picture "
-        f"(“{scores.safest}”). {wordings if scores.shares else people}"
+        f"(“{scores.safest}”). {wordings if scores.accuracy else people}"
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from apps import limits, settings
-from apps.limits import COUNT
+from apps.limits import COUNT, FRACTION
 from apps.settings import setting
 
 # The short features of a picture, or the full ones; words, or letters.
@@ -90,7 +90,9 @@ class Settings(settings.Settings):
         "Networks that learn side by side and decide together.", 1, COUNT
     )
     dropout: float = setting(
-        "Fraction of word vectors and outputs dropped in training.", 0.5, limits.SHARE
+        "Fraction of word vectors and outputs dropped in training.",
+        0.5,
+        FRACTION,
     )
     lr: float = setting(
         "Adam's first learning rate; a cosine lowers it to 0.", 2e-3, limits.RATE

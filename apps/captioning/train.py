@@ -1,4 +1,4 @@
-"""Training of the captioner: its data, its model, and the job that lowers its loss."""
+"""Training of the captioner: its data, its model, and the loss."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from apps.cola.reading import Reading
 from apps.cola.train import Trained
 from apps.console import say
 from apps.printable import printable
+from apps.report import COLOURS
 from apps.tables import Table, print_table
 
 # So wide that its letters can be read on a page, and on a phone's.
@@ -78,12 +79,11 @@ class Verdict:
     @property
     def outline(self) -> Outline:
         """What can be shown of it."""
-        strongest = np.argsort(-self.pull, kind="stable")[:MOST_POSITIONS]
-        places = np.sort(strongest)
+        shown = np.sort(np.argsort(-self.pull, kind="stable")[:MOST_POSITIONS])
         return Outline(
-            [_cut(self.reading.tokens[place]) for place in places],
-            self.pull[places],
-            [layer[:, places][:, :, places] for layer in self.attention],
+            [_cut(self.reading.tokens[position]) for position in shown],
+            self.pull[shown],
+            [layer[:, shown][:, :, shown] for layer in self.attention],
         )
 
 
@@ -127,8 +127,8 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
         say(line, console)
     tokens, pull, attention = verdict.outline
     rows = [
-        (token, f"{_bar(share, pull.max())} {share:.0%}")
-        for token, share in zip(tokens, pull, strict=True)
+        (token, f"{_bar(own, pull.max())} {own:.0%}")
+        for token, own in zip(tokens, pull, strict=True)
     ]
     print_table(Table(("word", "pull on the verdict"), rows), console)
     for number, layer in enumerate(attention, start=1):
@@ -153,8 +153,8 @@ def _attended(layer: np.ndarray, tokens: Sequence[str]) -> Table:
     return Table(heading, rows)
 
 
-def _bar(share: float, largest: float) -> str:
-    full = round(8 * share / max(largest, 1e-12))
+def _bar(part: float, largest: float) -> str:
+    full = round(8 * part / max(largest, 1e-12))
     return "█" * full + " " * (8 - full)
 
 
@@ -169,19 +169,18 @@ def draw(verdict: Verdict) -> Figure:
         for h, head in enumerate(layer, start=1)
     ][:MOST_HEADS]
     rows = -(-len(heads) // COLUMNS)
-    figure = Figure(figsize=(COLUMNS * SIDE, rows * SIDE + LAST))
-    figure.set_layout_engine("constrained")
+    figure = Figure((COLUMNS * SIDE, rows * SIDE + LAST), layout="constrained")
     grid = figure.add_gridspec(rows + 1, COLUMNS, height_ratios=[*[SIDE] * rows, LAST])
-    font = min(11, 40 * SIDE / max(1, len(tokens)))
-    for place, (name, head) in enumerate(heads):
-        axis = figure.add_subplot(grid[place // COLUMNS, place % COLUMNS])
+    font, ticks = min(11, 40 * SIDE / max(1, len(tokens))), range(len(tokens))
+    for number, (name, head) in enumerate(heads):
+        axis = figure.add_subplot(grid[divmod(number, COLUMNS)])
         axis.imshow(head, cmap="Blues", vmin=0, vmax=1)
         axis.set_title(name, fontsize=12)
-        axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=font)
-        axis.set_yticks(range(len(tokens)), tokens, fontsize=font)
+        axis.set_xticks(ticks, tokens, rotation=90, fontsize=font)
+        axis.set_yticks(ticks, tokens, fontsize=font)
     axis = figure.add_subplot(grid[-1, :])
-    axis.bar(range(len(tokens)), outline.pull, color="#0072b2")
-    axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=font)
+    axis.bar(ticks, outline.pull, color=COLOURS[0])
+    axis.set_xticks(ticks, tokens, rotation=90, fontsize=font)
     axis.set_ylabel("pull", fontsize=12)
     axis.spines[["top", "right"]].set_visible(False)
     return figure

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from apps import limits, settings
-from apps.limits import COUNT
+from apps.limits import COUNT, FRACTION
 from apps.settings import setting
 
 # The name of the sentences that need no download.
@@ -52,16 +52,16 @@ class Settings(settings.Settings):
     )
     layers: int = setting("Encoder layers in a row.", 2, COUNT, recipe=OURS)
     dropout: float = setting(
-        "Fraction of numbers left out in training.", 0.0, limits.SHARE, recipe=OURS
+        "Fraction of numbers left out in training.", 0.0, FRACTION, recipe=OURS
     )
     word_dropout: float = setting(
-        "Fraction of words made unknown in training.", 0.0, limits.SHARE, recipe=OURS
+        "Fraction of words made unknown in training.", 0.0, FRACTION, recipe=OURS
     )
     lr: float = setting("The highest learning rate.", 1e-3, limits.RATE)
     warmup: float = setting(
         "Fraction of the steps in which the rate rises; then it falls.",
         0.1,
-        limits.SHARE,
+        FRACTION,
     )
     weight_decay: float = setting(
         "How far a step moves weights towards 0.", 0.01, limits.DECAY

@@ -1,4 +1,4 @@
-"""Training of the judge: its data, its model, and the job that lowers its loss."""
+"""Training of the judge: its sentences, its model, and the loss."""
 
 from __future__ import annotations
 

@@ -10,11 +10,13 @@ from click.testing import CliRunner
 
 from apps import cli
 from apps.captioning import baselines, commands, data, grammar, shapes
-from apps.captioning.baselines import Shares
+from apps.captioning.baselines import Accuracy
 from apps.run_folder import RunFolder
 
 
-def compare(loaded: data.CaptionData, said: dict[int, list[str]]) -> dict[str, Shares]:
+def compare(
+    loaded: data.CaptionData, said: dict[int, list[str]]
+) -> dict[str, Accuracy]:
     told = loaded.words(loaded.train.captions)
     return baselines.compare(loaded, told, loaded.val, said)
 
@@ -24,14 +26,14 @@ def test_true_captions_are_all_correct(drawn: Path, wording: int) -> None:
     loaded = data.load_data(drawn)
     true = [loaded.words(loaded.val.references(p))[wording] for p in range(12)]
     shares = compare(loaded, dict(enumerate(true)))
-    assert shares["captioner"] == Shares(correct=1, things=1, relation=1)
+    assert shares["captioner"] == Accuracy(correct=1, things=1, relation=1)
 
 
 def test_baselines_get_what_no_understanding_gets(drawn: Path) -> None:
     loaded = data.load_data(drawn)
     shares = compare(loaded, {p: ["a"] for p in range(12)})
     assert list(shares) == ["captioner", "nearest", "commonest"]
-    assert shares["captioner"] == Shares(correct=0, things=0, relation=0)
+    assert shares["captioner"] == Accuracy(correct=0, things=0, relation=0)
     # Training tells of no combination that validation tells of.
     assert shares["nearest"].correct == shares["commonest"].correct == 0
 
@@ -46,18 +48,18 @@ def test_shares_count_each_fault_apart() -> None:
         "a red circle above a green square",
         "a circle",
     ]
-    shares = Shares.of([caption.split() for caption in told], [scene] * 4)
-    assert shares == Shares(correct=0.25, things=0.5, relation=0.25)
+    shares = Accuracy.of([caption.split() for caption in told], [scene] * 4)
+    assert shares == Accuracy(correct=0.25, things=0.5, relation=0.25)
 
 
 def test_shares_need_a_scene_and_a_caption_each() -> None:
-    with pytest.raises(ValueError, match="a share needs at least one"):
-        Shares.of([], [])
+    with pytest.raises(ValueError, match="a fraction needs at least one"):
+        Accuracy.of([], [])
     scene = shapes.place(
         [("red", "circle"), ("blue", "square")], "above", np.random.default_rng(0)
     )
     with pytest.raises(ValueError, match="zip"):
-        Shares.of([], [scene])
+        Accuracy.of([], [scene])
 
 
 def test_nearest_is_the_picture_itself_in_training(drawn: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_finished_run_is_told_in_full(run: RunFolder, captioner: Trained) -> N
     val = captioner.data.val
     cards = sample.draw_samples(captioner, val, 5, seed=0)
     scores = evaluate.evaluate(captioner, val)
-    shares = scores.shares
+    shares = scores.accuracy
     path = report.write(run, "finished", trained=captioner, cards=cards, scores=scores)
     page = read(path)
     assert not refreshes(page)

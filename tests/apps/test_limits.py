@@ -86,7 +86,7 @@ def test_a_number_out_of_range_is_one_message(
 
 # -- ranges ------------------------------------------------------------------------
 
-RANGES = [limits.COUNT, limits.SEED, limits.SHARE, limits.RATE, limits.DECAY]
+RANGES = [limits.COUNT, limits.SEED, limits.FRACTION, limits.RATE, limits.DECAY]
 RANGES += [limits.LENGTH, limits.BEAMS, limits.TEMPERATURE, limits.PENALTY]
 VALUES = st.one_of(st.integers(), st.floats(), st.booleans(), st.text(), st.none())
 
