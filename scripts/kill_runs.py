@@ -1,4 +1,4 @@
-"""Does a run that is killed at any moment end as if it had not been?
+"""Killed runs: does each end as if it had not been killed?
 
 Trains a small captioner to its end. Then, again and again: begins the same run, kills
 it (SIGKILL) at a random moment, looks whether its checkpoint can be read, and resumes

@@ -332,5 +332,5 @@ def _rows(state: Any, rows: np.ndarray) -> Any:
     if isinstance(state, Mapping):
         return {name: _rows(part, rows) for name, part in state.items()}
     if isinstance(state, list | tuple):
-        return type(state)([_rows(part, rows) for part in state])
+        return tuple(_rows(part, rows) for part in state)
     return state[rows]
