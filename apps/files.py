@@ -32,13 +32,13 @@ def write_text(path: Path, text: str) -> None:
 def whole_folder(folder: Path, wait: bool = False) -> Iterator[Path]:
     """Give an empty folder to fill; it gets its name when nothing went wrong.
 
-    It lies beside its later place, so that giving it its name is one step. Where the
-    folder exists already, the files move into it one by one, each one whole. What a
-    killed process left unfinished goes when the same folder is filled again.
+    Where the folder exists already, the files move into it one by one, each one whole.
+    What a killed process left unfinished goes when the same folder is filled again.
 
     Raises: TakenError if another process fills the same folder, unless told to `wait`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its later place, so that giving it its name is one step.
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     with held(folder, wait):
         if unfinished.exists():

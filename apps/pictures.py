@@ -52,9 +52,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-SMALLER = (
-    "Make it smaller in a picture program: 1,000 x 1,000 pixels are plenty."
-)
+SMALLER = "Make it smaller in a picture program: 1,000 x 1,000 pixels are plenty."
 TURNED = "turned as its EXIF data say"
 ROWS = 64  # of a picture of numbers that are made levels at once
 

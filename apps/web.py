@@ -1,12 +1,10 @@
-"""How is a server heard that is slow, silent, endless, or talks nonsense?
+"""Requests with a deadline, to servers that are slow, silent, endless or wrong.
 
-A request has a deadline, which every read from the network is held to, be it of a
-status, a header or a body; only bytes of the file move it on. What goes wrong is told
-as one of three errors: another request may help, what is here no longer fits, or
-nothing helps.
+Every read from the network is held to the deadline, be it of a status, a header or a
+body; only bytes of the file move it on. What goes wrong becomes one of three errors:
+another request may help, what is here no longer fits, or nothing helps.
 
-Source: RFC 9110, HTTP Semantics (2022), sections 13.1.5 (If-Range), 14 (Range) and 15
-(status codes).
+Source: RFC 9110, HTTP Semantics (2022), section 15 (status codes).
 """
 
 from __future__ import annotations
@@ -71,6 +69,7 @@ class Deadline:
 
     def __init__(self, patience: Patience, end: float) -> None:
         self._patience, self._end = patience, end
+        self.timeout = patience.timeout
         self._move_on()
 
     def _move_on(self) -> None:
@@ -141,7 +140,7 @@ class _Https(_Watching, urllib.request.HTTPSHandler):
 
 
 def ask(
-    url: str, headers: Mapping[str, str], timeout: float, deadline: Deadline
+    url: str, headers: Mapping[str, str], deadline: Deadline
 ) -> http.client.HTTPResponse:
     """Ask for what is at an address; give the answer, of which the head is read.
 
@@ -161,7 +160,7 @@ def ask(
         opener.add_handler(handler)
     with network(url, goes_on="Range" in headers):
         request = urllib.request.Request(url, headers=dict(headers))
-        answer = opener.open(request, timeout=timeout)
+        answer = opener.open(request, timeout=deadline.timeout)
     if answer.status not in (200, 206):
         answer.close()
         raise BrokenOffError(f"the server answers {answer.status}, without the file")

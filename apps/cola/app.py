@@ -11,9 +11,9 @@ import minigrad as mg
 from apps import run_checkpoint
 from apps.app import App, prepared, tell
 from apps.cola import explain, report, train
-from apps.cola.data import Corpus
 from apps.cola.evaluate import evaluate
 from apps.cola.metrics import Confusion
+from apps.cola.sentences import Corpus
 from apps.cola.settings import Settings
 from apps.cola.train import Trained
 from apps.console import say

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from apps.cola.data import Corpus, Sentence
+from apps.cola.sentences import Corpus, Sentence
 from apps.cola.tokens import Vocabulary, words
 
 STEPS, STEP_SIZE = 300, 0.1

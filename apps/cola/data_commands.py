@@ -19,7 +19,7 @@ from apps.options import (
 )
 
 if TYPE_CHECKING:
-    from apps.cola.data import Corpus
+    from apps.cola.sentences import Corpus
 
 CORPUS = click.argument("corpus", metavar="[CORPUS]", type=FOLDER, required=False)
 DIVISION = setting_option(Settings, "division")

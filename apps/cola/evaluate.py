@@ -9,8 +9,8 @@ import numpy as np
 
 from apps.cola import baselines, metrics
 from apps.cola.baselines import Judge
-from apps.cola.data import Sentence
 from apps.cola.metrics import Confusion
+from apps.cola.sentences import Sentence
 from apps.cola.train import Trained
 
 # How tables call the judges of each kind.

@@ -19,9 +19,9 @@ import numpy as np
 
 import minigrad as mg
 import nn
-from apps.cola.data import Sentence
 from apps.cola.model import Judge, placed
 from apps.cola.reading import Reading, SentenceError
+from apps.cola.sentences import Sentence
 from apps.cola.tokens import words
 
 BEGIN, END, PAD = "<s>", "</s>", "<PAD>"

@@ -11,7 +11,7 @@ from statistics import mean
 import rich.table
 from rich.console import Console
 
-from apps.cola.data import Corpus, Sentence
+from apps.cola.sentences import Corpus, Sentence
 from apps.cola.tokens import words
 from apps.console import say
 from apps.tables import Table, print_table

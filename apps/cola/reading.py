@@ -9,15 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from apps import limits
-from apps.cola.data import (
-    COURSE_CLS,
-    COURSE_PAD,
-    COURSE_UNKNOWN,
-    Corpus,
-    Sentence,
-    course_words,
-    prepare,
-)
+from apps.cola.course import COURSE_CLS, COURSE_PAD, COURSE_UNKNOWN, prepare
+from apps.cola.sentences import Corpus, Sentence, course_words
 from apps.cola.tokens import CLS, PAD, UNKNOWN, Vocabulary, words
 from apps.errors import UserError
 

@@ -14,7 +14,7 @@ import minigrad as mg
 import nn
 from apps import limits
 from apps.cola import grammar
-from apps.cola.data import Corpus, load_corpus
+from apps.cola.data import load_corpus
 from apps.cola.grams import GramJudge, GramReader
 from apps.cola.model import (
     ClassificationTransformer,
@@ -25,6 +25,7 @@ from apps.cola.model import (
     placed,
 )
 from apps.cola.reading import Reader, Reading
+from apps.cola.sentences import Corpus
 from apps.cola.settings import GRAMMAR, Settings
 from apps.job import Job, minibatches, some
 from apps.run_folder import PreparationError

@@ -58,7 +58,7 @@ def classify(images: tuple[Path, ...], weights: Path | None, device: Device) -> 
     console = new_console()
     pictures, network = _open(images, weights, device, console)
     for few, _ in looking.parts(pictures):
-        shares = looking.certainty(network, looking.pixels_of(few))
+        shares = looking.certainty(network, few.x)
         looking.print_answers(few, shares, console)
 
 

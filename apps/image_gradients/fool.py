@@ -1,4 +1,4 @@
-"""How little must a picture change for the network to see something else in it?
+"""Adversarial pictures: small changes by which the network sees something else.
 
 Glossary of shapes: N batch, (H, W) picture; pictures are normalised, targets (N,).
 """
@@ -6,7 +6,7 @@ Glossary of shapes: N batch, (H, W) picture; pictures are normalised, targets (N
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,7 +40,7 @@ Direction = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]  # (step, pictures not fooled yet)
 
 
-def no_progress(_: int, __: int) -> None:
+def no_progress(*_: int) -> None:
     """Tell nobody."""
 
 
@@ -67,8 +67,7 @@ class Fooled:
 
 def joined(parts: Sequence[Fooled]) -> Fooled:
     """What was done to a few pictures at a time, as if it had been done at once."""
-    every = fields(Fooled)
-    arrays = ([getattr(part, each.name) for part in parts] for each in every)
+    arrays = zip(*(vars(part).values() for part in parts), strict=True)
     return Fooled(*map(np.concatenate, arrays))
 
 
@@ -140,9 +139,8 @@ def smallest_change(
     for step in range(most * tries + 1):
         # What is left from one bound on goes on from there under the next.
         bound, share = step // tries + 1, step % tries / tries
-        scores, g = with_gradient(
-            network, saved(x[left]), lead_over_others(targets[left])
-        )
+        lead = lead_over_others(targets[left])
+        scores, g = with_gradient(network, saved(x[left]), lead)
         fooled = scores.argmax(axis=1) == targets[left]
         steps[left[fooled]] = step
         left, g = left[~fooled], g[~fooled]
@@ -156,9 +154,8 @@ def smallest_change(
 
 def _within(x: np.ndarray, start: np.ndarray, levels: int) -> np.ndarray:
     """The nearest picture that differs from another by so many levels at most."""
-    low, high = valid_range()
     near = np.clip(x, start - levels * LEVEL, start + levels * LEVEL)
-    return np.clip(near, low, high)
+    return np.clip(near, *valid_range())
 
 
 def other_classes(

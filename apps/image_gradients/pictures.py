@@ -1,4 +1,4 @@
-"""How does a picture become what the network reads, and back?
+"""Pictures: from files to what the network reads, and back.
 
 A picture is cut and scaled as torchvision's evaluation does it (the shorter side to
 256, of that the middle 224 x 224), in one step, so that a strip of a million pixels by
@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,6 +68,31 @@ class Picture:
     notes: tuple[str, ...] = ()
     label: int | None = None
     path: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures side by side, as they are and as the network reads them.
+
+    `labels` are their true classes, where they are known.
+
+    Shapes: pixels (N, H, W, 3) uint8, x (N, 3, H, W) float32.
+    """
+
+    names: list[str]
+    pixels: np.ndarray
+    x: np.ndarray
+    labels: list[int | None]
+    notes: list[str]
+
+    @classmethod
+    def of(cls, pictures: Sequence[Picture]) -> Batch:
+        """Put pictures of one size side by side."""
+        names = [picture.name for picture in pictures]
+        pixels = np.stack([picture.pixels for picture in pictures])
+        labels = [picture.label for picture in pictures]
+        notes = ["; ".join(picture.notes) for picture in pictures]
+        return cls(names, pixels, normalize(pixels), labels, notes)
 
 
 @dataclass(frozen=True)
@@ -131,22 +156,27 @@ def find(
         raise UserError(
             "no picture was given. Give one by --image: a file, or a folder of them."
         )
+
+    def read_all(path: Path) -> Iterator[Picture]:
+        if path.suffix.lower() == ".npz":
+            yield from read_npz(path, side)
+        else:
+            yield read(path, side)
+
     # A folder and a picture in it may both be given.
     found = list(dict.fromkeys(_gathered(faults, _expand, places)))
     notes = []
-    for picture in _gathered(faults, lambda file: _read_any(file, side), found):
+    for picture in _gathered(faults, read_all, found):
         notes.append((picture.name, picture.notes))
         progress(len(notes))
-    _refuse(faults)
-    return Pictures(lambda: _read_all(found, side), tuple(notes))
-
-
-def read_many(paths: Iterable[Path | str], side: int = SIDE) -> list[Picture]:
-    """Read what `find` finds, and keep all of it in memory.
-
-    Raises: UserError as `find` does.
-    """
-    return list(find(paths, side))
+    if len(faults) == 1:
+        raise UserError(faults[0])
+    if faults:
+        lines = [f"  - {fault}" for fault in faults[:LISTED]]
+        if len(faults) > LISTED:
+            lines.append(f"  ... and {len(faults) - LISTED} more.")
+        raise UserError(f"{len(faults)} of the pictures cannot be used:", *lines)
+    return Pictures(lambda: chain.from_iterable(map(read_all, found)), tuple(notes))
 
 
 def read_npz(path: Path | str, side: int = SIDE) -> Iterator[Picture]:
@@ -159,8 +189,7 @@ def read_npz(path: Path | str, side: int = SIDE) -> Iterator[Picture]:
     """
     path = Path(path)
     for number, (x, label) in enumerate(read_arrays(path)):
-        size = x.shape[1], x.shape[0]
-        _check_size(size, path)
+        _check_size((x.shape[1], x.shape[0]), path)
         notes: list[str] = []
         pixels = np.asarray(_centre(Image.fromarray(x), side, notes))
         name = _shortened(f"{path.stem}[{number}]")
@@ -247,19 +276,6 @@ def _centre(image: Image.Image, side: int, notes: list[str]) -> Image.Image:
     return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
 
 
-def _read_all(paths: Iterable[Path], side: int) -> Iterator[Picture]:
-    for path in paths:
-        yield from _read_any(path, side)
-
-
-def _read_any(path: Path, side: int) -> Iterator[Picture]:
-    """Read what a file holds: one picture, or arrays of many."""
-    if path.suffix.lower() == ".npz":
-        yield from read_npz(path, side)
-    else:
-        yield read(path, side)
-
-
 def _expand(path: Path) -> Iterator[Path]:
     """Give a file itself; of a folder, its pictures by name, hidden ones left out.
 
@@ -271,10 +287,8 @@ def _expand(path: Path) -> Iterator[Path]:
     with files.explained(path):
         found = [
             file
-            for file in sorted(path.iterdir())
-            if files.has_known_name(file)
-            and not file.name.startswith(".")
-            and file.is_file()
+            for file in sorted(path.glob("[!.]*"))
+            if files.has_known_name(file) and file.is_file()
         ]
     if not found:
         raise UserError(
@@ -293,16 +307,6 @@ def _gathered(
             yield from work(path)
         except UserError as error:
             faults.append(str(error))
-
-
-def _refuse(faults: Sequence[str]) -> None:
-    if len(faults) == 1:
-        raise UserError(faults[0])
-    if faults:
-        lines = [f"  - {fault}" for fault in faults[:LISTED]]
-        if len(faults) > LISTED:
-            lines.append(f"  ... and {len(faults) - LISTED} more.")
-        raise UserError(f"{len(faults)} of the pictures cannot be used:", *lines)
 
 
 def _shortened(name: str) -> str:

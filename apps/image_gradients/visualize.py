@@ -1,4 +1,4 @@
-"""What does a class look like to the network? The picture that it likes best.
+"""Class visualisation: the picture that a class's score is highest for.
 
 Glossary of shapes: N classes, (H, W) picture; pictures are normalised.
 """
@@ -42,10 +42,6 @@ class Drawn:
     stages: dict[int, np.ndarray]
 
 
-def no_progress(_: int) -> None:
-    """Tell nobody."""
-
-
 def visualize(
     network: nn.Module,
     classes: Sequence[int],
@@ -54,7 +50,7 @@ def visualize(
     seed: int = 0,
     shown: Iterable[int] = (1, 25, 50, 75, 100),
     side: int = SIDE,
-    progress: Callable[[int], None] = no_progress,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Drawn:
     """Climb from noise to pictures that the network takes for classes.
 
@@ -121,16 +117,17 @@ def _share(settings: Settings, step: int) -> float:
     return 1 + (settings.shrink - 1) * done
 
 
-def blurred(x: np.ndarray, deviation: float) -> np.ndarray:
-    """Filter pictures with a Gaussian, mirrored at the edges, over four deviations.
+def blurred(x: np.ndarray, sigma: float) -> np.ndarray:
+    """Filter pictures with a Gaussian, mirrored at the edges, over four sigma.
 
-    Shapes: (N, 3, H, W) -> (N, 3, H, W). `deviation` is in pixels; 0 changes nothing.
+    Shapes: (N, 3, H, W) -> (N, 3, H, W). `sigma`, the standard deviation, is in pixels;
+    0 changes nothing.
     """
-    reach = int(4 * deviation + 0.5)
+    reach = int(4 * sigma + 0.5)
     if reach == 0:
         return x
     places = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * (places / deviation) ** 2)
+    weights = np.exp(-0.5 * (places / sigma) ** 2)
     weights = (weights / weights.sum()).astype(x.dtype)
     for axis in (2, 3):
         widths = [(reach, reach) if i == axis else (0, 0) for i in range(4)]

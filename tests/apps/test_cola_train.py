@@ -13,9 +13,10 @@ from rich.console import Console
 from apps import cli
 from apps.cola import explain, train
 from apps.cola.app import APP
-from apps.cola.data import Corpus, Sentence, format_tsv, load_prepared
+from apps.cola.course import load_prepared
 from apps.cola.grams import GramReader
 from apps.cola.reading import Reader, Reading, SentenceError
+from apps.cola.sentences import Corpus, Sentence, format_tsv
 from apps.cola.settings import RECIPES
 from tests.apps.test_report import Page
 

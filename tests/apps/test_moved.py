@@ -19,7 +19,7 @@ from apps import cli
 from apps.captioning import data
 from apps.captioning.app import APP
 from apps.cola import app as judging
-from apps.cola.data import Sentence, format_tsv
+from apps.cola.sentences import Sentence, format_tsv
 from apps.job import Job
 from apps.run_folder import RunError, RunFolder
 from tests.apps.jobs import interrupt
@@ -245,9 +245,7 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_preparation_is_one_message(
-    damage: str, captioner: Path
-) -> None:
+def test_a_damaged_preparation_is_one_message(damage: str, captioner: Path) -> None:
     path = captioner / "preparation.json"
     path.write_text(json.dumps(DAMAGES[damage](json.loads(path.read_text()))))
     told = command(1, "caption", "sample", captioner)

@@ -66,6 +66,22 @@ def test_a_lock_that_is_removed_while_it_is_taken(
             held(path).__enter__()
 
 
+def test_waiting_for_a_lock_that_its_holder_removes(tmp_path: Path) -> None:
+    """Removed between somebody's opening it and locking it, it must keep nobody out."""
+    inside = []
+
+    def turn(number: int) -> None:
+        for _ in range(5):
+            with held(tmp_path / "thing", wait=True):
+                inside.append(number)
+                assert inside == [number]
+                inside.clear()
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(turn, range(4)))
+    assert names(tmp_path) == []
+
+
 def test_one_fills_a_folder_at_a_time(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "set") as first:
         (first / "a").write_text("first")
