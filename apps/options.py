@@ -164,14 +164,13 @@ def _no_effect(name: str, where: str, way_out: str) -> click.UsageError:
 def refuse_unheeded(
     kind: type[Settings], asked: Iterable[str], option: str, choice: str
 ) -> None:
-    """Make sure that settings asked for are heeded beside this choice of an option.
+    """Make sure that settings asked for have an effect beside this choice of an option.
 
     Raises: UsageError.
     """
     for of in settings_of(kind):
-        heeding = of.heeded.get(option, (choice,))
-        if of.name in asked and choice not in heeding:
-            others = f" or --{option} ".join(heeding)
+        if of.name in asked and not of.has_effect({option: choice}):
+            others = f" or --{option} ".join(of.heeded[option])
             way_out = f"Leave it out, or give --{option} {others}."
             raise _no_effect(of.name, f"--{option} {choice}", way_out)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -130,13 +130,25 @@ def _learning(metrics: Metrics, epochs: int, targets: str) -> Section:
 
 
 def _settings(config: Mapping[str, Any], story: Story) -> Section:
-    """A run's settings, each with what it means."""
-    meanings = {of.name: of.help for of in settings_of(story.settings)}
-    names = [name for name, value in config.items() if not isinstance(value, dict)]
-    rows = [(name, str(config[name])) for name in names]
-    notes = [meanings.get(name, "") for name in names]
+    """A run's settings that had an effect, each with what it means."""
+    rows, notes = [], []
+    for name, value, note in _meant(config, story.settings):
+        rows.append((name, value))
+        notes.append(note)
     table = Table(("setting", "value"), rows, notes)
     return Section("Settings", story.sizes, [table])
+
+
+def _meant(
+    config: Mapping[str, Any], kind: type[Settings]
+) -> Iterator[tuple[str, str, str]]:
+    declared = {of.name: of for of in settings_of(kind)}
+    for name, value in config.items():
+        of = declared.get(name)
+        if of and of.inner:
+            yield from _meant(value, of.inner)
+        elif not of or of.has_effect(config):
+            yield name, str(value), of.help if of else ""
 
 
 def _commands(path: Path, state: State, story: Story) -> Section:

@@ -40,6 +40,14 @@ class Setting(NamedTuple):
         kinds = (self.kind, *get_args(self.kind))
         return next((get_args(k) for k in kinds if get_origin(k) is Literal), ())
 
+    def has_effect(self, beside: Mapping[str, Any]) -> bool:
+        """Whether the settings beside it let it have one."""
+        return all(
+            beside[name] in values
+            for name, values in self.heeded.items()
+            if name in beside
+        )
+
     @property
     def inner(self) -> type[Settings] | None:
         """The kind of settings that it holds, if it holds settings."""

@@ -51,23 +51,10 @@ def print_scores(
 ) -> Scores:
     """Score a captioner on a split, and print what comes of it."""
     scores = evaluate(trained, getattr(trained.data, split), how)
-    own = scores.captioner
-    corpus = ", ".join(f"BLEU-{n} {b:.3f}" for n, b in enumerate(own.corpus, 1))
-    lines = [
-        f"unigram BLEU {own.bleu:.3f} "
-        f"(one caption, said of every picture: {scores.constant.bleu:.3f})",
-        f"corpus {corpus} (each caption against all true ones of its picture)",
-        f"{own.exact:.1%} of {scores.pictures} captions are word for word one of "
-        "their picture's true ones",
-    ]
-    if trained.data.tokens == "char":
-        lines.append(f"{own.invented:.1%} of the words said are in no training caption")
-    for line in lines:
-        say(f"{split}: {line}", console)
+    print_table(report.scored(scores), console, split, right=True)
     if scores.accuracy:
         kind = "unseen" if split == "val" else "training"
-        title = f"{kind.capitalize()} scenes"
-        print_table(report.correct(scores), console, title, right=True)
+        print_table(report.correct(scores), console, f"{kind} scenes", right=True)
         say(report.told_correct(scores, kind), console)
     return scores
 

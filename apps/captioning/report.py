@@ -10,7 +10,7 @@ from apps import run_report
 from apps.captioning.data import UNITS, UNKNOWN
 from apps.captioning.evaluate import Scores
 from apps.captioning.look import Card
-from apps.captioning.settings import Decoding, Settings
+from apps.captioning.settings import Settings
 from apps.captioning.train import Trained
 from apps.report import Gallery, Report, Section
 from apps.run_folder import RunFolder
@@ -44,10 +44,8 @@ def write(
     if scores and scores.accuracy:
         results.append(Section("Is it true?", told_correct(scores), [correct(scores)]))
     if scores:
-        results.append(_scores(scores))
-    if results:
-        text = describe_decoding(Decoding(**config["decoding"]))
-        results.append(Section("How words are chosen", text))
+        text = _yardstick(scores)
+        results.append(Section("Scores on validation", text, [scored(scores)]))
     story = Story(
         title=f"A captioner for {Path(config['data']).name}",
         lead=f"A recurrent network ({config['cell'].upper()}) that learns to describe "
@@ -132,7 +130,8 @@ def _unknown(cards: Sequence[Card]) -> str:
     return ""
 
 
-def _scores(scores: Scores) -> Section:
+def scored(scores: Scores) -> Table:
+    """How like true captions the captioner's are, and one caption for all."""
     both = (scores.captioner, scores.constant)
     ngrams = list(zip(*(of.corpus for of in both), strict=True))
     rows = [
@@ -149,8 +148,7 @@ def _scores(scores: Scores) -> Section:
         "Captions that are exactly one of their picture's true ones.",
         "Words said that no training caption has.",
     ]
-    table = Table(("score", "captioner", "one caption for all"), rows, notes)
-    return Section("Scores on validation", _yardstick(scores), [table])
+    return Table(("score", "captioner", "one caption for all"), rows, notes)
 
 
 def _yardstick(scores: Scores) -> str:
@@ -168,24 +166,6 @@ def _yardstick(scores: Scores) -> str:
         "tried, the one most like the others, said of every picture "
         f"(“{scores.safest}”). {wordings if scores.accuracy else people}"
     )
-
-
-def describe_decoding(how: Decoding) -> str:
-    """Say how words are chosen."""
-    among = f"{how.top_k} likeliest" if how.top_k else "all"
-    told = {
-        "greedy": "Greedily: each time the likeliest next word.",
-        "beam": f"By beam search: of all captions begun, the {how.beam_size} likeliest "
-        f"are followed at once (length penalty {how.length_penalty:g}).",
-        "mbr": f"By minimum Bayes risk: {how.draws} captions are drawn (temperature "
-        f"{how.temperature:g}, seed {how.seed}), and the one that agrees best with the "
-        "others is said.",
-        "sample": f"By drawing the next word from {among} words (temperature "
-        f"{how.temperature:g}, seed {how.seed}).",
-    }[how.how]
-    if how.allow_unknown:
-        return f"{told} It may choose <UNK>, which is then left out."
-    return told
 
 
 def _sizes(trained: Trained) -> str:

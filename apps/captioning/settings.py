@@ -51,7 +51,9 @@ class Decoding(settings.Settings):
         told="all",
         how=("sample", "mbr"),
     )
-    seed: int = setting("Same seed, same draws.", 0, limits.SEED, option=False)
+    seed: int = setting(
+        "Same seed, same draws.", 0, limits.SEED, option=False, how=("sample", "mbr")
+    )
     allow_unknown: bool = setting(
         "Let it choose <UNK>, which is then left out of the caption.", False
     )

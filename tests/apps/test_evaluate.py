@@ -138,7 +138,7 @@ def test_the_options_reach_the_decoder(
     monkeypatch.setattr(CaptionModel, "sample", note)
     output = command(0, name, run_folder, "--device", "cpu", *options)
     assert {*used} == {expected}
-    assert ("corpus BLEU-1 0." in output) == (name == "evaluate")
+    assert ("BLEU-1 " in output) == (name == "evaluate")
 
 
 def test_a_seed_decides_what_is_drawn(run_folder: Path) -> None:

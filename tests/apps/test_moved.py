@@ -93,7 +93,7 @@ def judge(trained_judge: Path, sentences: Path, tmp_path: Path) -> Path:
 
 def scored(output: str) -> list[str]:
     """The lines that tell of scores."""
-    return [line for line in output.splitlines() if line.startswith("val")]
+    return [line for line in output.splitlines() if "BLEU" in line]
 
 
 def test_a_captioner_is_told_where_its_data_are(
