@@ -12,7 +12,6 @@ from apps import run_checkpoint
 from apps.app import App, prepared, tell
 from apps.cola import explain, report, train
 from apps.cola.evaluate import evaluate
-from apps.cola.metrics import Confusion
 from apps.cola.sentences import Corpus
 from apps.cola.settings import Settings
 from apps.cola.train import Trained
@@ -63,28 +62,16 @@ def load_judge(path: Path, console: Console, device: str = "cpu") -> Trained:
 def print_scores(
     trained: Trained, splits: Sequence[str], console: Console
 ) -> report.Scores:
-    """Score a judge on splits; print a table and two lines for each."""
+    """Score a judge on splits, and print what comes of it."""
     scores = evaluate(trained, splits)
     for split, of in scores.items():
-        print_table(report.compared(of), console, split, right=True)
-        ours = next(iter(of.values()))
-        right = (f"{name} {share:.1%}" for name, share in ours.by_source.items())
-        say(f"right, by {trained.corpus.grouping}: {', '.join(right)}", console)
-        _print_counts(ours.confusion, console)
+        say(f"{split}:", console)
+        for table in report.tables(of):
+            print_table(table, console, right=True)
+        counts = next(iter(of.values())).confusion
+        if counts.judges_alike:
+            say("It judges all sentences alike, and so has learned nothing.", console)
     return scores
-
-
-def _print_counts(counts: Confusion, console: Console) -> None:
-    acceptable = counts.true_positive + counts.false_negative
-    others = counts.false_positive + counts.true_negative
-    judged_so = counts.true_positive + counts.false_positive
-    if acceptable and others and judged_so in (0, acceptable + others):
-        say("It judges all sentences alike, and so has learned nothing.", console)
-    say(
-        f"of {acceptable:,} acceptable sentences, {counts.true_positive:,} are judged "
-        f"so; of {others:,} others, {counts.true_negative:,}",
-        console,
-    )
 
 
 APP = App("cola", Settings, train.build, report.write, finish)

@@ -19,6 +19,11 @@ from apps.tables import Table
 
 Scores = Mapping[str, Mapping[str, Score]]
 
+MATTHEWS = (
+    "Matthews correlation is 1 if every verdict is right, 0 for verdicts that have "
+    "nothing to do with the sentences, however many are right by luck."
+)
+
 
 def write(
     run: RunFolder,
@@ -43,7 +48,10 @@ def write(
         evaluate="minigrad cola evaluate {run}",
         facts=_facts(scores) if scores else [],
         results=[
-            *(_scores(split, of) for split, of in (scores or {}).items()),
+            *(
+                Section(f"Scores on {split}", MATTHEWS, tables(of))
+                for split, of in (scores or {}).items()
+            ),
             *(explained(verdict, n) for n, verdict in enumerate(examples, start=1)),
         ],
         sizes=_sizes(trained) if trained else "",
@@ -77,12 +85,6 @@ def explained(verdict: Verdict, number: int) -> Section:
     return Section(verdict.text, text, [plot])
 
 
-def compared(of: Mapping[str, Score]) -> Table:
-    """The scores of each judge."""
-    rows = [(name, *score.cells) for name, score in of.items()]
-    return Table(("who judges", *HEADINGS), rows)
-
-
 def _facts(scores: Scores) -> list[tuple[str, str]]:
     split, of = next(iter(scores.items()))
     ours = next(iter(of.values())).confusion
@@ -92,13 +94,11 @@ def _facts(scores: Scores) -> list[tuple[str, str]]:
     ]
 
 
-def _scores(split: str, of: Mapping[str, Score]) -> Section:
-    text = (
-        "Matthews correlation is 1 if every verdict is right, 0 for verdicts that have "
-        "nothing to do with the sentences, however many are right by luck."
-    )
+def tables(of: Mapping[str, Score]) -> list[Table]:
+    """The scores of each judge; what the first says of each kind of sentence."""
     first = next(iter(of.values()))
     ours = first.confusion
+    rows = [(name, *score.cells) for name, score in of.items()]
     counts = [
         ("acceptable", f"{ours.true_positive:,}", f"{ours.false_negative:,}"),
         ("not acceptable", f"{ours.false_positive:,}", f"{ours.true_negative:,}"),
@@ -107,12 +107,11 @@ def _scores(split: str, of: Mapping[str, Score]) -> Section:
         (source, *(f"{score.by_source[source]:.1%}" for score in of.values()))
         for source in first.by_source
     ]
-    tables = [
-        compared(of),
+    return [
+        Table(("who judges", *HEADINGS), rows),
         Table(("sentences that are", "judged acceptable", "judged not"), counts),
         Table(("right, by source", *of), by_source),
     ]
-    return Section(f"Scores on {split}", text, tables)
 
 
 def _sizes(trained: Trained) -> str:
