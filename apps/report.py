@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -173,12 +173,6 @@ class Report:
     others: Sequence[tuple[str, str]] = ()
     refresh: int | None = None
 
-    @property
-    def plots(self) -> Iterator[Plot]:
-        """Every plot of every section."""
-        for section in self.sections:
-            yield from (block for block in section.blocks if isinstance(block, Plot))
-
 
 def render(report: Report) -> str:
     """Make the page, as HTML."""
@@ -190,7 +184,8 @@ def write(report: Report, path: Path) -> None:
 
     Raises: ValueError if two plots have one name.
     """
-    plots = list(report.plots)
+    blocks = [block for section in report.sections for block in section.blocks]
+    plots = [block for block in blocks if isinstance(block, Plot)]
     names = [plot.name for plot in plots]
     if len(set(names)) < len(names):
         raise ValueError(

@@ -20,7 +20,6 @@ def finish(trained: Trained, run: RunFolder, console: Console) -> Path:
     """Show what a trained captioner says, score it, and give the report's path."""
     settings = trained.settings
     how = settings.decoding
-    how.check_vocabulary(len(trained.data.vocabulary))
     cards = show_samples(trained, run.path, "val", 8, settings.seed, console, how)
     scores = print_scores(trained, "val", console, how)
     right = {f"val_correct_{who}": a.correct for who, a in scores.accuracy.items()}

@@ -14,7 +14,7 @@ import click
 
 from apps import options
 from apps.captioning.data_commands import data as data_group
-from apps.captioning.settings import DEMO, Decoding, Settings
+from apps.captioning.settings import DEMO, Decoding, DecodingError, Settings
 from apps.console import Group, new_console
 from apps.options import given, setting_options
 from apps.settings import settings_of
@@ -169,7 +169,7 @@ def _as_asked(trained: Trained, asked: Decoding | None, seed: int | None) -> Dec
     decoding = asked or (own if seed is None else replace(own, seed=seed))
     try:
         decoding.check_vocabulary(len(trained.data.vocabulary))
-    except ValueError as error:
+    except DecodingError as error:
         raise click.UsageError(str(error)) from error
     return decoding
 

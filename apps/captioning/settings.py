@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from apps import limits, settings
+from apps.errors import UserError
 from apps.limits import COUNT, FRACTION
 from apps.settings import setting
 
 # The short features of a picture, or the full ones; words, or letters.
 Width = Literal["pca", "full"]
 Tokens = Literal["word", "char"]
+
+
+class DecodingError(UserError, ValueError):
+    """Words cannot be chosen as asked."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,10 @@ class Decoding(settings.Settings):
     def check_vocabulary(self, size: int) -> None:
         """Make sure that there are `top_k` words to choose from.
 
-        Raises: ValueError if there are fewer.
+        Raises: DecodingError if there are fewer.
         """
         if self.top_k is not None and self.top_k > size:
-            raise ValueError(
+            raise DecodingError(
                 f"top_k is {self.top_k}, but must be at most {size}, the words in the "
                 "vocabulary."
             )

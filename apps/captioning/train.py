@@ -73,11 +73,13 @@ def build(
     that it began with; without one, it is taken from the data.
 
     Raises: DataError for a data folder that does not hold what it should;
-    PreparationError for a preparation that is none; NetworkError.
+    PreparationError for a preparation that is none; NetworkError; DecodingError.
     """
     opened = open_data(settings)
     standard = _standard(preparation) if preparation else Standard.of(opened.train)
     _check_size(settings, opened)
+    if not preparation:
+        settings.decoding.check_vocabulary(len(opened.vocabulary))
     generator = mg.Generator(settings.seed)
     model = _model(settings, opened, generator).to(device)
     trained = Trained(settings, opened, model, standard)

@@ -199,3 +199,11 @@ def test_settings_of_a_run_that_goes_on_cannot_be_changed(
 ) -> None:
     output = run("train", "--resume", trained, *option, code=2).output
     assert f"{option[0]} has no effect with --resume" in output
+
+
+def test_more_words_than_there_are_is_told_before_training(
+    drawn: Path, tmp_path: Path
+) -> None:
+    line = ["--data", drawn, "--run", tmp_path / "run", *SMALL, "--top-k", 1000]
+    assert "top_k is 1000, but must be at most" in run("train", *line, code=1).output
+    assert not (tmp_path / "run").exists()
