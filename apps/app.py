@@ -139,24 +139,17 @@ class App(Generic[S, T]):
         settings: Any = run.settings(self.settings)
         if data is not None:
             settings = replace(settings, data=str(data.resolve()))
-        else:
-            _find(settings.data, run)
+        elif Path(settings.data).is_absolute() and not Path(settings.data).exists():
+            # What has no whole path is built in.
+            raise RunError(
+                f"{settings.data}, which {path} was trained on, is not there any more. "
+                "If it was moved, say where it is now by --data."
+            )
         with _enough_memory(), prepared(run) as preparation:
             trained, job = self.build(settings, device, preparation)
         if preparation and preparation.get("data") != job.data:
             raise run_checkpoint.other_data(run, settings.data)
         return run, trained, job
-
-
-def _find(data: str, run: RunFolder) -> None:
-    """Raises: RunError if a run's data are not where they were."""
-    place = Path(data)
-    # What has no whole path is built in.
-    if place.is_absolute() and not place.exists():
-        raise RunError(
-            f"{data}, which {run.path} was trained on, is not there any more. If it "
-            "was moved, say where it is now by --data."
-        )
 
 
 @contextmanager

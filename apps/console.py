@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -61,18 +61,14 @@ class Group(click.Group):
 def filtered() -> Iterator[None]:
     """Filter all that is printed, by whomever; a warning becomes one line."""
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_filtering, streams)
+    # There is no stream at all where a program has no terminal, as some on Windows.
+    sys.stdout, sys.stderr = (s and PrintableStream(s) for s in streams)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             yield
     finally:
         sys.stdout, sys.stderr = streams
-
-
-def _filtering(stream: TextIO) -> Any:
-    # There is no stream at all where a program has no terminal, as some on Windows.
-    return stream and PrintableStream(stream)
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:

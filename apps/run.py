@@ -49,7 +49,9 @@ def train(
     """
     with run.held():
         if resume:
-            _go_on(job, run)
+            if run.checkpoint_path.exists() or len(run.metrics()) > 1:
+                run_checkpoint.restore(job, run)
+            run.forget_after(job.step)
         # What is not finite is looked for, and told once.
         with (
             np.errstate(all="ignore"),
@@ -57,13 +59,6 @@ def train(
             Display(job, console) as display,
         ):
             Loop(job, run, display, interrupt, on_epoch, clock).train()
-
-
-def _go_on(job: Job, run: RunFolder) -> None:
-    """Put a job back to where training goes on."""
-    if run.checkpoint_path.exists() or len(run.metrics()) > 1:
-        run_checkpoint.restore(job, run)
-    run.forget_after(job.step)
 
 
 @dataclass

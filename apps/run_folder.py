@@ -69,7 +69,12 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             with run._locked():
-                run._refuse_another()
+                files = (run.config_path, run.metrics_path, run.checkpoint_path)
+                if any(file.exists() for file in files):
+                    raise RunError(
+                        f"{path} holds a run already, which a new one would overwrite. "
+                        "Choose another folder, or go on with that run by --resume."
+                    )
                 if preparation:
                     write_text(run.preparation_path, json.dumps(preparation) + "\n")
                 run.write_config(config)
@@ -230,14 +235,6 @@ class RunFolder:
             with self.saving(self.path / ".lock"):
                 stack.enter_context(locked(self.path / ".lock", taken))
             yield
-
-    def _refuse_another(self) -> None:
-        files = (self.config_path, self.metrics_path, self.checkpoint_path)
-        if any(file.exists() for file in files):
-            raise RunError(
-                f"{self.path} holds a run already, which a new one would overwrite. "
-                "Choose another folder, or go on with that run by --resume."
-            )
 
 
 def new_folder(app: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -44,6 +44,13 @@ class Table:
         """Whether each column holds numbers only."""
         columns = zip(*self.rows, strict=True)
         return [all(map(NUMBER.fullmatch, column)) for column in columns]
+
+
+def side_by_side(columns: Mapping[str, Mapping[str, str]]) -> Table:
+    """A table of columns by their heading, each with a text for every row."""
+    names = next(iter(columns.values()))
+    rows = [(name, *(column[name] for column in columns.values())) for name in names]
+    return Table(("", *columns), rows)
 
 
 def print_table(

@@ -23,7 +23,7 @@ from apps.console import say
 from apps.errors import UserError
 from apps.files import whole_file
 from apps.report import LARGEST, Texts, png
-from apps.tables import Table, print_table
+from apps.tables import Table, print_table, side_by_side
 
 MAX_CAPTIONS = 5  # shown of one picture
 LINE, BOLD_LINE = 44, 38  # letters a line below a picture
@@ -199,16 +199,13 @@ def print_cards(cards: Sequence[Card], console: Console) -> None:
 
 def print_info(data: CaptionData, console: Console) -> None:
     """Print one screen: sizes of the splits, captions, vocabulary, features, memory."""
-    splits = (data.train, data.val)
-    figures = [
-        _caption_figures(data, split)
+    figures = {
+        split.name: _caption_figures(data, split)
         | _picture_figures(data, split)
         | _feature_figures(split)
-        for split in splits
-    ]
-    rows = [(name, *(found[name] for found in figures)) for name in figures[0]]
-    heading = ("", *(split.name for split in splits))
-    print_table(Table(heading, rows), console, str(data.folder), right=True)
+        for split in (data.train, data.val)
+    }
+    print_table(side_by_side(figures), console, str(data.folder), right=True)
     words = _commonest(data)
     say(f"vocabulary: {len(data.vocabulary):,} words; the commonest: {words}", console)
 

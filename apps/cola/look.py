@@ -14,7 +14,7 @@ from rich.console import Console
 from apps.cola.sentences import Corpus, Sentence
 from apps.cola.tokens import words
 from apps.console import say
-from apps.tables import Table, print_table
+from apps.tables import print_table, side_by_side
 
 MARKS = {1: "", 0: "*"}
 
@@ -59,12 +59,11 @@ def print_sentences(
 def print_info(corpus: Corpus, console: Console) -> None:
     """Print one screen: sizes, labels, lengths, words, and where sentences are from."""
     known = _vocabulary(corpus.train)
-    columns = [
-        _figures(sentences, known) | _by_source(corpus, sentences)
-        for sentences in corpus.splits.values()
-    ]
-    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
-    print_table(Table(("", *corpus.splits), rows), console, corpus.name, right=True)
+    figures = {
+        name: _figures(sentences, known) | _by_source(corpus, sentences)
+        for name, sentences in corpus.splits.items()
+    }
+    print_table(side_by_side(figures), console, corpus.name, right=True)
     commonest = " ".join(word for word, _ in known.most_common(12))
     say(f"vocabulary: {len(known):,} words and marks; commonest: {commonest}", console)
 
