@@ -67,7 +67,7 @@ types: $(VENV)/ready-types  ## check types with mypy
 docs: $(VENV)/ready-docs  ## run the documentation's code, then build it
 	$(STEP) "Breaking every gradient rule, for the table of docs/checking.md ..."
 	@mkdir -p docs/_generated
-	@$(BIN)/python -m minigrad.testing > docs/_generated/mutations.md
+	@$(BIN)/python -m tests.support.mutations > docs/_generated/mutations.md
 	$(STEP) "Running the documentation's code ..."
 	@$(BIN)/sphinx-build -q -E -W -n --keep-going -d docs/_build/doctrees \
 	    -b doctest docs docs/_build/doctest

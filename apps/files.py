@@ -1,11 +1,12 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and locks."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,17 +14,12 @@ from filelock import FileLock, Timeout
 from apps.errors import UserError
 from minigrad.io.files import replacing
 
+# Some network disks have no locks.
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+
 
 class TakenError(UserError, RuntimeError):
     """Another process is making the same."""
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a name to write a file under; it gets its own when nothing went wrong."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        yield Path(unfinished)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,24 +66,51 @@ def _put_in_place(unfinished: Path, folder: Path) -> None:
 def held(path: Path, wait: bool = False) -> Iterator[None]:
     """Keep other processes from what is made under a name, by a lock beside it.
 
-    The system releases it when the process ends, however it ends.
+    The system lets go of it when the process ends, however it ends.
     Raises: TakenError if another process holds it, unless told to `wait`.
     """
     name = path.with_name(f".{path.name.lstrip('.')}.lock")
-    lock = FileLock(name, timeout=-1 if wait else 0)
+    taken = TakenError(
+        f"another process is writing {path}. Wait for its end, or stop it; then try "
+        "again."
+    )
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(name, taken, wait))
+        except OSError as error:
+            error.filename = str(path)  # the one that the user knows
+            raise
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # where what is open cannot be removed
+                name.unlink()
+
+
+@contextmanager
+def locked(file: Path, taken: Exception, wait: bool = False) -> Iterator[None]:
+    """Hold a file, made if need be, as its only holder, where the disk has locks.
+
+    Raises: `taken` if it has a holder, unless told to `wait`.
+    """
+    # Its holder may remove it while it is being taken; then it is tried again.
+    lock = FileLock(file, timeout=-1 if wait else 0.2, poll_interval=0.01)
     try:
         lock.acquire()
     except Timeout as error:
-        raise TakenError(
-            f"another process is writing {path}. Wait for its end, or stop it; then "
-            "try again."
-        ) from error
+        raise taken from error
     except OSError as error:
-        error.filename = str(path)  # the one that the user knows
-        raise
+        if error.errno not in NO_LOCKS:
+            raise
     try:
         yield
     finally:
-        with suppress(OSError):  # where what is open cannot be removed
-            name.unlink()
         lock.release()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a name to write a file under; it gets its own when nothing went wrong."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        yield Path(unfinished)

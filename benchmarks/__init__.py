@@ -1,1 +1,1 @@
-"""How fast is minigrad beside its peers? `python -m benchmarks` answers."""
+"""Benchmarks of minigrad beside its peers: `python -m benchmarks`."""

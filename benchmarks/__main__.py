@@ -1,4 +1,4 @@
-"""Which command measures minigrad beside its peers? `python -m benchmarks`."""
+"""The command that measures minigrad beside its peers."""
 
 import argparse
 import os

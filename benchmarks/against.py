@@ -1,4 +1,4 @@
-"""How fast is this tree beside an earlier commit? `python -m benchmarks.against REV`.
+"""Benchmarks beside an earlier commit: `python -m benchmarks.against REV`.
 
 Both run in child processes that take turns on one core: what the machine does meanwhile
 falls on both, and threads play no part. The paths of `benchmarks.paths` are timed, and

@@ -1,4 +1,4 @@
-"""What happens in a child process? One framework does one work, alone, and is timed.
+"""A child process that runs one work of one framework, alone, and times it.
 
 `python -m benchmarks.child PEER` says what the peer offers, and
 `python -m benchmarks.child PEER LABEL WORK SECONDS` measures; the last line of the

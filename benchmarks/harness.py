@@ -1,4 +1,4 @@
-"""How are the frameworks run side by side? In child processes that take turns."""
+"""The harness: frameworks side by side, in child processes that take turns."""
 
 import json
 import math

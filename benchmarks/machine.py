@@ -1,4 +1,4 @@
-"""On what is measured, and how? Processor, matrix kernels, threads and peak memory."""
+"""The machine: processor, matrix kernels, threads and peak memory."""
 
 import ctypes
 import os

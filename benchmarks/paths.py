@@ -1,4 +1,4 @@
-"""Which single paths are timed against an earlier commit? Each a call of the engine.
+"""Single paths of the engine that are timed against an earlier commit.
 
 They run in whatever tree is imported: what that tree does not have is left out.
 """

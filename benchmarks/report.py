@@ -1,4 +1,4 @@
-"""How are the figures shown? As Markdown tables, or as JSON with every round."""
+"""Reports of benchmarks: Markdown tables, or JSON with every round."""
 
 import dataclasses
 import json

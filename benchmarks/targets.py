@@ -1,4 +1,4 @@
-"""What do we want to reach, and did we? A target without its peer is not shown."""
+"""Targets, and whether they are reached; one without its peer is not shown."""
 
 import statistics
 from collections.abc import Sequence

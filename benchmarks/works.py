@@ -1,4 +1,4 @@
-"""What is measured? Each work's sizes, initial values and data, for every framework.
+"""The works that are measured: sizes, initial values and data of each.
 
 N batch, T time steps, D input width, H hidden width, V vocabulary. Weights are
 (in, out). The gates of an LSTM come in the order i, f, o, g.

@@ -1,4 +1,4 @@
-"""How is the documentation built? Markdown pages whose code runs before they are shown.
+"""Sphinx: Markdown pages whose code runs before they are shown.
 
 The pages need no network to be read: the theme brings its own styles and no formula
 needs a script.

@@ -1,29 +1,24 @@
-"""minigrad: a tape-based autograd framework to be read.  What does it offer?
+"""minigrad: a tape-based autograd framework to be read.
 
-Read the engine in this order: `backend`, `tape`, `ops`, `functions`, `tensor`,
-`transforms`, `checkpointing`.
+Read the engine in this order: the idea, in `docs/engine.md`, then `tape`, `ops`,
+`functions`, `tensor`, `transforms`, `checkpointing`.
 """
 
 from minigrad import inspect, io, testing
-from minigrad.backend import Device, device, keep_memory
+from minigrad.backend import Device, device
 from minigrad.checkpointing import checkpoint
+from minigrad.creation import asarray, from_dlpack, full, one_hot, ones, zeros
 from minigrad.functions import (
-    asarray,
     dropout,
     einsum,
-    from_dlpack,
-    full,
     log_softmax,
     mean,
     norm,
-    one_hot,
-    ones,
     scatter_add,
     softmax,
     std,
     take,
     var,
-    zeros,
 )
 from minigrad.inspect import (
     detect_anomaly,
@@ -33,6 +28,7 @@ from minigrad.inspect import (
     record_lines,
 )
 from minigrad.io import load_checkpoint, save_checkpoint
+from minigrad.memory import keep_memory
 from minigrad.ops.elementwise import (
     absolute,
     add,

@@ -1,4 +1,4 @@
-"""Which array library and which device?  The only file that names CuPy.
+"""The array library and the device.  Only this file and `gpus.py` name CuPy.
 
 An array is a ``numpy.ndarray`` (device "cpu") or a ``cupy.ndarray`` (device "cuda",
 "cuda:1").  Everywhere else minigrad calls NumPy's own functions and methods: CuPy
@@ -8,13 +8,13 @@ both.  What differs between the two libraries is here.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from minigrad import gpus
 
 Array = Any  # numpy.ndarray or cupy.ndarray: neither knows the other's type
 
@@ -48,6 +48,11 @@ def add_library(library: Library) -> None:
 def is_array(value: object) -> bool:
     """Whether `value` is an array of a library that minigrad computes with."""
     return value.__class__ in ARRAY_TYPES or isinstance(value, tuple(ARRAY_TYPES))
+
+
+def as_result(value: Any) -> Array:
+    """0-d results are arrays, not NumPy scalars (whose class is no array type)."""
+    return value if is_array(value) else np.asarray(value)
 
 
 def as_array(value: Any, dtype: Any = None) -> Array:
@@ -246,8 +251,8 @@ def device(name: str = "auto", memory: int = 0) -> Device:
     library, index = _locate(name)
     reason = "as asked"
     if library == "cuda":
-        free, total = _free_memory(index)
-        reason = f"{_gpu_name(index)}: {_gigabytes(free, total)} free"
+        free, total = gpus.free_memory(index)
+        reason = f"{gpus.name_of(index)}: {gpus.gigabytes(free, total)} free"
     return Device(_device_name(library, index), reason)
 
 
@@ -272,127 +277,37 @@ def _locate(device: str) -> tuple[str, int]:
 
 def _check_gpu(device: str, index: int) -> None:
     """Raise unless CuPy sees a GPU of this number."""
-    gpus = _look_for_gpus()
-    if gpus.number == 0:
+    seen = gpus.look_for_gpus()
+    if seen.number == 0:
         raise RuntimeError(
-            f"device {device!r} is not available: {gpus.why}. {gpus.way_out}, or use "
+            f"device {device!r} is not available: {seen.why}. {seen.way_out}, or use "
             "device='cpu'."
         )
-    if index >= gpus.number:
-        names = [repr(_device_name("cuda", i)) for i in range(gpus.number)]
+    if index >= seen.number:
+        names = [repr(_device_name("cuda", i)) for i in range(seen.number)]
         raise RuntimeError(
-            f"device {device!r} is not available: CuPy sees {_counted(gpus.number)}, "
-            f"{' and '.join(names)}{_visible()}. Use one of these."
+            f"device {device!r} is not available: CuPy sees "
+            f"{gpus.counted(seen.number)}, {' and '.join(names)}"
+            f"{gpus.visible_devices()}. Use one of these."
         )
     register_arrays()
 
 
-class Gpus(NamedTuple):
-    """How many GPUs CuPy sees and, where it sees none, why not and what helps."""
-
-    number: int
-    why: str = ""
-    way_out: str = ""
-
-
-INSTALL = (
-    "Install it, in minigrad's clone, with pip install -e '.[cuda12]' or '.[cuda13]' "
-    "(nvidia-smi shows the driver's CUDA version)"
-)
-
-
-def _look_for_gpus() -> Gpus:
-    try:
-        from cupy.cuda import runtime
-    except Exception as error:
-        return _no_cupy(error)
-    try:
-        count = runtime.getDeviceCount()
-    except Exception as error:
-        return _no_driver(runtime, error)
-    return Gpus(count) if count else _no_gpu()
-
-
-def _no_cupy(error: Exception) -> Gpus:
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    if missing in ("cupy", "cupy.cuda"):  # the second where a mere folder is so called
-        return Gpus(0, "CuPy is not installed", INSTALL)
-    # CuPy puts general advice around the error that stopped it.
-    told = str(error).rpartition("Original error:")[2].strip("=\n ")
-    return Gpus(0, f"CuPy is installed but cannot be imported ({told})", INSTALL)
-
-
-def _no_driver(runtime: Any, error: Exception) -> Gpus:
-    """CUDA's own words, told apart: no driver, an old one, no GPU, anything else."""
-    if "cudaErrorNoDevice" in str(error):
-        return _no_gpu()
-    if "cudaErrorInsufficientDriver" not in str(error):
-        return Gpus(0, f"CUDA failed ({error})", "Check that nvidia-smi shows a GPU")
-    has, needs = runtime.driverGetVersion(), runtime.runtimeGetVersion()
-    if has == 0:  # CUDA calls a missing driver an insufficient one
-        why = "CuPy is installed, but no NVIDIA driver is"
-        return Gpus(0, why, "Install NVIDIA's driver (nvidia-smi then shows the GPU)")
-    why = f"the NVIDIA driver is too old: it has CUDA {_version(has)}, CuPy needs "
-    way_out = "Update the driver, or install CuPy for an older CUDA ('.[cuda12]')"
-    return Gpus(0, why + _version(needs), way_out)
-
-
-def _no_gpu() -> Gpus:
-    why = f"the NVIDIA driver shows no GPU{_visible()}"
-    way_out = "Check nvidia-smi, and CUDA_VISIBLE_DEVICES if it is set"
-    return Gpus(0, why, way_out)
-
-
-def _visible() -> str:
-    """What CUDA_VISIBLE_DEVICES has to do with it, where it is set."""
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return "" if shown is None else f" (CUDA_VISIBLE_DEVICES is {shown!r})"
-
-
-def _version(number: int) -> str:
-    """12.9 for CUDA's 12090."""
-    return f"{number // 1000}.{number % 1000 // 10}"
-
-
 def _freest(memory: int) -> Device:
     """The GPU with the most free memory if that is enough, otherwise the CPU."""
-    gpus = _look_for_gpus()
-    if gpus.number == 0:
-        return Device("cpu", f"no GPU: {gpus.why}")
-    found = [_free_memory(i) for i in range(gpus.number)]
-    index = max(range(gpus.number), key=lambda i: found[i][0])
-    among = f"the most free memory of {_counted(gpus.number)}"
-    size = _gigabytes(*found[index])
+    seen = gpus.look_for_gpus()
+    if seen.number == 0:
+        return Device("cpu", f"no GPU: {seen.why}")
+    found = [gpus.free_memory(i) for i in range(seen.number)]
+    index = max(range(seen.number), key=lambda i: found[i][0])
+    among = f"the most free memory of {gpus.counted(seen.number)}"
+    size = gpus.gigabytes(*found[index])
     if found[index][0] <= memory:
         need = f"{memory / 1e9:.1f} GB" if memory else "some"
         name = _device_name("cuda", index)
         return Device("cpu", f"{among} is {name}'s {size}, but {need} must be free")
-    return Device(_device_name("cuda", index), f"{_gpu_name(index)}, {among}: {size}")
-
-
-def _free_memory(index: int) -> tuple[int, int]:
-    """Free and total bytes of a GPU; no free ones where it lets nobody in."""
-    import cupy
-
-    try:
-        with cupy.cuda.Device(index):
-            return cupy.cuda.runtime.memGetInfo()
-    except cupy.cuda.runtime.CUDARuntimeError:  # another process has it for itself
-        return 0, 0
-
-
-def _gpu_name(index: int) -> str:
-    import cupy
-
-    return cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
-
-
-def _gigabytes(free: int, total: int) -> str:
-    return f"{free / 1e9:.1f} of {total / 1e9:.1f} GB"
-
-
-def _counted(count: int) -> str:
-    return "1 GPU" if count == 1 else f"{count} GPUs"
+    reason = f"{gpus.name_of(index)}, {among}: {size}"
+    return Device(_device_name("cuda", index), reason)
 
 
 def register_arrays() -> None:
@@ -420,30 +335,6 @@ def register_arrays() -> None:
             add_at=lambda total, *where: cupy.add.at(total, *where),
         )
     )
-
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's names and numbers
-LARGEST_THRESHOLD = 2**25  # bytes; arrays beyond it are mapped anew each time
-
-
-def keep_memory(most: int = 2**30) -> bool:
-    """Keep memory that large arrays give back for those that come next.
-
-    The C library otherwise returns it to the system, which clears every page before it
-    lends it again: a step over large arrays can spend a sixth of its time on that. It
-    holds for the whole process; a program decides, a library should not.
-
-    Args:
-        most: bytes that may lie idle.
-
-    Returns whether it could be done: on Linux with glibc.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    kept = mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
-    return bool(kept and mallopt(M_TRIM_THRESHOLD, min(most, 2**31 - 1)))
 
 
 # What is worked on at once fits into a processor's cache; a GPU is to be kept busy.

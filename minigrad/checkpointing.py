@@ -1,4 +1,4 @@
-"""How is time given for memory?  Part of the tape is dropped and recorded again."""
+"""Gradient checkpointing: segments of the tape are dropped and recorded again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from minigrad.tape import (
     Item,
     Leaf,
     Scope,
-    Walk,
     freed_error,
     next_order,
     recording,
@@ -23,7 +22,7 @@ from minigrad.tensor import Tensor
 
 
 def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
-    """`f`, but its stretch of the tape is dropped and recorded again by backward.
+    """`f`, but its segment of the tape is dropped and recorded again by backward.
 
     The arrays inside `f` live only while they are used, at the price of running `f`
     twice. `f` returns a Tensor or several. The generators that it draws from draw the
@@ -50,11 +49,11 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         parts = _parts(f, outputs)
         if not recording.enabled or all(part.entry is None for part in parts):
             return outputs
-        stretch = Stretch(function, operands, states, [part.array for part in parts])
+        segment = Segment(function, operands, states, [part.array for part in parts])
         given = {x.entry.order for x in operands if is_live(x)}
-        stretch.reads_more = reaches_older(parts, first, given)
+        segment.reads_more = reaches_older(parts, first, given)
         dropped = [
-            wrap(part.array, part.entry and Item(stretch, i, part.array))
+            wrap(part.array, part.entry and Item(segment, i, part.array))
             for i, part in enumerate(parts)
         ]
         return _like(outputs, dropped)
@@ -117,12 +116,12 @@ def reaches_older(
 
 def _is_from_elsewhere(entry: Entry, first: int) -> bool:
     """Whether an entry is older, may be seen from elsewhere, or hides what is."""
-    hides = isinstance(entry, Stretch) and entry.reads_more
+    hides = isinstance(entry, Segment) and entry.reads_more
     return entry.order < first or type(entry) is Leaf or hides
 
 
-class Stretch(Entry):
-    """The entry of a dropped stretch: enough to record it once more."""
+class Segment(Entry):
+    """The entry of a dropped segment: enough to record it once more."""
 
     __slots__ = ("function", "reads_more", "states", "tensors")
 
@@ -138,14 +137,14 @@ class Stretch(Entry):
         kept = tuple(x.array if isinstance(x, Tensor) else x for x in operands)
         parents = tuple(x.entry if isinstance(x, Tensor) else None for x in operands)
         shapes: Any = tuple(array.shape for array in arrays)
-        super().__init__(None, parents, kept, None, {}, shapes, arrays[0].dtype)
+        super().__init__(None, parents, kept, (), {}, shapes, arrays[0].dtype)
         self.function = function
         self.states = states
         self.tensors = tuple(isinstance(x, Tensor) for x in operands)
         self.reads_more = False  # than its operands: something in its closure
 
-    def propagate(self, gradients: list[Any], owned: bool, walk: Walk) -> None:
-        """Record the stretch again; the walk goes on through the new entries."""
+    def propagate(self, gradients: list[Any], owned: bool, backward_pass: Any) -> None:
+        """Record the segment again; the pass goes on through the new entries."""
         if self.parents is None:
             raise freed_error(self)
         writes.check(self)
@@ -154,8 +153,8 @@ class Stretch(Entry):
         for output, gradient in zip(outputs, gradients, strict=True):
             if gradient is not None and output.entry is not None:
                 self._check_again(output.entry, written)
-                walk.start(output.entry, gradient)
-        if not walk.retain_graph:
+                backward_pass.start(output.entry, gradient)
+        if not backward_pass.retain_graph:
             self.release()
 
     def _run_again(self) -> Sequence[Any]:

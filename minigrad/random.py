@@ -1,4 +1,4 @@
-"""Where do random numbers come from?  An explicit generator, one default.
+"""Random numbers: explicit generators and one default.
 
 Numbers are drawn by NumPy on the host, so the same seed gives the same numbers on
 every device.
@@ -109,7 +109,13 @@ class Generator:
         """
         try:
             self._stream.bit_generator.state = state
-        except (TypeError, KeyError, ValueError) as error:
+        except (
+            TypeError,
+            KeyError,
+            ValueError,
+            OverflowError,
+            AttributeError,
+        ) as error:
             raise ValueError(
                 f"this is not a generator's state: {error}. Pass what get_state() "
                 "returned."
@@ -135,8 +141,9 @@ def generator_of(given: Generator | None) -> Generator:
         return default_generator
     if not isinstance(given, Generator):
         raise TypeError(
-            f"generator= got a {type(given).__module__}.{type(given).__name__}: its "
-            "state could not be saved with a run, or its numbers drawn again. Pass "
-            "minigrad.Generator(seed), or None for the default one."
+            f"generator= got a {type(given).__module__}.{type(given).__name__}, not a "
+            "minigrad Generator: its state could not be saved with a run, or its "
+            "numbers drawn again. Give minigrad.Generator(seed), or None for the "
+            "default one."
         )
     return given

@@ -1,4 +1,4 @@
-"""What can be asked of the tape?  Gradients of every kind, composed at will."""
+"""Function transforms: gradients of every kind, which compose."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import functions
 from minigrad.backend import as_array
 from minigrad.checkpointing import is_live, reaches_older
+from minigrad.creation import zeros
 from minigrad.ops.elementwise import multiply
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import reshape, stack, unstack
 from minigrad.tape import (
+    BackwardPass,
     Entry,
     Item,
     Leaf,
     Scope,
-    Walk,
     check_differentiable,
     freed_error,
     next_order,
@@ -46,7 +46,7 @@ def grad(
 
     Raises:
         TypeError: an input does not require gradients.
-        RuntimeError: the output's tape was walked already.
+        RuntimeError: the output's tape was freed already.
     """
     several = isinstance(inputs, list | tuple)
     wanted: list[Any] = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
@@ -58,7 +58,7 @@ def grad(
                 f"input {i} of grad does not require gradients: nothing was recorded "
                 "for it. Make it with requires_grad=True before computing the output."
             )
-    found = _walk_to(output, wanted, grad_output, create_graph, retain_graph)
+    found = _gradients(output, wanted, grad_output, create_graph, retain_graph)
     return found if several else found[0]
 
 
@@ -73,7 +73,7 @@ def _no_tensor(value: Any, i: int) -> TypeError:
     )
 
 
-def _walk_to(
+def _gradients(
     output: Tensor,
     wanted: Sequence[Tensor],
     grad_output: Any,
@@ -81,22 +81,18 @@ def _walk_to(
     retain_graph: bool,
 ) -> list[Tensor]:
     entries = [tensor.entry for tensor in wanted if tensor.entry is not None]
-    walk = Walk(create_graph, retain_graph, wanted=entries)
+    backward_pass = BackwardPass(create_graph, retain_graph, wanted=entries)
     if output.entry is not None and entries:
         seed = seed_of(output, grad_output)
-        if create_graph:
-            seed = seed if isinstance(seed, Tensor) else wrap(seed)
-        else:
-            seed = seed.array if isinstance(seed, Tensor) else seed
         with Scope(enabled=True if create_graph else None):
-            walk.start(output.entry, seed)
-            walk.run()
-    return [_found(walk, tensor) for tensor in wanted]
+            backward_pass.start(output.entry, seed)
+            backward_pass.run()
+    return [_found(backward_pass, tensor) for tensor in wanted]
 
 
-def _found(walk: Walk, tensor: Tensor) -> Tensor:
-    """What the walk found for a tensor, in an array that nobody else holds."""
-    found: Any = walk.found.get(tensor.entry.order) if tensor.entry else None
+def _found(backward_pass: BackwardPass, tensor: Tensor) -> Tensor:
+    """What the backward pass found for a tensor, in an array that nobody else holds."""
+    found: Any = backward_pass.found.get(tensor.entry.order) if tensor.entry else None
     if found is None:
         return wrap(np.zeros_like(tensor.array))
     if isinstance(found, Tensor):
@@ -130,7 +126,7 @@ class Differentiated:
     any can, results are recorded, so that transforms compose: inside of another
     transform at once, for that one will differentiate them, and elsewhere when somebody
     does (`Deferred`), since most are used as plain numbers. Inside ``no_grad()``
-    results are plain numbers, and the walk frees the tape as it goes.
+    results are plain numbers, and the backward pass frees the tape as it goes.
 
     Args:
         name: of the transform, for messages.
@@ -210,10 +206,10 @@ def _deferred(output: Tensor, inputs: Sequence[Tensor], seed: Any) -> list[Tenso
 
 
 class Deferred(Entry):
-    """The entry of gradients whose walk is recorded only when it is differentiated.
+    """Gradients whose backward pass is recorded only when they are differentiated.
 
-    A recorded walk takes about half as much time again as a plain one; what is kept for
-    it is the tape that was there anyway.
+    A recorded backward pass takes about half as much time again as a plain one; what is
+    kept for it is the tape that was there anyway.
     """
 
     __slots__ = ("inputs", "seed", "source")
@@ -229,20 +225,20 @@ class Deferred(Entry):
     ) -> None:
         parents = (source.entry, seed.entry if isinstance(seed, Tensor) else None)
         shapes: Any = tuple(g.array.shape for g in found)
-        super().__init__(None, parents, (), None, {}, shapes, found[0].array.dtype)
+        super().__init__(None, parents, (), (), {}, shapes, found[0].array.dtype)
         self.source = source
         self.inputs = inputs
         self.seed = seed
 
-    def propagate(self, gradients: list[Any], owned: bool, walk: Walk) -> None:
-        """Record the walk; the one under way goes on through the new entries."""
+    def propagate(self, gradients: list[Any], owned: bool, backward_pass: Any) -> None:
+        """Record the pass; the one under way goes on through the new entries."""
         if self.parents is None:
             raise freed_error(self)
         recorded = grad(self.source, self.inputs, self.seed, create_graph=True)
         for output, gradient in zip(recorded, gradients, strict=True):
             if gradient is not None and output.entry is not None:
-                walk.start(output.entry, gradient)
-        if not walk.retain_graph:
+                backward_pass.start(output.entry, gradient)
+        if not backward_pass.retain_graph:
             self.release()
 
 
@@ -267,15 +263,15 @@ def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any],
     """f(*inputs), and the function that multiplies a cotangent by the Jacobian.
 
     Returns:
-        The output, and pull(cotangent) -> list of J^T cotangent, one an input.
+        The output, and vjp_of(cotangent) -> list of J^T cotangent, one an input.
     """
     _check_separate("vjp", inputs)
     run = Differentiated("vjp", f, inputs)
 
-    def pull(cotangent: Any) -> list[Tensor]:
+    def vjp_of(cotangent: Any) -> list[Tensor]:
         return run.gradients(run.output, run.inputs, cotangent, retain_graph=True)
 
-    return run.value(), pull
+    return run.value(), vjp_of
 
 
 def _check_separate(name: str, inputs: Sequence[Any]) -> None:
@@ -291,7 +287,7 @@ def _check_separate(name: str, inputs: Sequence[Any]) -> None:
 def jvp(
     f: Callable[..., Tensor], inputs: Sequence[Any], tangents: Sequence[Any]
 ) -> tuple[Tensor, Tensor]:
-    """f(*inputs) and the Jacobian times `tangents`: forward mode from two backwards.
+    """f(*inputs) and the Jacobian times `tangents`, which is forward mode.
 
     J^T u is linear in u, so the gradient of <J^T u, v> with respect to u is J v.
 
@@ -347,8 +343,8 @@ def hvp(f: Callable[[Any], Tensor], x: Any, v: Any) -> Tensor:
     _check_direction("hvp", x, v)
     run = Differentiated("hvp", f, [x], v)
     with Scope(enabled=True):
-        slope = grad(run.output, run.inputs[0], create_graph=True)
-        product = sum(multiply(slope, v))
+        gradient = grad(run.output, run.inputs[0], create_graph=True)
+        product = sum(multiply(gradient, v))
     return run.gradients(product, run.inputs)[0]
 
 
@@ -356,16 +352,16 @@ def hessian(f: Callable[[Any], Tensor], x: Any) -> Tensor:
     """All second derivatives of scalar `f` at `x`.
 
     Shapes:
-        x of shape s -> (*s, *s): one backward a row.
+        x of shape s -> (*s, *s): one backward pass a row.
     """
     _check_separate("hessian", [x])
     run = Differentiated("hessian", f, [x])
     at = run.inputs[0]
     shape = (*at.array.shape, *at.array.shape)
     if at.array.size == 0:
-        return functions.zeros(shape, at.dtype)
+        return zeros(shape, at.dtype)
     with Scope(enabled=True):
-        slope = grad(run.output, at, create_graph=True)
-        flat = unstack(reshape(slope, shape=(-1,)))
+        gradient = grad(run.output, at, create_graph=True)
+        flat = unstack(reshape(gradient, shape=(-1,)))
     rows = [run.gradients(part, [at], retain_graph=True)[0] for part in flat]
     return reshape(stack(rows), shape=shape)

@@ -1,21 +1,32 @@
-"""Which names does `nn` offer? Layers, losses, optimisers and schedules.
+"""Layers, losses, optimisers and schedules.
 
-`nn.functional` has the same computations as plain functions, `nn.init` the
+`nn.functional` has the layers' computations as plain functions, `nn.init` the
 initialisers.
 """
 
 from nn import functional, init
-from nn.conv import AvgPool2d, Conv2d, MaxPool2d
+from nn.attention import MultiHeadAttention
+from nn.conv import Conv2d
 from nn.dropout import Dropout
 from nn.embedding import Embedding
 from nn.linear import Linear
 from nn.losses import bce_with_logits, cross_entropy, mse_loss, temporal_softmax_loss
 from nn.module import Module, ModuleList, Parameter, Sequential
-from nn.multihead import MultiHeadAttention
 from nn.norm import LayerNorm
-from nn.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
+from nn.optim import SGD, Adam, AdamW, clip_grad_norm
+from nn.optimizer import Optimizer
+from nn.pooling import AvgPool2d, MaxPool2d
 from nn.positions import LearnedPositions, SinusoidalPositions
-from nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from nn.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    LSTMState,
+    RNNCell,
+    unroll,
+)
 from nn.schedule import CosineWithWarmup, ExponentialDecay, Schedule
 from nn.torch_weights import load_torch_state_dict, torch_state_dict
 from nn.transformer import (
@@ -42,6 +53,7 @@ __all__ = [
     "FeedForward",
     "GRUCell",
     "LSTMCell",
+    "LSTMState",
     "LayerNorm",
     "LearnedPositions",
     "Linear",
@@ -68,4 +80,5 @@ __all__ = [
     "mse_loss",
     "temporal_softmax_loss",
     "torch_state_dict",
+    "unroll",
 ]

@@ -1,24 +1,28 @@
-"""Which other positions does a position look at, and what does it take from them?
+"""Attention: each query compares itself with all keys and mixes their values.
 
-A query is compared with all keys; the comparisons, made into weights that sum to 1,
-mix the values. A mask says what may be looked at: True where it may.
+The scores of a query, made into weights that sum to 1 by a softmax, say how much it
+takes of each value. A mask is True where a query may see a key.
 
-Glossary of shapes: N batch, T positions that look (queries), S positions that
-are looked at (keys and values), E width of a query and a key, M width of a value.
+Glossary of shapes: N batch, H heads, T queries, S keys and values, E width of a query
+and a key in one head, M width of a value, D width of the model.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
 from minigrad.backend import beside
+from nn import init
 from nn.checks import array_of, check_shape, check_size
+from nn.dropout import Dropout
 from nn.dtypes import floats, narrow, wide
+from nn.linear import Linear, linear
+from nn.module import Module, Parameter
 
 
 def scaled_dot_product_attention(
@@ -28,191 +32,278 @@ def scaled_dot_product_attention(
     mask: Any = None,
     *,
     causal: bool = False,
+    dropout: float = 0.0,
+    generator: mg.Generator | None = None,
     chunk: int | None = None,
 ) -> Any:
-    """Give `softmax(q @ k.T / sqrt(E)) @ v`: values, mixed by how well keys fit.
+    """Give `softmax(q @ k.T / sqrt(E)) @ v`.
 
-    With `causal`, a position sees itself and what lies before it. A query that may look
-    at nothing gets zeros, also where there are no keys. float16 is computed in float32.
-    With `chunk`, the same is computed for so many queries and
-    keys at a time and recorded again by backward: memory grows with T and not with its
-    square, and about one more forward pass is the price.
+    With `causal`, a query sees the keys up to its own position. A query that may see no
+    key gets zeros, also where there are no keys. `dropout` drops weights with that
+    probability. float16 is computed in float32. With `chunk`, the same is computed for
+    so many queries and keys at a time and again in the backward pass: memory grows with
+    T instead of its square, at the price of about one more forward pass.
 
     Shapes: q (..., T, E), k (..., S, E), v (..., S, M), mask of booleans that
     broadcasts to (..., T, S), output (..., T, M).
     Raises: ValueError where the shapes disagree; TypeError for a mask of other dtypes.
-    Source: Vaswani et al., Attention Is All You Need (2017), equation 1; the blocks,
+    Source: Vaswani et al., Attention Is All You Need (2017), equation 1; the chunks,
     Rabe and Staats, Self-attention Does Not Need O(n^2) Memory (2021).
     """
     if chunk is not None:
         check_size("scaled_dot_product_attention", chunk=chunk)
-    q, k, v = given = floats("attention", q=q, k=k, v=v)
-    _check_operands(q, k, v)
-    seen = Seen.of(q, k, mask, causal)
+    given = floats("attention", q=q, k=k, v=v)
+    mask = _checked(mask, causal, *given)
     q, k, v = map(wide, given)
-    if chunk is None or seen.is_empty:
-        return narrow(seen.or_zeros(attention_weights(q, k, seen) @ v), *given)
-    return narrow(_in_blocks(q, k, v, seen, chunk), *given)
+    q = q * (1 / math.sqrt(q.shape[-1]))  # fewer numbers than the scores
+    drop = functools.partial(mg.dropout, p=dropout, generator=generator)
+    T, S = q.shape[-2], k.shape[-2]
+    if chunk is None or not T or not S:
+        y = _at_once(q, k, v, mask, causal, drop)
+    else:
+        y = _in_chunks(q, k, v, mask, causal, drop, chunk)
+    return narrow(y, *given)
 
 
-class Seen(NamedTuple):
-    """What may be looked at: a mask, the past, both or all.
-
-    Shapes: mask (..., T or 1, S or 1) of booleans, or None.
-    """
-
-    T: int
-    S: int
-    mask: Any
-    causal: bool
-
-    @classmethod
-    def of(cls, q: Any, k: Any, mask: Any, causal: bool) -> Seen:
-        """Check a mask and bring it to the device of q.
-
-        Raises: TypeError unless boolean; ValueError where the shapes disagree.
-        """
-        T, S = q.shape[-2], k.shape[-2]
-        if causal and T != S:
-            raise ValueError(
-                f"attention: causal, but there are {T} queries and {S} keys, so that "
-                "what lies before a query is not certain. Give a mask instead."
-            )
-        if mask is not None:
-            mask = beside(_checked(mask, (T, S)), array_of(q))
-        return cls(T, S, mask, causal)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there are no pairs of positions at all."""
-        return self.T == 0 or self.S == 0
-
-    def block(self, rows: slice, columns: slice) -> Any:
-        """The mask of some queries and keys, or None where all may be seen."""
-        mask = self.mask
-        if mask is not None:
-            mask = _part(_part(mask, rows, -2), columns, -1)
-        if not self.causal or columns.stop <= rows.start + 1:
-            return mask
-        past = np.arange(columns.start, columns.stop) <= _column(rows)
-        return past if mask is None else mask & beside(past, mask)
-
-    def or_zeros(self, x: Any, rows: slice | None = None) -> Any:
-        """Give x (..., T, M), but zeros for queries that may look at nothing."""
-        if self.mask is None:
-            return x  # the past holds at least the query itself
-        whole = rows or slice(0, self.T)
-        allowed = self.block(whole, slice(0, self.S))
-        return mg.where(allowed.any(axis=-1, keepdims=True), x, 0.0)
+def _at_once(q: Any, k: Any, v: Any, mask: Any, causal: bool, drop: Any) -> Any:
+    """Attend with scaled queries."""
+    T, S = q.shape[-2], k.shape[-2]
+    visible = _block(mask, causal, slice(0, T), slice(0, S))
+    scores = _scores(q, k, visible)  # (..., T, S)
+    weights = mg.softmax(scores, axis=-1) if S else scores
+    y = drop(weights) @ v  # (..., T, M)
+    # Without a mask a query sees at least itself.
+    return y if mask is None else _zero_blind(y, visible)
 
 
-def attention_weights(q: Any, k: Any, seen: Seen) -> Any:
-    """Give `softmax(q @ k.T / sqrt(E))`: how much each query takes from each value.
-
-    Shapes: q (..., T, E), k (..., S, E), output (..., T, S). Rows sum to 1; those of
-    queries that may look at nothing mean nothing.
-    """
-    allowed = seen.block(slice(0, seen.T), slice(0, seen.S))
-    if seen.is_empty:
-        return _scores(q, k, allowed)  # the softmax of nothing is nothing
-    return mg.softmax(_scores(_scaled(q), k, allowed), axis=-1)
-
-
-def _scaled(q: Any) -> Any:
-    """Divide the queries, which are fewer numbers than the scores."""
-    return q * (1 / math.sqrt(q.shape[-1]))
-
-
-def _scores(q: Any, k: Any, allowed: Any) -> Any:
-    """How well each key fits each scaled query; hardly at all where it is not allowed.
+def _scores(q: Any, k: Any, visible: Any) -> Any:
+    """The product of each query and key, next to minus infinity for a hidden key.
 
     A finite number stands for minus infinity, so that a row of nothing else gives no
     NaN: its softmax is 0 wherever the row has a number of an ordinary size.
     """
-    scores = q @ mg.swapaxes(k, -1, -2)
-    if allowed is None:
+    scores = q @ mg.swapaxes(k, -1, -2)  # (..., T, E) @ (..., E, S)
+    if visible is None:
         return scores
-    allowed = beside(allowed, array_of(scores))
-    return mg.where(allowed, scores, float(np.finfo(scores.dtype).min) / 2)
+    visible = beside(visible, array_of(scores))
+    return mg.where(visible, scores, float(np.finfo(scores.dtype).min) / 2)
 
 
-# -- in blocks ---------------------------------------------------------------------
-
-
-def _in_blocks(q: Any, k: Any, v: Any, seen: Seen, chunk: int) -> Any:
-    """Attend for `chunk` queries at a time, each stretch recorded again by backward."""
-    q = _scaled(q)
+def _in_chunks(
+    q: Any, k: Any, v: Any, mask: Any, causal: bool, drop: Any, chunk: int
+) -> Any:
+    """Attend for `chunk` scaled queries at a time, each time checkpointed."""
+    T, S = q.shape[-2], k.shape[-2]
     parts = []
-    for begin in range(0, seen.T, chunk):
-        rows = slice(begin, min(begin + chunk, seen.T))
-        attend = functools.partial(_some_queries, seen=seen, rows=rows, chunk=chunk)
-        parts.append(mg.checkpoint(attend)(q[..., rows, :], k, v))
+    for rows in _slices(T, chunk):
+        keys = _slices(rows.stop if causal else S, chunk)
+        blocks = [(some, _block(mask, causal, rows, some)) for some in keys]
+        attend = mg.checkpoint(functools.partial(_running, blocks=blocks, drop=drop))
+        y = attend(q[..., rows, :], k, v)  # (..., chunk, M)
+        if mask is not None:
+            y = _zero_blind(y, _block(mask, causal, rows, slice(0, S)))
+        parts.append(y)
     return parts[0] if len(parts) == 1 else mg.concatenate(parts, axis=-2)
 
 
-def _some_queries(
-    q: Any, k: Any, v: Any, *, seen: Seen, rows: slice, chunk: int
-) -> Any:
-    """Attend to `chunk` keys at a time, holding the softmax of those so far.
+def _running(q: Any, k: Any, v: Any, *, blocks: list[Any], drop: Any) -> Any:
+    """Attend to some keys after the other, with the running softmax of those so far.
 
-    A softmax is the same whatever is taken from all its scores. Here it is the largest
-    so far: where a larger one comes, what is held shrinks by the exponential of the
-    difference. That largest is no function of q and k to the tape, for its gradient is
-    zero.
+    A softmax is the same whatever is subtracted from all its scores. Here it is the
+    largest so far: where a larger one comes, the running sums shrink by the exponential
+    of the difference. That maximum is a constant to the tape, for its gradient is zero.
     """
     largest: Any = -math.inf
     total: Any = 0.0
     output: Any = 0.0
-    end = rows.stop if seen.causal else seen.S
-    for begin in range(0, end, chunk):
-        columns = slice(begin, min(begin + chunk, end))
-        scores = _scores(q, k[..., columns, :], seen.block(rows, columns))
+    for keys, visible in blocks:
+        scores = _scores(q, k[..., keys, :], visible)
         most = mg.maximum(mg.max(scores.detach(), axis=-1, keepdims=True), largest)
         powers = mg.exp(scores - most)
-        held = mg.exp(largest - most)
-        total = total * held + mg.sum(powers, axis=-1, keepdims=True)
-        output = output * held + powers @ v[..., columns, :]
+        shrink = mg.exp(largest - most)
+        total = total * shrink + mg.sum(powers, axis=-1, keepdims=True)
+        output = output * shrink + drop(powers) @ v[..., keys, :]
         largest = most
-    return seen.or_zeros(output / total, rows)
+    return output / total
 
 
-def _part(mask: Any, part: slice, axis: int) -> Any:
-    """Some rows or columns of a mask, which may have one that stands for all."""
-    if mask.shape[axis] == 1:
-        return mask
-    index = (..., part, slice(None)) if axis == -2 else (..., part)
-    return mask[index]
+def _slices(length: int, chunk: int) -> list[slice]:
+    """Consecutive slices of a length, all but the last of the same size."""
+    return [slice(i, min(i + chunk, length)) for i in range(0, length, chunk)]
 
 
-def _column(rows: slice) -> np.ndarray:
-    return np.arange(rows.start, rows.stop)[:, None]
+# -- masks -------------------------------------------------------------------------
 
 
-# -- what does not fit -------------------------------------------------------------
+def _checked(mask: Any, causal: bool, q: Any, k: Any, v: Any) -> Any:
+    """Check that all fit; give the mask as an array on the device of q, or None.
 
-
-def _check_operands(q: Any, k: Any, v: Any) -> None:
+    Raises: ValueError where the shapes disagree; TypeError for a mask of other dtypes.
+    """
     way_out = "Queries and keys share a width, keys and values their positions."
-    for name, value in (("q", q), ("k", k), ("v", v)):
-        check_shape("attention", name, value, ("...", "T", "E"), way_out)
+    check_shape("attention", "q", q, ("...", "T", "E"), way_out)
     check_shape("attention", "k", k, ("...", "S", q.shape[-1]), way_out)
     check_shape("attention", "v", v, ("...", k.shape[-2], "M"), way_out)
-
-
-def _checked(mask: Any, shape: tuple[int, int]) -> Any:
-    """The mask as an array with at least the axes (T, S)."""
+    T, S = q.shape[-2], k.shape[-2]
+    if causal and T != S:
+        raise ValueError(
+            f"attention: causal, but there are {T} queries and {S} keys, so that "
+            "which keys precede a query is not certain. Give a mask instead."
+        )
+    if mask is None:
+        return None
     mask = array_of(mask)
     if mask.dtype.kind != "b":
         raise TypeError(
-            f"attention: mask has dtype {mask.dtype}, but it says what may be looked "
-            "at and so must be boolean, True where it may. Make one with a comparison, "
-            "as in mask = ids != pad."
+            f"attention: mask has dtype {mask.dtype}, but must be boolean, True where "
+            "a query may see a key. Make one with a comparison, as in mask = ids != "
+            "pad."
         )
-    given = mask.shape[-2:]
-    if mask.ndim < 2 or any(a not in (1, b) for a, b in zip(given, shape, strict=True)):
+    lengths = mask.shape[-2:]
+    if len(lengths) < 2 or lengths[0] not in (1, T) or lengths[1] not in (1, S):
         raise ValueError(
             f"attention: mask has shape {mask.shape}, which does not broadcast to "
-            f"(..., {shape[0]}, {shape[1]}), queries by keys. A mask of padding, "
-            "(N, S), becomes one by mask[:, None, None, :]."
+            f"(..., {T}, {S}), queries by keys. A mask of padding, (N, S), becomes one "
+            "by mask[:, None, None, :]."
         )
-    return mask
+    return beside(mask, array_of(q))
+
+
+def _block(mask: Any, causal: bool, rows: slice, columns: slice) -> Any:
+    """Which of some keys some queries may see, None for all. Shapes: -> (..., T, S)."""
+    if mask is not None:
+        # An axis of length 1 stands for all queries or keys.
+        some = rows if mask.shape[-2] > 1 else slice(None)
+        mask = mask[..., some, columns if mask.shape[-1] > 1 else slice(None)]
+    if not causal or columns.stop <= rows.start + 1:
+        return mask
+    queries, keys = (np.arange(part.start, part.stop) for part in (rows, columns))
+    past = keys <= queries[:, None]
+    return past if mask is None else mask & beside(past, mask)
+
+
+def _zero_blind(y: Any, visible: Any) -> Any:
+    """Give y (..., T, M), with zeros for queries that may see no key."""
+    return mg.where(visible.any(axis=-1, keepdims=True), y, 0.0)
+
+
+# -- several heads -----------------------------------------------------------------
+
+
+class MultiHeadAttention(Module):
+    """Several attentions side by side, each with projections of its own.
+
+    Shapes: query (N, T, D), key and value (N, S, D), output (N, T, D); the heads' E,
+    head_dim, is by default D / H. Wqkv (D, 3 * H * E) holds the projections of queries,
+    keys and values side by side, bqkv (3 * H * E,) their biases; `out`, a Linear,
+    projects back. Each projection starts as a Linear's.
+    Raises: ValueError for sizes that do not fit.
+    Source: Vaswani et al., Attention Is All You Need (2017), section 3.2.2.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        head_dim: int | None = None,
+        *,
+        dropout: float = 0.0,
+        chunk: int | None = None,
+        dtype: Any = "float32",
+        generator: mg.Generator | None = None,
+    ) -> None:
+        check_size("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
+        if head_dim is None:
+            head_dim = _head_dim(embed_dim, num_heads)
+        check_size("MultiHeadAttention", head_dim=head_dim)
+        if chunk is not None:
+            check_size("MultiHeadAttention", chunk=chunk)
+        self.num_heads = num_heads
+        self.chunk = chunk
+        inner = num_heads * head_dim
+        shape = (embed_dim, inner)
+        kwargs: Any = {"dtype": dtype, "generator": generator}
+        projections = [init.lecun_normal(shape, **kwargs) for _ in range(3)]
+        self.Wqkv = Parameter(np.concatenate(projections, axis=1))
+        self.bqkv = Parameter(init.zeros((3 * inner,), **kwargs))
+        self.out = Linear(inner, embed_dim, **kwargs)
+        self.dropout = Dropout(dropout, generator=generator)
+
+    def forward(
+        self,
+        query: Any,
+        key: Any = None,
+        value: Any = None,
+        mask: Any = None,
+        *,
+        causal: bool = False,
+    ) -> Any:
+        """Attend; to the queries themselves, unless a key is given.
+
+        Without a value, the keys are the values too. `mask` (T, S), (N, T, S) or
+        (N, H, T, S) is True where a query may see a key; (N, 1, S) hides the padding of
+        a text from all its queries.
+        """
+        q, k, v = self._heads(query, key, value)
+        drop = self.dropout
+        y = scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            _for_heads(mask),
+            causal=causal,
+            dropout=drop.p if self.training else 0.0,
+            generator=drop.generator,
+            chunk=self.chunk,
+        )  # (N, H, T, E)
+        N, H, T, E = y.shape
+        return self.out(mg.swapaxes(y, 1, 2).reshape((N, T, H * E)))
+
+    def weights(
+        self, query: Any, key: Any = None, mask: Any = None, *, causal: bool = False
+    ) -> Any:
+        """Give how much each query takes of each value. Shapes: (N, H, T, S)."""
+        q, k, _ = self._heads(query, key, None)
+        # Mixing one-hot values gives the weights themselves.
+        one_hot = beside(np.eye(k.shape[-2], dtype=k.dtype), array_of(k))
+        mask = _for_heads(mask)
+        return scaled_dot_product_attention(q, k, one_hot, mask, causal=causal)
+
+    def _heads(self, query: Any, key: Any, value: Any) -> list[Any]:
+        """Project to queries, keys and values of every head: (N, H, T or S, E) each."""
+        itself = key is None and value is None
+        key = query if key is None else key
+        value = key if value is None else value
+        given = {"query": query, "key": key, "value": value}
+        inputs = floats("MultiHeadAttention", **given)
+        for name, x in zip(given, inputs, strict=True):
+            check_shape("MultiHeadAttention", name, x, ("N", "T", "D"), "Batch first.")
+        if itself:  # one product for all three
+            return self._split(linear(inputs[0], self.Wqkv, self.bqkv), 3)
+        W, b = mg.split(self.Wqkv, 3, axis=1), mg.split(self.bqkv, 3)
+        projected = map(linear, inputs, W, b)
+        return [part for x in projected for part in self._split(x, 1)]
+
+    def _split(self, x: Any, parts: int) -> list[Any]:
+        """(N, T, parts * H * E) -> as many parts (N, H, T, E)."""
+        N, T, width = x.shape
+        shape = (N, T, parts, self.num_heads, width // (parts * self.num_heads))
+        return mg.unstack(mg.transpose(x.reshape(shape), axes=(2, 0, 3, 1, 4)))
+
+
+def _for_heads(mask: Any) -> Any:
+    """The mask with an axis for the heads, unless it has one or is for all texts."""
+    if mask is None:
+        return None
+    mask = array_of(mask)
+    return mask[:, None] if mask.ndim == 3 else mask
+
+
+def _head_dim(embed_dim: int, num_heads: int) -> int:
+    if embed_dim % num_heads:
+        raise ValueError(
+            f"MultiHeadAttention: embed_dim {embed_dim} does not divide into "
+            f"{num_heads} heads of one width. Give head_dim, or another number of "
+            "heads."
+        )
+    return embed_dim // num_heads

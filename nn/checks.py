@@ -1,9 +1,9 @@
-"""Do the operands fit the layer? Cheap checks, and what they say when they fail."""
+"""Checks of operands and settings, cheap where they pass."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -38,9 +38,12 @@ def _fits(given: tuple[int, ...], expected: Expected) -> bool:
     if expected[:1] == ("...",):
         expected = expected[1:]
         given = given[max(0, len(given) - len(expected)) :]
-    return len(given) == len(expected) and all(
-        isinstance(e, str) or g == e for g, e in zip(given, expected, strict=True)
-    )
+    if len(given) != len(expected):
+        return False
+    for length, wanted in zip(given, expected, strict=True):
+        if length != wanted and not isinstance(wanted, str):
+            return False
+    return True
 
 
 def integer_array(layer: str, name: str, value: Any) -> Any:
@@ -50,11 +53,11 @@ def integer_array(layer: str, name: str, value: Any) -> Any:
     """
     ids = array_of(value)
     if ids.size == 0 and not hasattr(value, "dtype"):
-        return ids.astype("int64")  # an empty list is one of integers, too
+        return ids.astype("int64")  # NumPy makes floats of an empty list
     if ids.dtype.kind not in "iu":
         raise TypeError(
-            f"{layer}: {name} has dtype {ids.dtype}, but it says which row or class "
-            f"and so must be of integers. Convert it with {name}.astype('int64')."
+            f"{layer}: {name} has dtype {ids.dtype}, but indexes rows or classes and "
+            f"so must be of integers. Convert it with {name}.astype('int64')."
         )
     return ids
 
@@ -62,23 +65,23 @@ def integer_array(layer: str, name: str, value: Any) -> Any:
 def check_ids(layer: str, name: str, ids: Any, below: int) -> None:
     """Raise unless 0 <= ids < below.
 
-    On a GPU only inside `mg.detect_anomaly()`: looking at every id would make it wait.
+    On a GPU only inside `mg.detect_anomaly()`: the check would wait for the GPU.
 
     Raises: ValueError.
     """
-    looked_at = isinstance(ids, np.ndarray) or checks_ids()
-    if looked_at and ids.size and _outside(ids, below):
+    checked = isinstance(ids, np.ndarray) or checks_ids()
+    if checked and ids.size and (ids.min() < 0 or ids.max() >= below):
         raise ValueError(
-            f"{layer}: {name} reaches from {ids.min()} to {ids.max()}, but only 0 to "
-            f"{below - 1} exist. Check the vocabulary the ids come from, or make the "
-            "layer larger."
+            f"{layer}: {name} range from {ids.min()} to {ids.max()}, but only 0 to "
+            f"{below - 1} exist. Check the vocabulary that the ids come from, or make "
+            "the layer larger."
         )
 
 
 def array_of(value: Any) -> Any:
     """Give the NumPy or GPU array behind a Tensor, array or list.
 
-    A list that is no rectangle becomes an array of objects, which no dtype fits.
+    A ragged list becomes an array of objects, a dtype that no layer takes.
     """
     if isinstance(value, mg.Tensor):
         return value.data
@@ -90,43 +93,41 @@ def array_of(value: Any) -> Any:
         return np.array(None)
 
 
-def _outside(ids: Any, below: int) -> bool:
-    return bool(ids.min() < 0 or ids.max() >= below)
-
-
 # -- settings ----------------------------------------------------------------------
 
 
 class Numbers(NamedTuple):
-    """Which numbers a setting may be, in words about its name and as a test."""
+    """The range of a setting, as text with {} for its name and as a predicate."""
 
     expected: str
     fit: Callable[[Any], bool]
 
     def hold(self, value: Any) -> bool:
-        """Whether a value is such a number; True and False are none."""
-        return isinstance(value, Real) and not is_bool(value) and self.fit(value)
+        """Whether a value is a number in the range; True and False are none."""
+        return isinstance(value, Real) and not _is_bool(value) and self.fit(value)
 
 
 FINITE = Numbers("-inf < {} < inf", math.isfinite)
 POSITIVE = Numbers("{} > 0", lambda x: 0 < x < math.inf)
 NOT_NEGATIVE = Numbers("{} >= 0", lambda x: 0 <= x < math.inf)
-LIMIT = Numbers("{} > 0", lambda x: x > 0)  # infinity is one, too
-SHARE = Numbers("0 <= {} < 1", lambda x: 0 <= x < 1)
-FACTOR = Numbers("0 < {} <= 1", lambda x: 0 < x <= 1)
+LIMIT = Numbers("{} > 0", lambda x: x > 0)  # infinity included
+FRACTION = Numbers("0 <= {} < 1", lambda x: 0 <= x < 1)
+DECAY = Numbers("0 < {} <= 1", lambda x: 0 < x <= 1)
+COUNT = Numbers("{} >= 0", lambda x: is_integer(x) and x >= 0)
+POSITIVE_COUNT = Numbers("{} >= 1", lambda x: is_integer(x) and x >= 1)
 
 
 def check_number(
     layer: str, name: str, value: Any, numbers: Numbers, why: str = "out of range"
 ) -> None:
-    """Raise unless a setting is a number, and one of those that it may be.
+    """Raise unless a setting is a number in its range.
 
     Raises: TypeError, ValueError.
     """
     if numbers.hold(value):
         return
     way_out = f"Give a number with {numbers.expected.format(name)}."
-    if not isinstance(value, Real) or is_bool(value):
+    if not isinstance(value, Real) or _is_bool(value):
         kind = type(value).__name__
         raise TypeError(
             f"{layer}: {name} is {value!r}, a {kind}, but must be a number. {way_out}"
@@ -140,80 +141,18 @@ def check_size(layer: str, **sizes: Any) -> None:
     Raises: TypeError for what is no integer, ValueError for those below 1.
     """
     for name, size in sizes.items():
-        problem = (
+        if is_integer(size) and size >= 1:
+            continue
+        raise (ValueError if is_integer(size) else TypeError)(
             f"{layer}: {name} is {size!r}, but a layer needs at least one of them. "
             f"Give a positive integer as {name}."
-        )
-        if not is_integer(size):
-            raise TypeError(problem)
-        if size < 1:
-            raise ValueError(problem)
-
-
-def check_generator(owner: str, generator: Any) -> None:
-    """Raise unless a generator is minigrad's, or None for the default one.
-
-    Raises: TypeError.
-    """
-    if generator is not None and not isinstance(generator, mg.Generator):
-        given = type(generator)
-        raise TypeError(
-            f"{owner}: generator is a {given.__module__}.{given.__qualname__}, not a "
-            "minigrad Generator, whose state is saved with a model. Give "
-            "mg.Generator(seed)."
         )
 
 
 def is_integer(value: Any) -> bool:
     """Whether a value is a Python or NumPy integer; True and False are none."""
-    return isinstance(value, Integral) and not is_bool(value)
+    return isinstance(value, Integral) and not _is_bool(value)
 
 
-def is_bool(value: Any) -> bool:
-    """Whether a value is True or False, Python's or NumPy's."""
+def _is_bool(value: Any) -> bool:
     return isinstance(value, bool | np.bool_)
-
-
-# -- states ------------------------------------------------------------------------
-
-
-def check_fit(owner: str, whole: str, problems: Sequence[str], way_out: str) -> None:
-    """Raise where a saved state does not fit, naming all problems at once.
-
-    Raises: ValueError.
-    """
-    if problems:
-        raise ValueError(
-            f"{owner}.load_state_dict: the state does not fit the {whole}, so nothing "
-            f"was loaded: {'; '.join(problems)}. {way_out}"
-        )
-
-
-def check_mapping(owner: str, state: Any) -> None:
-    """Raise unless a state is a dictionary.
-
-    Raises: TypeError.
-    """
-    if not isinstance(state, Mapping):
-        raise TypeError(
-            f"{owner}.load_state_dict: the state is a {type(state).__name__}, but must "
-            "be a dictionary, as state_dict() gives it."
-        )
-
-
-def listed(kinds: Mapping[str, Sequence[Any]]) -> list[str]:
-    """One phrase for each kind of problem that has any names."""
-    return [
-        f"{kind}: {', '.join(map(str, names))}"
-        for kind, names in kinds.items()
-        if names
-    ]
-
-
-def real_array(value: Any) -> np.ndarray | None:
-    """Give the NumPy array of real numbers behind a value, None where there is none."""
-    try:
-        array = value.numpy() if isinstance(value, mg.Tensor) else np.asarray(value)
-    except (TypeError, ValueError, RuntimeError):
-        return None  # ragged, or another library's that keeps its values to itself
-    return array if array.dtype.kind in "biuf" else None

@@ -1,11 +1,12 @@
-"""How does a layer learn not to rely on single units? By losing some at random."""
+"""Dropout: a layer learns not to rely on single units, by losing some at random."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import minigrad as mg
-from nn.checks import SHARE, check_generator, check_number
+from minigrad.random import generator_of
+from nn.checks import FRACTION, check_number
 from nn.dtypes import floats
 from nn.module import Module
 
@@ -23,11 +24,10 @@ class Dropout(Module):
         self, p: float = 0.5, *, generator: mg.Generator | None = None
     ) -> None:
         why = (
-            "but it is the probability of dropping an element and something must be "
-            "left"
+            "but is the probability of dropping an element, and something must be left"
         )
-        check_number("Dropout", "p", p, SHARE, why)
-        check_generator("Dropout", generator)
+        check_number("Dropout", "p", p, FRACTION, why)
+        generator_of(generator)  # refuses another library's
         self.p = float(p)
         self.generator = generator
 

@@ -1,4 +1,4 @@
-"""In which dtype does a layer compute? Floats as they are, and float16 in float32.
+"""The dtypes that layers compute in: floats as they are, and float16 in float32.
 
 Lists and whole numbers become floats of the dtype that the layer's other operands have.
 Where sums or squares could overflow, float16 is computed in float32 and given back.
@@ -31,8 +31,11 @@ def floats(
             break
     else:
         return list(operands.values())  # nothing to convert
-    present = {n: x for n, x in operands.items() if x is not None or n not in optional}
-    given = {n: numbers(layer, n, x) for n, x in present.items()}
+    given = {
+        name: numbers(layer, name, x)
+        for name, x in operands.items()
+        if x is not None or name not in optional
+    }
     ready = [x for x in operands.values() if _is_float(x)]
     return [
         _as_float(given[name], x, ready) if name in given else None
@@ -67,7 +70,7 @@ def narrow(x: Any, *like: Any) -> Any:
 
 def _is_float(x: Any) -> bool:
     if isinstance(x, mg.Tensor):
-        # The gradient checker's most exact oracle computes with complex Tensors.
+        # Complex steps, the gradient checker's most exact oracle, need complex Tensors.
         return x.array.dtype.kind in "fc"
     return is_array(x) and x.dtype.kind == "f"
 

@@ -1,8 +1,8 @@
-"""With what numbers do weights start? Named initialisers, each with its source.
+"""Initialisers: the numbers that weights start as, each with its source.
 
-Every initialiser takes (shape, generator, dtype) and gives a NumPy array, so that any
-of them can stand where another one stood. Weights are (in, out): `y = x @ W`. Without
-a generator the numbers come from `mg.default_generator`.
+Every initialiser takes (shape, generator, dtype) and gives a NumPy array, so that one
+can replace another. Weights are (in, out): `y = x @ W`. Without a generator the numbers
+come from `mg.default_generator`.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from nn.checks import FINITE, NOT_NEGATIVE, check_generator, check_number
+from minigrad.random import generator_of
+from nn.checks import FINITE, NOT_NEGATIVE, check_number
 
 Shape = tuple[int, ...]
+Rng = mg.Generator | None
+
+RELU_GAIN = math.sqrt(2.0)
 
 
-def zeros(
-    shape: Shape, generator: mg.Generator | None = None, dtype: Any = "float32"
-) -> np.ndarray:
+def zeros(shape: Shape, generator: Rng = None, dtype: Any = "float32") -> np.ndarray:
     """Give zeros, as for biases; the generator is not used."""
     return np.zeros(shape, _float_dtype(dtype))
 
 
-def ones(
-    shape: Shape, generator: mg.Generator | None = None, dtype: Any = "float32"
-) -> np.ndarray:
+def ones(shape: Shape, generator: Rng = None, dtype: Any = "float32") -> np.ndarray:
     """Give ones, as for scales; the generator is not used."""
     return np.ones(shape, _float_dtype(dtype))
 
 
 def uniform(
     shape: Shape,
-    generator: mg.Generator | None = None,
+    generator: Rng = None,
     dtype: Any = "float32",
     *,
     low: float = -0.1,
@@ -43,12 +43,12 @@ def uniform(
     """Draw from the uniform distribution on [low, high)."""
     check_number("uniform", "low", low, FINITE)
     check_number("uniform", "high", high, FINITE)
-    return _source(generator).uniform(shape, _float_dtype(dtype), low, high)
+    return generator_of(generator).uniform(shape, _float_dtype(dtype), low, high)
 
 
 def normal(
     shape: Shape,
-    generator: mg.Generator | None = None,
+    generator: Rng = None,
     dtype: Any = "float32",
     *,
     mean: float = 0.0,
@@ -57,16 +57,18 @@ def normal(
     """Draw from the normal distribution of a mean and a standard deviation."""
     check_number("normal", "mean", mean, FINITE)
     check_number("normal", "std", std, NOT_NEGATIVE)
-    array = _source(generator).normal(shape, _float_dtype(dtype))
+    array = generator_of(generator).normal(shape, _float_dtype(dtype))
     array *= std
     array += mean
     return array
 
 
 def lecun_normal(
-    shape: Shape, generator: mg.Generator | None = None, dtype: Any = "float32"
+    shape: Shape, generator: Rng = None, dtype: Any = "float32"
 ) -> np.ndarray:
-    """Draw normal weights of deviation 1/sqrt(in): the output keeps the input's scale.
+    """Draw normal weights of standard deviation 1/sqrt(in).
+
+    The output keeps the scale of the input.
 
     Shapes: (in, out).
     Source: LeCun, Bottou, Orr, Mueller, Efficient BackProp (1998), section 4.6.
@@ -75,11 +77,7 @@ def lecun_normal(
 
 
 def xavier_uniform(
-    shape: Shape,
-    generator: mg.Generator | None = None,
-    dtype: Any = "float32",
-    *,
-    gain: float = 1.0,
+    shape: Shape, generator: Rng = None, dtype: Any = "float32", *, gain: float = 1.0
 ) -> np.ndarray:
     """Draw uniform weights of variance gain^2 * 2 / (in + out).
 
@@ -93,11 +91,7 @@ def xavier_uniform(
 
 
 def xavier_normal(
-    shape: Shape,
-    generator: mg.Generator | None = None,
-    dtype: Any = "float32",
-    *,
-    gain: float = 1.0,
+    shape: Shape, generator: Rng = None, dtype: Any = "float32", *, gain: float = 1.0
 ) -> np.ndarray:
     """Draw normal weights of variance gain^2 * 2 / (in + out).
 
@@ -112,10 +106,10 @@ def xavier_normal(
 
 def kaiming_uniform(
     shape: Shape,
-    generator: mg.Generator | None = None,
+    generator: Rng = None,
     dtype: Any = "float32",
     *,
-    gain: float = math.sqrt(2.0),
+    gain: float = RELU_GAIN,
 ) -> np.ndarray:
     """Draw uniform weights of variance gain^2 / in; the default gain is ReLU's.
 
@@ -129,10 +123,10 @@ def kaiming_uniform(
 
 def kaiming_normal(
     shape: Shape,
-    generator: mg.Generator | None = None,
+    generator: Rng = None,
     dtype: Any = "float32",
     *,
-    gain: float = math.sqrt(2.0),
+    gain: float = RELU_GAIN,
 ) -> np.ndarray:
     """Draw normal weights of variance gain^2 / in; the default gain is ReLU's.
 
@@ -144,11 +138,7 @@ def kaiming_normal(
 
 
 def orthogonal(
-    shape: Shape,
-    generator: mg.Generator | None = None,
-    dtype: Any = "float32",
-    *,
-    gain: float = 1.0,
+    shape: Shape, generator: Rng = None, dtype: Any = "float32", *, gain: float = 1.0
 ) -> np.ndarray:
     """Draw a matrix whose rows or columns, whichever are fewer, are orthonormal.
 
@@ -165,11 +155,6 @@ def orthogonal(
     # makes every orthogonal matrix equally likely.
     q *= np.where(np.diagonal(r) < 0, -gain, gain)
     return np.ascontiguousarray(q if rows >= columns else q.T, dtype)
-
-
-def _source(generator: mg.Generator | None) -> mg.Generator:
-    check_generator("nn.init", generator)
-    return mg.default_generator if generator is None else generator
 
 
 def _float_dtype(dtype: Any) -> np.dtype:

@@ -1,13 +1,35 @@
-"""What is an affine layer? `y = x @ W + b` on the last axis."""
+"""Affine maps of the last axis: `y = x @ W + b`.
+
+Glossary of shapes: N batch, T time steps, D input width, M output width.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import minigrad as mg
-from nn import functional, init
-from nn.checks import check_size
+from nn import init
+from nn.checks import check_shape, check_size
+from nn.dtypes import floats
 from nn.module import Module, Parameter
+
+
+def linear(x: Any, W: Any, b: Any = None) -> Any:
+    """Give `x @ W + b`, an affine map of the last axis.
+
+    Shapes: x (..., D), W (D, M), b (M,) or None, output (..., M).
+    Raises: ValueError where the shapes disagree.
+    """
+    return _affine("linear", x, W, b, ("...",))
+
+
+def temporal_affine(x: Any, W: Any, b: Any) -> Any:
+    """Give the same affine map at every time step.
+
+    Shapes: x (N, T, D), W (D, M), b (M,), output (N, T, M).
+    Raises: ValueError where the shapes disagree.
+    """
+    return _affine("temporal_affine", x, W, b, ("N", "T"))
 
 
 class Linear(Module):
@@ -36,4 +58,21 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Any:
         """Give `x @ W + b`."""
-        return functional.linear(x, self.W, self.b)
+        return linear(x, self.W, self.b)
+
+
+def _affine(layer: str, x: Any, W: Any, b: Any, leading: tuple[str, ...]) -> Any:
+    """`x @ W + b` for an x with these axes before its last one."""
+    x, W, b = floats(layer, x=x, W=W, b=b, optional=("b",))
+    check_shape(layer, "W", W, ("D", "M"), "Its rows are the width of x.")
+    D, M = W.shape
+    way_out = (
+        f"W has shape {W.shape}, and its rows are the width of x: give x that width, "
+        "or W that many rows."
+    )
+    check_shape(layer, "x", x, (*leading, D), way_out)
+    if b is None:
+        return x @ W
+    way_out = f"W has shape {W.shape}: give b one entry for each column of W."
+    check_shape(layer, "b", b, (M,), way_out)
+    return x @ W + b

@@ -1,4 +1,4 @@
-"""How wrong is the model? Losses of scores, sequences of scores, and numbers.
+"""Losses of scores, of sequences of scores, and of numbers.
 
 Losses of float16 and of integers are computed in float32 or wider; those of float16
 are given back in float16.
@@ -30,14 +30,14 @@ def cross_entropy(scores: Any, targets: Any, reduction: str = "mean") -> Any:
     way_out = "Give one class for each row of scores (not one-hot rows)."
     check_shape(layer, "targets", ids, scores.shape[:1], way_out)
     check_ids(layer, "targets", ids, below=scores.shape[1])
-    return _reduce(layer, _surprise(scores, ids), reduction, scores)
+    return _reduce(layer, _nll(scores, ids), reduction, scores)
 
 
 def temporal_softmax_loss(scores: Any, targets: Any, mask: Any) -> Any:
     """Give the cross-entropy summed over the unmasked time steps, divided by N.
 
     Shapes: scores (N, T, V), targets (N, T) integers below V, mask (N, T) booleans;
-    output (). Scores and targets under a False mask are not looked at.
+    output (). Scores and targets under a False mask do not count.
     Raises: TypeError for targets that are no integers or a mask that is not boolean;
     ValueError for wrong shapes or targets out of range.
     """
@@ -53,12 +53,12 @@ def temporal_softmax_loss(scores: Any, targets: Any, mask: Any) -> Any:
     ids = ids * _boolean(layer, mask)
     check_ids(layer, "targets", ids, below=V)
     counted = ids.astype("int64") - ~mask  # -1 where a step does not count
-    losses = _surprise(scores.reshape((N * T, V)), counted.reshape(-1))
+    losses = _nll(scores.reshape((N * T, V)), counted.reshape(-1))
     return narrow(mg.sum(losses) / N, scores)
 
 
 def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
-    """Give the squared differences' mean.
+    """Give the mean of the squared differences.
 
     Shapes: predictions and targets alike; output () for reduction "mean" or "sum",
     their shape for "none".
@@ -85,13 +85,13 @@ def bce_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Any:
     return _reduce("bce_with_logits", losses, reduction, values, targets)
 
 
-def _surprise(scores: Any, ids: Any) -> Any:
+def _nll(scores: Any, ids: Any) -> Any:
     """`-log softmax(scores)[n, ids[n]]` for every row n, 0 where the id is negative."""
     return negative_log_likelihood(scores, beside(ids, array_of(scores)))
 
 
 def _reduce(layer: str, losses: Any, reduction: str, *operands: Any) -> Any:
-    """Losses together, in the dtype of what they were made of."""
+    """Reduce losses, in the dtype of the operands."""
     reductions = {"mean": mg.mean, "sum": mg.sum, "none": lambda losses: losses}
     if not isinstance(reduction, str) or reduction not in reductions:
         raise ValueError(
@@ -114,6 +114,6 @@ def _boolean(layer: str, mask: Any) -> Any:
     if mask.dtype.kind == "b":
         return mask
     raise TypeError(
-        f"{layer}: mask has dtype {mask.dtype}, but it says which steps count and so "
-        "must be boolean. Make one with a comparison, as in mask = targets != null_id."
+        f"{layer}: mask has dtype {mask.dtype}, but must be boolean, True where a step "
+        "counts. Make one with a comparison, as in mask = targets != null_id."
     )

@@ -1,8 +1,7 @@
 """What is a layer? Parameters, and modules that hold parameters and other modules.
 
-A module is an ordinary object: whatever is assigned to it is an ordinary attribute, and
-its parameters are found by looking through the attributes in the order in which they
-were assigned. There is no second register that could disagree with them.
+A module is an ordinary object with ordinary attributes; its parameters are found among
+them, in the order of assignment. There is no second register that could disagree.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 import minigrad as mg
-from nn.checks import check_fit, check_mapping, listed, real_array
+from nn.states import assign, check_state, real_array
 
 CONTAINERS = (list, tuple, dict, set, frozenset)
 
@@ -182,13 +181,13 @@ class Module:
         missing, unexpected, misshapen and not numeric key.
         """
         kind = type(self).__name__
-        check_mapping(kind, state)
-        problems = _mismatches(dict(self.named_parameters()), state)
+        expected = {name: p.shape for name, p in self.named_parameters()}
         way_out = (
             "Build the module as it was when the state was saved, or rename and "
             "reshape these keys of the state."
         )
-        check_fit(kind, "module", problems, way_out)
+        call, has = f"{kind}.load_state_dict", "the module has"
+        check_state(call, "the module", state, expected, way_out, has=has)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy arrays into the parameters, all or none; each keeps its own dtype.
@@ -198,12 +197,7 @@ class Module:
         Raises: as `check_state_dict`.
         """
         self.check_state_dict(state)
-        loaded = [
-            (p, mg.Tensor(real_array(state[name]), dtype=p.dtype, device=p.device))
-            for name, p in self.named_parameters()
-        ]
-        for parameter, values in loaded:
-            parameter.data = values.data
+        assign((p, real_array(state[name])) for name, p in self.named_parameters())
 
 
 class ModuleList(Module):
@@ -335,27 +329,3 @@ def _first_hidden(value: Any) -> Module | Parameter | None:
             seen.add(id(item))
             pending.extend(item.values() if isinstance(item, dict) else item)
     return None
-
-
-def _mismatches(
-    parameters: Mapping[str, Parameter], state: Mapping[str, Any]
-) -> list[str]:
-    """What keeps a state from fitting, one phrase for each kind of problem."""
-    misshapen, strange = [], []
-    for name, parameter in parameters.items():
-        array = real_array(state[name]) if name in state else parameter
-        if array is None:
-            strange.append(f"{name} (a {type(state[name]).__name__})")
-        elif array.shape != parameter.shape:
-            misshapen.append(
-                f"{name} (the module has {parameter.shape}, the state has "
-                f"{array.shape})"
-            )
-    return listed(
-        {
-            "missing": [name for name in parameters if name not in state],
-            "unexpected": [name for name in state if name not in parameters],
-            "misshapen": misshapen,
-            "not an array of real numbers": strange,
-        }
-    )

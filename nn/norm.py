@@ -1,4 +1,4 @@
-"""How is a vector brought to mean zero and size one? By its own statistics.
+"""Layer normalisation: each vector by its own mean and standard deviation.
 
 Glossary of shapes: D width of a vector; any axes may come before it.
 """
@@ -29,14 +29,14 @@ def layer_norm(x: Any, W: Any, b: Any, eps: float = 1e-5) -> Any:
     check_shape("layer_norm", "b", b, W.shape, "It has a shift for each element.")
     way_out = "The layer was made for another width than x has."
     check_shape("layer_norm", "x", x, ("...", W.shape[0]), way_out)
-    given = wide(x)
-    centred = given - mg.mean(given, axis=-1, keepdims=True)
+    values = wide(x)
+    centred = values - mg.mean(values, axis=-1, keepdims=True)
     variance = mg.mean(centred * centred, axis=-1, keepdims=True)
     return narrow(centred * mg.power(variance + eps, -0.5) * W + b, x, W, b)
 
 
 class LayerNorm(Module):
-    """Mean 0 and size 1 for each vector, then a learned scale and shift by element.
+    """Mean 0 and variance 1 for each vector, then a learned scale and shift by element.
 
     Shapes: x (..., size), W and b (size,), output (..., size). W starts as ones, b as
     zeros.

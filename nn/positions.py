@@ -1,4 +1,4 @@
-"""How does a network that looks everywhere know what comes first? By a vector a place.
+"""Positions: attention sees a set, so each position gets a vector of its own.
 
 Glossary of shapes: N batch, T positions, D width of the model.
 """
@@ -21,7 +21,7 @@ class LearnedPositions(Module):
     """Add a learned vector to each position.
 
     Shapes: x (N, T, D) with T <= max_length, W (max_length, D), output (N, T, D). W
-    starts as `init.normal` of deviation 0.02.
+    starts as `init.normal` of standard deviation 0.02.
     Raises: ValueError for sizes below 1 and for a longer sequence.
     Source: Gehring et al., Convolutional Sequence to Sequence Learning (2017), 3.1.
     """
@@ -47,8 +47,7 @@ class LearnedPositions(Module):
         if W.shape[0] < T:
             raise ValueError(
                 f"LearnedPositions: the sequence has {T} positions, but only "
-                f"{W.shape[0]} have a vector. Shorten it, or make the layer "
-                "longer."
+                f"{W.shape[0]} have a vector. Shorten it, or make the layer longer."
             )
         return x + W[:T]
 

@@ -1,38 +1,29 @@
-"""How does the learning rate change? Schedules that set an optimiser's `lr`.
+"""Learning-rate schedules: they set an optimiser's `lr`.
 
-A loop calls `step()` after every update or after every epoch, as it likes: a schedule
-counts calls, and `every` says how many of them are one step of it. In a loop that calls
-after every update, `every=updates_per_epoch` makes a schedule of epochs.
+A loop calls `step()` after every update or after every epoch: a schedule counts calls,
+and `every` says how many of them are one step of it. In a loop that calls after every
+update, `every=updates_per_epoch` makes a schedule of epochs.
 
-A schedule that goes on from a checkpoint is built on the optimiser first and then given
-its own state back: `schedule.load_state_dict(saved)`.
+To resume, build the schedule on the optimiser first and then give it its own state
+back: `schedule.load_state_dict(saved)`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from nn.checks import (
-    FACTOR,
-    NOT_NEGATIVE,
-    check_fit,
-    check_mapping,
-    check_number,
-    check_size,
-    is_integer,
-    listed,
-)
-from nn.optim import Optimizer
+from nn.checks import COUNT, DECAY, NOT_NEGATIVE, check_number, check_size, is_integer
+from nn.optimizer import Optimizer
+from nn.states import Expected, check_mapping, check_state
 
 
 class Schedule:
     """Base class: an optimiser, and how often `step` was called.
 
-    A subclass names the number that its rates follow from, an attribute of its own, and
-    writes `_set_rate`. The settings of a schedule are its constructor's: its state is
-    how far it is.
+    A subclass names the attribute that its rates follow from and writes `_set_rate`.
+    Its settings are its constructor's: its state is how far it is.
     """
 
     follows: ClassVar[str]
@@ -67,9 +58,13 @@ class Schedule:
         that does not fit.
         """
         kind = type(self).__name__
-        check_mapping(kind, state)
+        call = f"{kind}.load_state_dict"
+        check_mapping(call, state)
+        # Older states do not name their schedule.
+        saver: dict[str, Expected] = {"schedule": kind} if "schedule" in state else {}
+        expected = {**saver, "steps": COUNT, self.follows: NOT_NEGATIVE}
         way_out = "Build the schedule as it was when the state was saved."
-        check_fit(kind, "schedule", list(self._mismatches(state)), way_out)
+        check_state(call, "the schedule", state, expected, way_out, has="")
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where a saved schedule was, with its learning rate.
@@ -86,27 +81,7 @@ class Schedule:
         raise NotImplementedError
 
     def _restore(self) -> None:
-        """Set the optimiser's rate after `steps` and the number were loaded."""
-
-    def _mismatches(self, state: Mapping[str, Any]) -> Iterator[str]:
-        kind = type(self).__name__
-        saved = state.get("schedule", kind)  # older states do not say
-        if saved != kind:
-            yield f"it was saved by {saved!r}, this is {kind!r}"
-            return
-        known = ("schedule", "steps", self.follows)
-        steps, value = state.get("steps", 0), state.get(self.follows, 0)
-        fit = is_integer(steps) and steps >= 0
-        wrong = [] if fit else [f"steps is {steps!r}"]
-        if not NOT_NEGATIVE.hold(value):
-            wrong.append(f"{self.follows} is {value!r}")
-        yield from listed(
-            {
-                "missing": [key for key in known[1:] if key not in state],
-                "unexpected": [key for key in state if key not in known],
-                "out of range": wrong,
-            }
-        )
+        """Set the optimiser's rate after a state was loaded."""
 
 
 class ExponentialDecay(Schedule):
@@ -125,7 +100,7 @@ class ExponentialDecay(Schedule):
             "but the learning rate is multiplied by it again and again and would "
             "vanish at once or grow without end"
         )
-        check_number("ExponentialDecay", "decay", decay, FACTOR, why)
+        check_number("ExponentialDecay", "decay", decay, DECAY, why)
         self.decay = float(decay)
 
     @property
@@ -142,10 +117,10 @@ class ExponentialDecay(Schedule):
 
 
 class CosineWithWarmup(Schedule):
-    """Raise the learning rate in a line to the optimiser's, then let a cosine lower it.
+    """Raise the learning rate linearly to the optimiser's, then anneal it by a cosine.
 
-    Step number s, counted from 0, has the rate lr * (s + 1) / (warmup_steps + 1)
-    before s = warmup_steps and then lr * (1 + cos(pi * p)) / 2, where p goes from 0 at
+    Step s, counted from 0, has the rate lr * (s + 1) / (warmup_steps + 1) before
+    s = warmup_steps and then lr * (1 + cos(pi * p)) / 2, where p goes from 0 at
     s = warmup_steps to 1 at s = total_steps. The first rate is set at once.
 
     Raises: TypeError for what is no integer; ValueError unless 0 <= warmup_steps <
@@ -160,28 +135,26 @@ class CosineWithWarmup(Schedule):
         self, optimizer: Optimizer, warmup_steps: int, total_steps: int, every: int = 1
     ) -> None:
         super().__init__(optimizer, every)
-        problem = (
-            f"CosineWithWarmup: warmup_steps is {warmup_steps!r} of total_steps "
-            f"{total_steps!r}, which leaves no step for the cosine. Give integers with "
-            "0 <= warmup_steps < total_steps."
-        )
-        if not is_integer(warmup_steps) or not is_integer(total_steps):
-            raise TypeError(problem)
-        if not 0 <= warmup_steps < total_steps:
-            raise ValueError(problem)
+        integers = is_integer(warmup_steps) and is_integer(total_steps)
+        if not (integers and 0 <= warmup_steps < total_steps):
+            raise (ValueError if integers else TypeError)(
+                f"CosineWithWarmup: warmup_steps is {warmup_steps!r} of total_steps "
+                f"{total_steps!r}, which leaves no step for the cosine. Give integers "
+                "with 0 <= warmup_steps < total_steps."
+            )
         self.warmup_steps = int(warmup_steps)
         self.total_steps = int(total_steps)
         self.peak = optimizer.lr
         self._set_rate()
 
     def _set_rate(self) -> None:
-        self.optimizer.lr = self.peak * self._share(self.steps // self.every)
+        self.optimizer.lr = self.peak * self._factor(self.steps // self.every)
 
     def _restore(self) -> None:
         self._set_rate()
 
-    def _share(self, s: int) -> float:
-        """The part of the peak rate that step s gets."""
+    def _factor(self, s: int) -> float:
+        """The fraction of the peak rate at step s."""
         if s < self.warmup_steps:
             return (s + 1) / (self.warmup_steps + 1)
         progress = (s - self.warmup_steps) / (self.total_steps - self.warmup_steps)

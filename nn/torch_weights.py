@@ -1,10 +1,10 @@
-"""What do PyTorch's state dictionaries call our weights, and how do they lay them out?
+"""PyTorch's state dictionaries: its names and layouts of our weights.
 
 PyTorch's weights are (out, in), ours (in, out). Its recurrent layers have two biases
 where one does, and an LSTM's gates in the order i, f, g, o; ours stand as i, f, o, g.
-Its attention keeps three projections in one matrix. `LAYOUTS` has an entry for each
-kind of module whose weights have other names or forms there: a layer that is added
-adds its entry. What a model itself owns keeps its name and its layout.
+`LAYOUTS` has an entry for each kind of module whose weights have other names or forms
+there: a layer that is added adds its entry. What a model itself owns keeps its name and
+its layout.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import minigrad as mg
 from minigrad.io.torch_files import state_dicts_in
+from nn.attention import MultiHeadAttention
 from nn.conv import Conv2d
 from nn.embedding import Embedding
 from nn.linear import Linear
 from nn.module import Module, Parameter
-from nn.multihead import MultiHeadAttention
 from nn.norm import LayerNorm
 from nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from nn.states import assign, check_mapping, check_state, real_array
 from nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 Arrays = dict[str, np.ndarray]
@@ -50,33 +50,31 @@ def load_torch_state_dict(module: Module, state: Mapping[str, Any]) -> None:
     are NumPy arrays, as `mg.io.load_torch` and `mg.io.load_safetensors` give them, or
     PyTorch's own tensors on the CPU.
 
-    Raises: ValueError that names every missing, unexpected and misshapen key.
+    Raises: TypeError for what is no dictionary; ValueError that names every missing,
+    unexpected, misshapen and not numeric key.
     """
-    expected = torch_state_dict(module)
-    _require_state_dict(expected, state)
-    problems = _mismatches(expected, state)
-    if problems:
-        raise ValueError(
-            f"load_torch_state_dict: the state does not fit {type(module).__name__}, "
-            f"so nothing was loaded: {'; '.join(problems)}. Build the module with the "
-            "names and sizes that it has in PyTorch (one layer, one direction, and "
-            "with biases where it is recurrent), or rename keys of the state."
-        )
-    arrays = {name: _plain(state[name]) for name in expected}
-    loaded: dict[int, np.ndarray] = {}
+    call, kind = "load_torch_state_dict", type(module).__name__
+    expected = {name: array.shape for name, array in torch_state_dict(module).items()}
+    check_mapping(call, state)
+    _refuse_nested(call, expected, state)
+    way_out = (
+        "Build the module with the names and sizes that it has in PyTorch (one layer, "
+        "one direction, and with biases where it is recurrent), or rename keys of the "
+        "state."
+    )
+    has = "PyTorch's for this module is"
+    check_state(call, kind, state, expected, way_out, has=has)
+    arrays: Any = {name: real_array(state[name]) for name in expected}
+    loaded: dict[int, tuple[Parameter, np.ndarray]] = {}
     for parameter, name, array in _converted(module, arrays):
-        first = loaded.setdefault(id(parameter), array)
+        _, first = loaded.setdefault(id(parameter), (parameter, array))
         if not np.array_equal(first, array, equal_nan=True):
             raise ValueError(
-                f"load_torch_state_dict: {name} is shared with another layer of this "
-                f"{type(module).__name__}, but the state has two different values for "
-                "it, so nothing was loaded. Build the module without sharing, or make "
-                "the two equal."
+                f"{call}: {name} is shared with another layer of this {kind}, but the "
+                "state has two different values for it, so nothing was loaded. Build "
+                "the module without sharing, or make the two equal."
             )
-    parameters = list(module.parameters())
-    tensors = [mg.Tensor(loaded[id(p)], p.dtype, device=p.device) for p in parameters]
-    for parameter, tensor in zip(parameters, tensors, strict=True):
-        parameter.data = tensor
+    assign(loaded.values())
 
 
 def torch_state_dict(module: Module) -> Arrays:
@@ -93,8 +91,8 @@ def in_torch_layout(
     module: Module, values: Callable[[Parameter], np.ndarray]
 ) -> Arrays:
     """Give a value for each parameter, such as its gradient, as a PyTorch state."""
-    own = {name: values(parameter) for name, parameter in _own_parameters(module)}
-    for place, child in _children(module):
+    own = {name: values(parameter) for name, parameter in _own(module, Parameter)}
+    for place, child in _own(module, Module):
         inside = in_torch_layout(child, values)
         own |= {f"{place}.{name}": array for name, array in inside.items()}
     state = _layout(module).theirs(own)
@@ -106,9 +104,9 @@ def _converted(
 ) -> Iterator[tuple[Parameter, str, np.ndarray]]:
     """Each place's parameters with their full names and their values in the state."""
     arrays = _layout(module).ours(state)
-    for name, parameter in _own_parameters(module):
+    for name, parameter in _own(module, Parameter):
         yield parameter, prefix + name, arrays[name]
-    for place, child in _children(module):
+    for place, child in _own(module, Module):
         start = f"{place}."
         inside = {
             n.removeprefix(start): a for n, a in arrays.items() if n.startswith(start)
@@ -116,86 +114,68 @@ def _converted(
         yield from _converted(child, inside, prefix + start)
 
 
-def _plain(value: Any) -> np.ndarray:
-    return value.numpy() if isinstance(value, mg.Tensor) else np.asarray(value)
-
-
-def _children(module: Module) -> list[tuple[str, Module]]:
-    """What stands in a module, a shared one once for each of its names."""
-    return [
-        (n, child) for n, child in vars(module).items() if isinstance(child, Module)
-    ]
-
-
-def _own_parameters(module: Module) -> list[tuple[str, Parameter]]:
-    return [(n, p) for n, p in vars(module).items() if isinstance(p, Parameter)]
+def _own(module: Module, kind: type) -> list[tuple[str, Any]]:
+    """A module's attributes of a kind, a shared one once for each of its names."""
+    return [(n, value) for n, value in vars(module).items() if isinstance(value, kind)]
 
 
 def _layout(module: Module) -> Layout:
-    """The layout of the module's class, or of the nearest that it is made from."""
+    """The layout of the module's class, or of its nearest base class that has one."""
     found = (LAYOUTS[kind] for kind in type(module).__mro__ if kind in LAYOUTS)
     return next(found, SAME)
 
 
-def _require_state_dict(expected: Arrays, state: Mapping[str, Any]) -> None:
-    """Raise where weights stand deeper, as scripts save them beside an epoch, say."""
+def _refuse_nested(
+    call: str, expected: Mapping[str, Any], state: Mapping[str, Any]
+) -> None:
+    """Raise where the weights are nested, as scripts save them beside an epoch, say."""
     places = state_dicts_in(state)
     if places and not any(name in state for name in expected):
         raise ValueError(
-            "load_torch_state_dict: the state has no weights itself, so nothing was "
-            f"loaded; it holds state dictionaries at {', '.join(places)}. Load one of "
-            f"them: load_torch_state_dict(module, state{places[0]})."
+            f"{call}: the state has no weights itself, so nothing was loaded; it holds "
+            f"state dictionaries at {', '.join(places)}. Load one of them: "
+            f"{call}(module, state{places[0]})."
         )
-
-
-def _mismatches(expected: Arrays, state: Mapping[str, Any]) -> list[str]:
-    """What keeps a state from fitting, one phrase for each kind of problem."""
-    missing = [name for name in expected if name not in state]
-    unexpected = [name for name in state if name not in expected]
-    misshapen = [
-        f"{name} (PyTorch's for this module is {array.shape}, the state has "
-        f"{tuple(np.shape(state[name]))})"
-        for name, array in expected.items()
-        if name in state and np.shape(state[name]) != array.shape
-    ]
-    kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
-    return [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
 
 
 # -- the layouts -------------------------------------------------------------------
 
 
 def _renamed(names: dict[str, str], transposed: tuple[str, ...] = ()) -> Layout:
-    """Other names for the same arrays, some of them transposed."""
+    """Other names for arrays or for modules inside, some of the arrays transposed."""
     back = {theirs: ours for ours, theirs in names.items()}
 
     def theirs(own: Arrays) -> Arrays:
         turned = {n: a.T if n in transposed else a for n, a in own.items()}
-        return {names.get(name, name): array for name, array in turned.items()}
+        return {_new_name(n, names): array for n, array in turned.items()}
 
     def ours(state: Arrays) -> Arrays:
-        own = {back.get(name, name): array for name, array in state.items()}
+        own = {_new_name(n, back): array for n, array in state.items()}
         return {n: a.T if n in transposed else a for n, a in own.items()}
 
     return Layout(theirs, ours)
 
 
+def _new_name(name: str, names: dict[str, str]) -> str:
+    """The name with its beginning, an array's or module's old name, replaced."""
+    fits = (old for old in names if f"{name}.".startswith(f"{old}."))
+    old = next(fits, "")
+    return names.get(old, "") + name.removeprefix(old)
+
+
 def _recurrent(suffix: str, reorder: Callable[[np.ndarray], np.ndarray]) -> Layout:
     """Weights (gates * H, in) and two biases, of which we have the sum."""
-    weights = _renamed(
-        {"Wx": f"weight_ih{suffix}", "Wh": f"weight_hh{suffix}", "b": _FIRST + suffix},
-        transposed=("Wx", "Wh"),
-    )
+    first, second = f"bias_ih{suffix}", f"bias_hh{suffix}"
+    names = {"Wx": f"weight_ih{suffix}", "Wh": f"weight_hh{suffix}", "b": first}
+    weights = _renamed(names, transposed=("Wx", "Wh"))
 
     def theirs(own: Arrays) -> Arrays:
-        turned = weights.theirs(own)
-        state = {name: reorder(array) for name, array in turned.items()}
-        return {**state, _SECOND + suffix: np.zeros_like(own["b"])}
+        state = {name: reorder(array) for name, array in weights.theirs(own).items()}
+        return {**state, second: np.zeros_like(own["b"])}
 
     def ours(state: Arrays) -> Arrays:
-        first, second = state[_FIRST + suffix], state[_SECOND + suffix]
-        joined = {**state, _FIRST + suffix: first + second}
-        del joined[_SECOND + suffix]
+        joined = {**state, first: state[first] + state[second]}
+        del joined[second]
         return weights.ours({name: reorder(array) for name, array in joined.items()})
 
     return Layout(theirs, ours)
@@ -203,54 +183,9 @@ def _recurrent(suffix: str, reorder: Callable[[np.ndarray], np.ndarray]) -> Layo
 
 def _gru(suffix: str) -> Layout:
     """The gates' order and the two biases are the same."""
-    names = {
-        "Wx": f"weight_ih{suffix}",
-        "Wh": f"weight_hh{suffix}",
-        "bx": _FIRST + suffix,
-        "bh": _SECOND + suffix,
-    }
-    return _renamed(names, transposed=("Wx", "Wh"))
-
-
-def _moved(places: dict[str, str]) -> Layout:
-    """Other names for modules inside."""
-    back = {theirs: ours for ours, theirs in places.items()}
-    return Layout(lambda own: _in_place(own, places), lambda s: _in_place(s, back))
-
-
-def _in_place(state: Arrays, places: dict[str, str]) -> Arrays:
-    """Move what stands in one module to another."""
-    moved = {}
-    for name, array in state.items():
-        fits = (place for place in places if name.startswith(f"{place}."))
-        place = next(fits, "")
-        moved[places.get(place, "") + name.removeprefix(place)] = array
-    return moved
-
-
-def _packed() -> Layout:
-    """Queries, keys and values projected by one matrix, (3 * H * head_dim, D)."""
-    out = _moved({"out": "out_proj"})
-
-    def theirs(own: Arrays) -> Arrays:
-        packed = {
-            f"in_proj_{kind}": np.concatenate(
-                [own[f"{p}.{kind}"] for p in _PROJECTIONS]
-            )
-            for kind in ("weight", "bias")
-        }
-        back = {name: a for name, a in own.items() if name.startswith("out.")}
-        return packed | out.theirs(back)
-
-    def ours(state: Arrays) -> Arrays:
-        own = out.ours(state)
-        for kind in ("weight", "bias"):
-            parts = np.split(own.pop(f"in_proj_{kind}"), len(_PROJECTIONS))
-            names = (f"{place}.{kind}" for place in _PROJECTIONS)
-            own |= dict(zip(names, parts, strict=True))
-        return own
-
-    return Layout(theirs, ours)
+    weights = {"Wx": f"weight_ih{suffix}", "Wh": f"weight_hh{suffix}"}
+    biases = {"bx": f"bias_ih{suffix}", "bh": f"bias_hh{suffix}"}
+    return _renamed(weights | biases, transposed=("Wx", "Wh"))
 
 
 def _as_they_are(array: np.ndarray) -> np.ndarray:
@@ -263,9 +198,8 @@ def _last_gates_swapped(array: np.ndarray) -> np.ndarray:
     return np.concatenate([i, f, fourth, third])
 
 
-_FIRST, _SECOND = "bias_ih", "bias_hh"
-_PROJECTIONS = ("query", "key", "value")
 _LAYER = "_l0"  # PyTorch numbers the layers of a stack; ours has one
+_FEED_FORWARD = {"feed_forward.first": "linear1", "feed_forward.second": "linear2"}
 
 SAME = Layout(dict, dict)
 
@@ -280,22 +214,23 @@ LAYOUTS: dict[type[Module], Layout] = {
     GRUCell: _gru(""),
     GRU: _gru(_LAYER),
     LayerNorm: _renamed({"W": "weight", "b": "bias"}),
-    MultiHeadAttention: _packed(),
-    TransformerEncoderLayer: _moved(
+    MultiHeadAttention: _renamed(
+        {"Wqkv": "in_proj_weight", "bqkv": "in_proj_bias", "out": "out_proj"},
+        transposed=("Wqkv",),
+    ),
+    TransformerEncoderLayer: _renamed(
         {
             "attention": "self_attn",
-            "feed_forward.first": "linear1",
-            "feed_forward.second": "linear2",
+            **_FEED_FORWARD,
             "attention_norm": "norm1",
             "feed_forward_norm": "norm2",
         }
     ),
-    TransformerDecoderLayer: _moved(
+    TransformerDecoderLayer: _renamed(
         {
             "attention": "self_attn",
             "cross_attention": "multihead_attn",
-            "feed_forward.first": "linear1",
-            "feed_forward.second": "linear2",
+            **_FEED_FORWARD,
             "attention_norm": "norm1",
             "cross_attention_norm": "norm2",
             "feed_forward_norm": "norm3",

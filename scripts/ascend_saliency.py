@@ -1,4 +1,4 @@
-"""Could one ascend the saliency map itself, instead of the gradient? Tried out.
+"""An experiment: ascending the saliency map itself instead of the gradient.
 
     python -m scripts.ascend_saliency [imagenet_val_25.npz]
 

@@ -1,4 +1,4 @@
-"""Which wrong gradients do gradient checkers miss?  Broken rules, put before each.
+"""Gradient checkers compared: which wrong gradients each of them misses.
 
 Run it from the root of the project, where the peers are installed (extra "peers"):
 

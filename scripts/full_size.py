@@ -1,4 +1,4 @@
-"""Does a file of COCO's full size train within 1 GB, as fast as a small one?
+"""A file of COCO's full size: does it train within 1 GB, as fast as a small one?
 
 Writes a made-up set into a folder (82,783 x 4,096 float32 features, 400,135 captions:
 2.0 GB), opens it as `minigrad caption train --features full` does, learns from some

@@ -1,4 +1,4 @@
-"""Does anything that a user is given make a command crash, hang, swell or shout?
+"""A fuzzer: does any file make a command crash, hang, swell or shout?
 
     python -m scripts.fuzz --kind picture --count 1000 --seed 0
 

@@ -1,8 +1,8 @@
-"""Which functions, ufuncs and array methods does a release of CuPy have?
+"""The functions, ufuncs and array methods of a release of CuPy.
 
     pip download --no-deps --only-binary :all: cupy-cuda12x
-    cd minigrad/testing
-    python ../../scripts/list_cupy_names.py cupy_cuda12x-*.whl > cupy_names.json
+    cd minigrad/testing/strict
+    python ../../../scripts/list_cupy_names.py cupy_cuda12x-*.whl > cupy_names.json
 
 The argument is a wheel, an unpacked wheel, or a site-packages folder with CuPy in it.
 Nothing of CuPy is imported, which would need an NVIDIA driver:

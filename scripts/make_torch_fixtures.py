@@ -1,4 +1,4 @@
-"""Where do the values come from that the tests compare with PyTorch's? From this.
+"""PyTorch's values that the tests compare with, made anew.
 
 Run it by hand, from the root of the project, where PyTorch is installed:
 

@@ -15,17 +15,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
 
 from apps.captioning import layout, unpacked
 from apps.captioning.layout import END, NULL, SPECIAL_WORDS, START, DataError
+from apps.captioning.settings import Tokens, Width
 from apps.errors import first
 
-Width = Literal["pca", "full"]
-Tokens = Literal["word", "char"]
 # What is read and said one at a time.
 UNITS: dict[Tokens, str] = {"word": "words", "char": "letters"}
 CHUNK = 2**22  # bytes of features read at a time where all of them are gone through

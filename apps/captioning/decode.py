@@ -23,68 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from apps import limits
+from apps.captioning.settings import Decoding
 
 Step = Callable[[Any, np.ndarray], tuple[Any, np.ndarray]]
 Choose = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 # What tells a text from the others: a number, or several, such as (picture, draw).
 Number = int | tuple[int, ...]
-
-HOW = ("greedy", "sample", "beam", "mbr")
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How words are chosen. What another way of choosing would use is ignored.
-
-    `beam_size` and `length_penalty` are for `beam`; `temperature`, `top_k` (None: all
-    words) and `seed` for `sample` and for `mbr`, which draws `draws` texts and says the
-    one that agrees best with the others (see `consensus`).
-    Raises: ValueError for a value that makes no sense.
-    """
-
-    how: str = "greedy"
-    beam_size: int = 5
-    length_penalty: float = 0.0
-    temperature: float = 1.0
-    top_k: int | None = None
-    draws: int = 100
-    seed: int = 0
-    allow_unknown: bool = False
-
-    def __post_init__(self) -> None:
-        if self.how not in HOW:
-            _refuse("how", repr(self.how), f"one of {', '.join(HOW)}")
-        if self.beam_size not in limits.BEAMS:
-            _refuse("beam size", self.beam_size, f"{limits.BEAMS}; 1 is greedy")
-        if self.length_penalty not in limits.PENALTY:
-            _refuse("length penalty", self.length_penalty, "from 0 (none) to 5")
-        if self.temperature not in limits.TEMPERATURE:
-            what = f"{limits.TEMPERATURE}; for the best word each time choose greedy"
-            _refuse("temperature", self.temperature, what)
-        if self.top_k is not None and self.top_k not in limits.COUNT:
-            _refuse("top-k", self.top_k, "1 or more; leave it out to allow all words")
-        if self.draws not in limits.DRAWS:
-            _refuse("draws", self.draws, f"{limits.DRAWS}; 1 is the same as sample")
-        if self.seed not in limits.SEED:
-            _refuse("seed", self.seed, f"{limits.SEED}")
-
-    def check_vocabulary(self, size: int) -> None:
-        """Make sure that there are `top_k` words to choose from.
-
-        Raises: ValueError if there are fewer.
-        """
-        if self.top_k is not None and self.top_k > size:
-            _refuse("top-k", self.top_k, f"at most {size}, the words in the vocabulary")
-
-    @property
-    def width(self) -> int:
-        """How many texts are followed at once for each one that is asked for."""
-        return {"beam": self.beam_size, "mbr": self.draws}.get(self.how, 1)
-
-
-def _refuse(name: str, value: object, allowed: str) -> None:
-    raise ValueError(f"{name} is {value}, but must be {allowed}.")
 
 
 @dataclass(frozen=True)
@@ -369,5 +313,5 @@ def _rows(state: Any, rows: np.ndarray) -> Any:
     if isinstance(state, Mapping):
         return {name: _rows(part, rows) for name, part in state.items()}
     if isinstance(state, list | tuple):
-        return type(state)([_rows(part, rows) for part in state])
+        return tuple(_rows(part, rows) for part in state)
     return state[rows]

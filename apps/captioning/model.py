@@ -8,6 +8,7 @@ coursework, where the picture gives the first hidden state and not the first inp
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,11 +17,15 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps.captioning import decode
-from apps.captioning.decode import Decoding
 from apps.captioning.layout import END, NULL, START, UNKNOWN
+from apps.captioning.settings import Decoding
 from nn.functional import temporal_softmax_loss
 
-CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+CELLS: dict[str, Any] = {
+    "rnn": nn.RNN,
+    "lstm": functools.partial(nn.LSTM, forget_bias=1.0),
+    "gru": nn.GRU,
+}
 # What a cell computes from the word and the state, each as wide as the state.
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
@@ -107,7 +112,9 @@ class Captioner(CaptionModel):
         self.recur = CELLS[cell](wordvec_dim, hidden_dim, **made)
         self.score = nn.Linear(hidden_dim, len(vocabulary), **made)
         self.dropout = nn.Dropout(dropout, generator=generator)
-        self._adjust_start()
+        # Small word vectors, so that the picture is not drowned out by words that mean
+        # nothing yet.
+        self.embed.W.data *= 0.3
 
     def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
         """Cross-entropy of each next word, summed over a caption, averaged over N."""
@@ -116,22 +123,10 @@ class Captioner(CaptionModel):
         mask = targets != self.vocabulary[NULL]
         return temporal_softmax_loss(scores, targets, mask)
 
-    def _adjust_start(self) -> None:
-        """Start with small word vectors, and with an LSTM that remembers.
-
-        Small vectors, so that the picture is not drowned out by words that mean
-        nothing yet. Source for the forget gate's bias of 1: Jozefowicz, Zaremba,
-        Sutskever, An Empirical Exploration of Recurrent Network Architectures (2015).
-        """
-        self.embed.W.data *= 0.3
-        if self.cell == "lstm":
-            hidden = self.recur.hidden_size
-            self.recur.b.data[hidden : 2 * hidden] = 1
-
     def first_state(self, features: Any) -> Any:
-        """The state before the first word: (h, c) for the LSTM, otherwise h."""
+        """The state before the first word: the picture as the hidden state."""
         h = self.project(self._here(features))
-        return (h, self.recur.zero_state(len(features))) if self.cell == "lstm" else h
+        return self.recur.initial_state(len(features), h)
 
     def _here(self, values: Any) -> mg.Tensor:
         """The values as a Tensor on the parameters' device."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from apps.cola.course import COURSE_TRAIN, VOCABULARY_FILE, corpus_of, load_prepared
 from apps.cola.sentences import (
@@ -22,6 +21,7 @@ from apps.cola.sentences import (
     parse_tsv,
     read_tsv,
 )
+from apps.cola.settings import Division
 from apps.files import whole_folder
 from minigrad.io.damaged import open_regular, reading
 from minigrad.io.limits import unpack
@@ -39,7 +39,6 @@ GLUE = {"train.tsv": TRAIN_FILE, "dev.tsv": VALIDATION_FILE}
 # Where the files may stand in a folder, as in the published zips of CoLA and of GLUE.
 INSIDE = ("raw", "cola_public/raw", "original/raw", "CoLA", "CoLA/original/raw")
 
-Division = Literal["course", "published"]
 
 
 def load_corpus(path: Path, division: Division | None = None) -> Corpus:

@@ -1,4 +1,4 @@
-"""How well does a judge do? Its scores, beside those of judges that know nothing."""
+"""Scores of a judge, beside those of judges that know nothing."""
 
 from __future__ import annotations
 

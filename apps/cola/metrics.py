@@ -48,6 +48,14 @@ class Confusion:
         return (self.true_positive + self.true_negative) / total
 
     @property
+    def judges_alike(self) -> bool:
+        """Whether sentences of both labels are there, and all were judged alike."""
+        acceptable = self.true_positive + self.false_negative
+        others = self.false_positive + self.true_negative
+        judged_so = self.true_positive + self.false_positive
+        return min(acceptable, others) > 0 and judged_so in (0, acceptable + others)
+
+    @property
     def matthews(self) -> float:
         """The correlation of labels and judgements, from -1 to 1.
 

@@ -17,7 +17,8 @@ from apps.image_gradients.fool import Fooled
 from apps.image_gradients.pictures import Batch, save
 from apps.image_gradients.saliency import Attribution
 from apps.image_gradients.visualize import Drawn
-from apps.report import Plot, Report, Section, Table
+from apps.report import Plot, Report, Section
+from apps.tables import Table
 
 COLUMNS = 5  # pictures side by side in a figure
 ROWS = 5  # pictures one below the other

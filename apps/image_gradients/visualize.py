@@ -20,49 +20,10 @@ from apps.image_gradients.gradients import (
     with_gradient,
 )
 from apps.image_gradients.pictures import SIDE, denormalize, normalize, valid_range
+from apps.image_gradients.settings import Settings
 
 # The course's: tarantula, tick, Yorkshire terrier, gorilla, hourglass, oboe.
 CLASSES = (76, 78, 187, 366, 604, 683)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a class is climbed; as it stands, as in the course, but for `ending`.
-
-    `l2` draws pixels towards the mean colour, `rate` is the length of a step, `jitter`
-    by how many pixels the picture is moved at most before a step, `blur` the deviation
-    in pixels of the filter after the first of every `every` steps. In the last `ending`
-    steps the class is led away from those that look like it, not climbed alone. Beyond
-    the course: the noise to begin with may be blurred (`start`, pixels), the gradient
-    may be joined by a blurred one (`smooth`, pixels), and steps and blur may shrink to
-    a share of theirs (`shrink`).
-    """
-
-    iterations: int = 100
-    l2: float = 1e-3
-    rate: float = 25.0
-    jitter: int = 16
-    blur: float = 0.5
-    every: int = 10
-    ending: int = 10
-    start: float = 0.0
-    smooth: float = 0.0
-    shrink: float = 1.0
-
-
-RECIPES = {
-    "course": Settings(),
-    "vivid": Settings(
-        iterations=200,
-        rate=20.0,
-        jitter=32,
-        blur=0.8,
-        every=4,
-        start=4.0,
-        smooth=2.0,
-        shrink=0.1,
-    ),
-}
 
 
 @dataclass(frozen=True, eq=False)

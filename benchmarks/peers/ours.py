@@ -84,10 +84,8 @@ class Captioner(nn.Module):
 
     def forward(self, features: np.ndarray, captions: np.ndarray) -> mg.Tensor:
         words, targets = captions[:, :-1], captions[:, 1:]
-        h0 = self.project(features)
-        c0 = mg.zeros(h0.shape, device=DEVICE)
-        state = (h0, c0) if isinstance(self.recurrent, nn.LSTM) else h0
-        h, _ = self.recurrent(self.embed(words), state)
+        h0 = self.recurrent.initial_state(len(features), self.project(features))
+        h, _ = self.recurrent(self.embed(words), h0)
         return nn.temporal_softmax_loss(self.scores(h), targets, targets != NULL)
 
 
@@ -173,8 +171,13 @@ def judge(
         head_dim=inner // heads,
         hidden_dim=p["first W"].shape[1],
     )
-    names = {name: f"layer.attention.{name}" for name in PROJECTIONS}
-    names |= {"back": "layer.attention.out", "out": "out"}
+    packed = {
+        f"layer.attention.{k}qkv": np.concatenate(
+            [p[f"{name} {k}"] for name in PROJECTIONS], axis=-1
+        )
+        for k in "Wb"
+    }
+    names = {"back": "layer.attention.out", "out": "out"}
     names |= {name: f"layer.feed_forward.{name}" for name in ("first", "second")}
     model.load_state_dict(
         {
@@ -182,6 +185,7 @@ def judge(
             "positions.W": p["positions"],
             "layer.attention_norm.W": p["scale"],
             "layer.attention_norm.b": p["shift"],
+            **packed,
             **{f"{ours}.{k}": p[f"{n} {k}"] for n, ours in names.items() for k in "Wb"},
         }
     )

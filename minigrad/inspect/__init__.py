@@ -1,4 +1,4 @@
-"""What is on the tape, what does it cost, and where did the first NaN come from?
+"""Inspection of the tape: its entries, their cost, the first NaN.
 
 `explain` prints the tape, `draw` pictures it, `profile` measures it; `record_lines` and
 `detect_anomaly` are modes in which each entry also remembers the user's line.

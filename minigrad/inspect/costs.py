@@ -1,4 +1,4 @@
-"""What does each operation cost, in time and in live bytes?"""
+"""A profiler: time and live bytes of each operation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from minigrad import backend
 from minigrad.inspect.table import table_text
-from minigrad.tape import Entry, Scope, Tensor
+from minigrad.tape import Call, Entry, Observer, Scope
 from minigrad.tape.writes import owner_of
+from minigrad.tensor import Tensor
 
 
 class Event(NamedTuple):
@@ -22,31 +23,28 @@ class Event(NamedTuple):
     live_bytes: int
 
 
-class Profile:
+class Profile(Observer):
     """Time and live bytes of each operation, forward and backward: print it.
 
     Live bytes are those of the arrays that operations and rules made and that are still
     held by somebody at that moment.
     """
 
-    every_gradient = False
-
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.live = 0
         self._seen: dict[int, weakref.ref[Any]] = {}
 
-    def forward(
-        self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
-    ) -> None:
-        """Called by the tape after each operation."""
-        for array in result if isinstance(result, list) else [result]:
+    def called(self, call: Call, entry: Entry | None, seconds: float) -> None:
+        """Note an operation."""
+        for array in call.results:
             self._track(array)
         order = entry.order if entry is not None else None
-        self.events.append(Event("forward", made.name, order, seconds, self.live))
+        name = call.primitive.name
+        self.events.append(Event("forward", name, order, seconds, self.live))
 
-    def backward(self, entry: Entry, g: Any, handed: Any, seconds: float) -> None:
-        """Called by the tape after each entry's rules."""
+    def differentiated(self, entry: Entry, g: Any, handed: Any, seconds: float) -> None:
+        """Note an entry's rules."""
         for _, gradient in handed:
             self._track(gradient.array if isinstance(gradient, Tensor) else gradient)
         event = Event("backward", entry.name, entry.order, seconds, self.live)
@@ -94,7 +92,7 @@ class Profile:
             "operation",
             "calls",
             "forward ms",
-            "walked",
+            "differentiated",
             "backward ms",
             "live bytes",
         )
@@ -106,5 +104,5 @@ def _milliseconds(events: list[Event]) -> str:
 
 
 def profile() -> Scope:
-    """Measure what is recorded and walked, inside a ``with``."""
+    """Measure what is recorded and differentiated, inside a ``with``."""
     return Scope(observer=Profile())

@@ -1,4 +1,4 @@
-"""What does the tape look like?  A picture, laid out without another program."""
+"""A drawing of the tape as SVG, laid out without another program."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from minigrad.inspect.table import Row, explain, rows_of, shape_text
 from minigrad.io.files import replacing
-from minigrad.tape import Tensor
+from minigrad.tensor import Tensor
 
 
 class Drawing:
@@ -35,11 +35,11 @@ class Drawing:
     @property
     def svg(self) -> str:
         """A self-contained SVG: oldest entries on top, arrows in forward direction."""
-        places = self._places()
-        width = max(x for x, _ in places.values()) + self.WIDTH + self.GAP_X
-        height = max(y for _, y in places.values()) + self.HEIGHT + self.GAP_Y
-        body = [self._edge(places, s, r.order) for r in self.rows for s in r.inputs]
-        body += [self._node(row, *places[row.order]) for row in self.rows]
+        positions = self._positions()
+        width = max(x for x, _ in positions.values()) + self.WIDTH + self.GAP_X
+        height = max(y for _, y in positions.values()) + self.HEIGHT + self.GAP_Y
+        body = [self._edge(positions, s, r.order) for r in self.rows for s in r.inputs]
+        body += [self._node(row, *positions[row.order]) for row in self.rows]
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" '
             f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" '
@@ -82,7 +82,7 @@ class Drawing:
     def _repr_svg_(self) -> str:
         return self.svg
 
-    def _places(self) -> dict[int, tuple[float, float]]:
+    def _positions(self) -> dict[int, tuple[float, float]]:
         """Layers by longest path; within a layer, below the mean of the sources."""
         layer: dict[int, int] = {}
         for row in self.rows:
@@ -97,15 +97,16 @@ class Drawing:
         return self._spread(members)
 
     def _spread(self, members: dict[int, list[Row]]) -> dict[int, tuple[float, float]]:
-        places: dict[int, tuple[float, float]] = {}
+        positions: dict[int, tuple[float, float]] = {}
         widest = max(map(len, members.values()))
         for depth in sorted(members):
-            rows = sorted(members[depth], key=lambda row: _mean_x(row, places))
+            rows = sorted(members[depth], key=lambda row: _mean_x(row, positions))
             left = (widest - len(rows)) * (self.WIDTH + self.GAP_X) / 2 + self.GAP_X
             for i, row in enumerate(rows):
                 x = left + i * (self.WIDTH + self.GAP_X)
-                places[row.order] = (x, self.GAP_Y + depth * (self.HEIGHT + self.GAP_Y))
-        return places
+                y = self.GAP_Y + depth * (self.HEIGHT + self.GAP_Y)
+                positions[row.order] = (x, y)
+        return positions
 
     def _node(self, row: Row, x: float, y: float) -> str:
         fill = "#e8f0fe" if row.name == "leaf" else "#ffffff"
@@ -121,9 +122,9 @@ class Drawing:
             f"{_escape(shape_text(row.shape))}</text></g>"
         )
 
-    def _edge(self, places: dict[int, tuple[float, float]], a: int, b: int) -> str:
-        x1, y1 = places[a][0] + self.WIDTH / 2, places[a][1] + self.HEIGHT
-        x2, y2 = places[b][0] + self.WIDTH / 2, places[b][1]
+    def _edge(self, positions: dict[int, tuple[float, float]], a: int, b: int) -> str:
+        x1, y1 = positions[a][0] + self.WIDTH / 2, positions[a][1] + self.HEIGHT
+        x2, y2 = positions[b][0] + self.WIDTH / 2, positions[b][1]
         bend = (y1 + y2) / 2
         return (
             f'<path d="M{x1:.1f} {y1}C{x1:.1f} {bend} {x2:.1f} {bend} {x2:.1f} {y2}" '
@@ -131,8 +132,8 @@ class Drawing:
         )
 
 
-def _mean_x(row: Row, places: dict[int, tuple[float, float]]) -> float:
-    known = [places[source][0] for source in row.inputs if source in places]
+def _mean_x(row: Row, positions: dict[int, tuple[float, float]]) -> float:
+    known = [positions[source][0] for source in row.inputs if source in positions]
     return sum(known) / len(known) if known else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Which line of the user's asked for an operation, and which made the first NaN?"""
+"""The user's lines on the tape, and detection of the first NaN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.tape import Entry, Scope, Tensor
+from minigrad.tape import Call, Entry, Observer, Scope
+from minigrad.tensor import Tensor
 
 ROOT = Path(__file__).parents[2]
 OURS = tuple(f"{ROOT / name}{os.sep}" for name in ("minigrad", "nn"))
@@ -27,19 +28,12 @@ def users_line() -> str:
     return f"{Path(file).name}:{number}: {code}"
 
 
-class _Lines:
+class _Lines(Observer):
     """Watches recording and notes on each entry the line that asked for it."""
 
-    every_gradient = False  # the walk may add gradients up without showing each
-
-    def forward(
-        self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
-    ) -> None:
+    def called(self, call: Call, entry: Entry | None, seconds: float) -> None:
         if entry is not None:
             entry.note("line", users_line())
-
-    def backward(self, entry: Entry, g: Any, handed: Any, seconds: float) -> None:
-        """Nothing is noted on the way back."""
 
     def line(self) -> str:
         """The user's line now, for a write in place."""
@@ -60,28 +54,25 @@ class _Anomaly(_Lines):
     every_gradient = True
     checks_ids = True  # also those on a GPU, which would wrap around
 
-    def forward(
-        self, made: Any, entry: Entry | None, arrays: Any, result: Any, seconds: float
-    ) -> None:
-        super().forward(made, entry, arrays, result, seconds)
-        bad = _first_bad(result)
+    def called(self, call: Call, entry: Entry | None, seconds: float) -> None:
+        super().called(call, entry, seconds)
+        outputs = call.results if call.primitive.many else call.results[:1]
+        bad = _first_bad(outputs)
         if bad is None:
             return
-        arrived = any(_first_bad(x) is not None for x in arrays)
+        arrived = _first_bad(call.operands) is not None
         came = (
             "An operand held such a value already"
             if arrived
             else "Its operands are finite"
         )
         raise FloatingPointError(
-            f"the output of {made.name} holds {bad}, recorded at {users_line()}. "
-            f"{came}: "
-            "look at their values there, for example for a division by 0, the "
-            "logarithm "
-            "of 0 or an overflow."
+            f"the output of {call.primitive.name} holds {bad}, recorded at "
+            f"{users_line()}. {came}: look at their values there, for example for a "
+            "division by 0, the logarithm of 0 or an overflow."
         )
 
-    def backward(self, entry: Entry, g: Any, handed: Any, seconds: float) -> None:
+    def differentiated(self, entry: Entry, g: Any, handed: Any, seconds: float) -> None:
         for parent, gradient in handed:
             value = gradient.array if isinstance(gradient, Tensor) else gradient
             bad = _first_bad(value)
@@ -89,17 +80,16 @@ class _Anomaly(_Lines):
                 line = (entry.notes or {}).get("line", "an unknown line")
                 raise FloatingPointError(
                     f"the gradient that {entry.name} (entry {entry.order}) hands to "
-                    "its "
-                    f"{parent.name} of shape {parent.shape} holds {bad}; it was "
-                    "recorded "
-                    f"at {line}. Its slope is not finite there: keep its operand away "
-                    "from that point, for example with clip or a small constant added."
+                    f"its {parent.name} of shape {parent.shape} holds {bad}; it was "
+                    f"recorded at {line}. Its derivative is not finite there: keep its "
+                    "operand away from that point, for example with clip or a small "
+                    "constant added."
                 )
 
 
 def _first_bad(value: Any) -> str | None:
     """The first NaN or infinity of one or several arrays, told with its index."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return next((bad for bad in map(_first_bad, value) if bad), None)
     array = np.asarray(value) if np.isscalar(value) else value
     if array.dtype.kind not in "fc" or bool(np.isfinite(array).all()):

@@ -1,13 +1,15 @@
-"""What is on the tape, and what does each entry keep alive?"""
+"""A table of the tape: what each entry is and keeps alive."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from minigrad import backend
-from minigrad.tape import Entry, Tensor
+from minigrad.tape import Entry, Vjp
 from minigrad.tape.writes import owner_of
+from minigrad.tensor import Tensor
 
 
 class Row(NamedTuple):
@@ -27,7 +29,7 @@ def tape_of(output: Tensor) -> list[Entry]:
     """All entries that `output` was made from, oldest first.
 
     Raises:
-        RuntimeError: nothing was recorded, or the tape was walked already.
+        RuntimeError: nothing was recorded, or the tape was freed already.
     """
     if output.entry is None:
         raise RuntimeError(
@@ -59,7 +61,7 @@ def _row(entry: Entry) -> Row:
         tuple(p.order for p in entry.parents or () if p is not None),
         entry.shape,
         str(entry.dtype),
-        ("(walked and freed)",) if entry.parents is None else tuple(w for w, _ in kept),
+        ("(freed)",) if entry.parents is None else tuple(w for w, _ in kept),
         sum(n for _, n in kept),
         (entry.notes or {}).get("line", ""),
     )
@@ -70,28 +72,30 @@ def _kept(entry: Entry) -> list[tuple[str, int]]:
     result = []
     for i, array in enumerate(entry.operands):
         if backend.is_array(array):
-            result.append((f"{_name(entry, i)} for {_readers(entry, i)}", array.nbytes))
-    if entry.output is not None:
-        result.append((f"y for {_readers(entry, None)}", entry.output.nbytes))
+            readers = _readers(entry, functools.partial(Vjp.reads_operand, i=i))
+            result.append((f"{_name(entry, i)} for {readers}", array.nbytes))
+    for i, array in enumerate(entry.results):
+        if backend.is_array(array):
+            name = ["y", *entry.primitive.residuals][i]
+            readers = _readers(entry, functools.partial(Vjp.reads_result, i=i))
+            result.append((f"{name} for {readers}", array.nbytes))
     return result
 
 
 def _name(entry: Entry, i: int) -> str:
-    made = entry.primitive
-    names = [*made.operand_names, *made.marks] if made else []
-    return (
-        names[i] if i < len(names) and not entry.primitive.sequence else f"operand {i}"
-    )
+    names = entry.primitive.operand_names if entry.primitive else []
+    plain = i < len(names) and not entry.primitive.sequence
+    return names[i] if plain else f"operand {i}"
 
 
-def _readers(entry: Entry, kept: int | None) -> str:
-    """The operands whose rule reads what is kept (None: the output)."""
+def _readers(entry: Entry, reads: Callable[[Any], bool]) -> str:
+    """The operands whose rule reads what is kept."""
     if entry.primitive is None or entry.primitive.joint is not None:
         return "all"
     readers = [
         f"d{_name(entry, i)}"
-        for i, pull in enumerate(entry.primitive.pulls)
-        if pull and entry.parents[i] is not None and pull.names(kept)
+        for i, vjp in enumerate(entry.primitive.vjps)
+        if vjp and entry.parents[i] is not None and reads(vjp)
     ]
     return ", ".join(readers)
 
@@ -100,7 +104,7 @@ def kept_bytes(output: Tensor) -> int:
     """Bytes that the tape behind `output` keeps alive, each array counted once."""
     owners = {}
     for entry in tape_of(output):
-        for array in (*(entry.operands or ()), entry.output):
+        for array in (*(entry.operands or ()), *(entry.results or ())):
             if backend.is_array(array):
                 owner = owner_of(array)
                 owners[id(owner)] = owner.nbytes

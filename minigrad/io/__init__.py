@@ -1,4 +1,4 @@
-"""What can be read and written?  Checkpoints, safetensors and PyTorch's files."""
+"""Reading and writing: checkpoints, safetensors and PyTorch's files."""
 
 from minigrad.io.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from minigrad.io.safetensors import load_safetensors, save_safetensors

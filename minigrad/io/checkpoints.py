@@ -1,4 +1,4 @@
-"""How is training saved and resumed?  HDF5 checkpoints, written whole or not at all.
+"""HDF5 checkpoints of a training, written whole or not at all.
 
 A checkpoint is an HDF5 file, in whose user block (512 bytes that HDF5 leaves to us)
 stand the format and the SHA-256 of all that follows. It is looked at before HDF5 is:
@@ -23,7 +23,7 @@ from minigrad.io import hdf5
 from minigrad.io.damaged import open_regular, reading, reason
 from minigrad.io.files import replacing
 from minigrad.io.limits import check_size
-from minigrad.tape import Tensor
+from minigrad.tensor import Tensor
 
 FORMAT = "minigrad checkpoint 2"
 USER_BLOCK = 512  # bytes, the smallest that HDF5 knows

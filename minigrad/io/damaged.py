@@ -1,4 +1,4 @@
-"""What if a file is not what it should be?  One message, whatever its reader raises.
+"""Damaged files: one message, whatever their reader raises.
 
 Readers of files raise what they like where a file is damaged: zlib.error, struct.error,
 KeyError, RecursionError, MemoryError ... A list of them is never complete, so `reading`

@@ -1,4 +1,4 @@
-"""What can be wrong with a file?  Damaged, refused as it is, or too large."""
+"""The errors of files: damaged, refused as they are, or too large."""
 
 
 class UnreadableError(ValueError):

@@ -1,4 +1,4 @@
-"""How does a file appear whole or not at all?  Written aside, then renamed."""
+"""Atomic writing: a file is written aside, then renamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is HDF5 read without reading anything else?  Only data of the file's own.
+"""HDF5 without external data: only what lies in the file itself is read.
 
 HDF5 can refer to other files (external storage, external links, virtual datasets),
 promise rows that were never written, and unpack a few bytes to gigabytes. All of that

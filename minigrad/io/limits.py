@@ -1,4 +1,4 @@
-"""How much may a thing take?  Checked before memory is set aside, in one place.
+"""Limits on sizes, checked in one place before memory is allocated.
 
 A file says how large its content is, and a damaged or hostile one says what it likes:
 a few bytes may stand for a terabyte. Two limits hold everywhere. What a file unpacks to

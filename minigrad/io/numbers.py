@@ -1,4 +1,4 @@
-"""Which numbers do the bytes of a file stand for?  Also those NumPy has no type for."""
+"""The dtypes of bytes in files, also those that NumPy has not."""
 
 from __future__ import annotations
 

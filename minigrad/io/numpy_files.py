@@ -1,4 +1,4 @@
-"""How are NumPy's own files read without believing them?  Arrays of numbers alone.
+"""NumPy's .npy and .npz files, read without trusting them: numbers alone.
 
 NumPy's readers set aside what a header asks for, and its archives are zips, which
 unpack to what they like. Here a header must agree with the bytes that are there.

@@ -1,4 +1,4 @@
-"""How are arrays exchanged without executing anything?  The safetensors format.
+"""The safetensors format: arrays exchanged without executing anything.
 
 A file is the length of the header (8 bytes, little-endian), the header (JSON: for each
 name dtype, shape and the part of the data), and the data (little-endian, row-major),
@@ -28,7 +28,7 @@ from minigrad.io.numbers import (
     size_in_file,
     size_in_memory,
 )
-from minigrad.tape import Tensor
+from minigrad.tensor import Tensor
 
 KINDS = {
     "BOOL": "bool",

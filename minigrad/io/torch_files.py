@@ -1,4 +1,4 @@
-"""How are PyTorch's files read without PyTorch?  Both of its containers.
+"""PyTorch's .pth files, both containers, without PyTorch.
 
 `torch.save` writes a pickle, in which tensors refer to storages by key, and beside it
 the storages' bytes. Since version 1.6 both stand in a zip archive, before they followed

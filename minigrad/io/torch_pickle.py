@@ -1,4 +1,4 @@
-"""How is a pickle read without trusting it?  By a machine that only knows a few words.
+"""A pickle machine that only knows the opcodes and names of state dicts.
 
 Python's own unpickler imports what a file names and calls it. This one never imports
 and calls nothing but its owner's functions: a name in the file is looked up in a table,

@@ -1,4 +1,4 @@
-"""What can be recorded?  Every primitive, forward and gradient rule side by side."""
+"""The primitives: every forward with its gradient rule beside it, by subject."""
 
 from minigrad.ops import (
     elementwise,

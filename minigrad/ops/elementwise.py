@@ -1,4 +1,4 @@
-"""Which primitives work element by element?  Each with its derivative, broadcasting.
+"""Elementwise primitives, which broadcast, each with its derivative.
 
 A rule avoids Python scalars where it can (`g - g * (y * y)`, not `g * (1 - y * y)`):
 each costs NumPy about half a microsecond.
@@ -17,7 +17,9 @@ from minigrad.ops.shape import sum_to
 from minigrad.tape import primitive
 
 # The engine sums a gradient over broadcast axes by this primitive.
-elementwise = functools.partial(primitive, fit=lambda g, shape: sum_to(g, shape=shape))
+elementwise = functools.partial(
+    primitive, unbroadcast=lambda g, shape: sum_to(g, shape=shape)
+)
 
 constant = primitive()  # piecewise constant: no operand has a gradient
 
@@ -61,12 +63,12 @@ def divide(a: Array, b: Array) -> Array:
     domain={"a": POSITIVE},
 )
 def power(a: Array, b: Array) -> Array:
-    """Elementwise a ** b, broadcasting; at a = 0 the slopes are finite where b >= 1."""
+    """Elementwise a ** b, broadcasting; at a = 0 differentiable where b >= 1."""
     return a**b
 
 
 def _lowered(a: Any, b: Any) -> Any:
-    """B - 1, but 1 where a and b are 0: there the slope is 0, not 0 * infinity."""
+    """B - 1, but 1 where a and b are 0: there the derivative is 0, not 0 * infinity."""
     if isinstance(b, int | float | complex):
         return b - 1 if b != 0 else 1
     return where(logical_and(a == 0, b == 0), 1, b - 1)
@@ -93,7 +95,7 @@ def negative(a: Array) -> Array:
 
 @elementwise(lambda g, a: masked(g, a > 0) - masked(g, a < 0), kinks={"a": {0: 0}})
 def absolute(a: Array) -> Array:
-    """Elementwise |a|; the slope at 0 is 0."""
+    """Elementwise |a|; the derivative at 0 is 0."""
     return np.abs(a)
 
 
@@ -173,7 +175,7 @@ def gate(a: Array) -> Array:
 
 @elementwise(lambda g, y: masked(g, y > 0), kinks={"a": {0: 0}})
 def relu(a: Array) -> Array:
-    """Elementwise max(a, 0); the slope at 0 is 0."""
+    """Elementwise max(a, 0); the derivative at 0 is 0."""
     return np.maximum(a, 0)
 
 
@@ -228,7 +230,7 @@ def _share(g: Any, mine: Any, other: Any) -> Any:
     kinks={"a": {"low": 1, "high": 1}},
 )
 def clip(a: Array, *, low: float | None = None, high: float | None = None) -> Array:
-    """Elementwise a, held between low and high; at a bound the slope is 1."""
+    """Elementwise a, held between low and high; at a bound the derivative is 1."""
     return np.clip(a, low, high)
 
 
@@ -258,26 +260,30 @@ INTEGERS = {  # of the same size as the floats they stand for
     np.dtype(np.float32): np.int32,
     np.dtype(np.float64): np.int64,
 }
-FEW = 512  # elements: up to here `np.where` is faster
 
 
 def keep_where(mask: Array, a: Array, out: Array | None = None) -> Array:
     """`a` where a boolean mask holds and 0 elsewhere, into `out` if one is given.
 
-    Where a mask has no pattern, `np.where` takes ten times as long as a product; a
-    bitwise "and" with 0 or -1, which is all ones, does not.
+    It is the product of the mask and the bits of `a`, read as integers: infinities and
+    NaN are bits like all others. `np.where` takes ten times as long for a mask without
+    a pattern.
     """
-    known = type(a) is type(mask) is np.ndarray and mask.dtype == bool
-    if known and a.size > FEW and a.dtype in INTEGERS:
-        kind = INTEGERS[a.dtype]
-        bits = None if out is None else out.view(kind)
-        bits = np.bitwise_and(a.view(kind), -mask.view(np.int8), out=bits)
-        return bits.view(a.dtype)
+    if type(a) is type(mask) is np.ndarray and mask.dtype.char == "?":
+        kind = INTEGERS.get(a.dtype)
+        if kind is not None:
+            out = np.empty_like(a, shape=_common(a, mask)) if out is None else out
+            np.multiply(a.view(kind), mask, out=out.view(kind))
+            return out
     kept = np.where(mask, a, 0)
     if out is None:
         return kept
     out[...] = kept
     return out
+
+
+def _common(a: Array, b: Array) -> tuple[int, ...]:
+    return a.shape if a.shape == b.shape else np.broadcast_shapes(a.shape, b.shape)
 
 
 # -- piecewise constant: comparisons and the like, never recorded ------------------

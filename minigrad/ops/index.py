@@ -1,4 +1,4 @@
-"""Which primitives look things up?  gather (by integers or a mask) and scatter_add."""
+"""Primitives of lookup: gather (by integers or a mask) and scatter_add."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.backend import Array
 from minigrad.ops.shape import Shape, Slice, crop, to_index
-from minigrad.tape import Pending, Tensor, primitive, recording
+from minigrad.tape import TensorBase, primitive, recording
 
 IDS = "ids"  # marks, in an index setting, the place of the next operand of ids
 
@@ -20,18 +20,13 @@ def _full_index(index: tuple[Any, ...], ids: tuple[Array, ...]) -> tuple[Any, ..
     return tuple(next(remaining) if i is IDS else i for i in to_index(index))
 
 
-def _add_gathered(pending: Pending, _: int, g: Array, entry: Any) -> bool:
-    """Add at the ids that were read, in place, once the pending array is ours."""
-    ours = pending.owned and pending.gradient.ndim > 0
-    if ours:
-        index = _full_index(entry.settings["index"], entry.operands[1:])
-        backend.add_at(pending.gradient, index, g)
-    return ours
-
-
 @primitive(
     lambda g, ids, a_shape, index: scatter_add(g, *ids, shape=a_shape, index=index),
-    into=_add_gathered,
+    scatter={
+        "a": lambda whole, g, ids, index: backend.add_at(
+            whole, _full_index(index, ids), g
+        )
+    },
 )
 def gather(a: Array, *ids: Array, index: tuple[Any, ...]) -> Array:
     """Elements of `a` at integer arrays or boolean masks, as NumPy indexes.
@@ -55,7 +50,7 @@ def scatter_add(a: Array, *ids: Array, shape: Shape, index: tuple[Any, ...]) -> 
 
 def checks_ids() -> bool:
     """Whether ids are checked on a GPU too, which must wait for the answer."""
-    return any(getattr(o, "checks_ids", False) for o in recording.observers)
+    return any(o.checks_ids for o in recording.observers)
 
 
 def _checked(index: tuple[Any, ...], a: Array, shape: Shape) -> tuple[Any, ...]:
@@ -99,7 +94,7 @@ def getitem(a: Any, key: Any) -> Any:
     ids: list[Any] = []
     index = tuple(_encode(part, ids) for part in parts)
     if ids:
-        array = a.array if isinstance(a, Tensor) else a
+        array = a.array if isinstance(a, TensorBase) else a
         return gather(a, *(backend.beside(i, array) for i in ids), index=index)
     return crop(a, index=index)
 
@@ -112,7 +107,7 @@ def _encode(part: Any, ids: list[Any]) -> Any:
         return Slice(*(_integer(i) for i in (part.start, part.stop, part.step)))
     if isinstance(part, int | np.integer) and not isinstance(part, bool | np.bool_):
         return int(part)
-    array = part.array if isinstance(part, Tensor) else part
+    array = part.array if isinstance(part, TensorBase) else part
     if not backend.is_array(array):
         array = np.asarray(array)
     if array.size == 0 and array.dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""Which primitives multiply matrices?  One, for any batch dimensions."""
+"""Matrix multiplication over any batch dimensions."""
 
 from __future__ import annotations
 
@@ -11,68 +11,12 @@ from minigrad.backend import Array
 from minigrad.ops.elementwise import elementwise
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import Shape, expand_dims, reshape, swapaxes
-from minigrad.tape import Pending
-
-
-class LateProducts:
-    """Gradients x.T @ g of one weight used at many time steps, as few large products.
-
-    A weight's gradient is a sum of products, and a sum of products is the product of
-    the operands joined: X.T @ G. One product over all time steps takes about half the
-    time of T small ones and their additions. What waits is never larger than the
-    gradient itself.
-    """
-
-    def __init__(self) -> None:
-        self.pairs: list[tuple[Array, Array]] = []
-        self.size = 0
-
-    def add(self, a: Array, g: Array) -> None:
-        """Put one product off."""
-        self.pairs.append((a, g))
-        self.size += a.size + g.size
-
-    def total(self, gradient: Array | None) -> Array:
-        """`gradient` and the products that were put off, which are then forgotten."""
-        left = np.concatenate([a for a, _ in self.pairs])
-        right = np.concatenate([g for _, g in self.pairs])
-        self.pairs.clear()
-        self.size = 0
-        total = left.T @ right
-        if gradient is not None:
-            total += gradient
-        return total
-
-
-def _put_off(pending: Pending, which: int, g: Array, entry: Any) -> bool:
-    """Put the product for a weight off, where what waits is small beside its gradient.
-
-    A weight that is used once gains nothing by waiting, so the first product waits only
-    if it is a quarter of the gradient's size at most.
-    """
-    a, weight = entry.operands[0], pending.entry
-    if which != 1 or a.ndim != 2 or g.ndim != 2 or g.dtype != weight.dtype:
-        return False
-    size = weight.shape[0] * weight.shape[1]
-    if (
-        pending.gradient is None
-        and pending.late is None
-        and 4 * (a.size + g.size) > size
-    ):
-        return False
-    late = pending.late = pending.late or LateProducts()
-    late.add(a, g)
-    if late.size >= size:
-        pending.gradient = late.total(pending.gradient)
-        pending.owned = True
-        pending.late = None
-    return True
 
 
 @elementwise(
     lambda g, b, a_shape: _to_left(g, b, a_shape),
     lambda g, a, b_shape: _to_right(g, a, b_shape),
-    into=_put_off,
+    factors={"b": lambda g, a: (a, g)},
 )
 def matmul(a: Array, b: Array) -> Array:
     """Matrix product over the last two axes; leading axes are batches and broadcast.

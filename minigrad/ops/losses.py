@@ -1,6 +1,6 @@
-"""Which primitives are losses?  Cross-entropies of scores, which never cancel.
+"""Losses as primitives: cross-entropies of scores, without cancellation.
 
-The surprise at a class is log(sum(e ** a)) - a[class]: a difference of two numbers as
+The loss at a class is log(sum(e ** a)) - a[class]: a difference of two numbers as
 large as the scores. Here the largest score is taken away first, from both, so that what
 is left has all its digits.
 
@@ -66,9 +66,9 @@ def likelihood_slope(v: Array, a: Array, ids: Array) -> Array:
 def _curvature(g: Any, v: Any, a: Any, ids: Any) -> Any:
     """The gradient of sum(g * v * softmax(a)) by a, of the rows that count."""
     counts = ids >= 0
-    shares = softmax(where(expand_dims(counts, axis=1), a, 0), axis=1)
+    probabilities = softmax(where(expand_dims(counts, axis=1), a, 0), axis=1)
     scale = expand_dims(where(counts, v, 0), axis=1)
-    return scale * shares * (g - sum(g * shares, axis=1, keepdims=True))
+    return scale * probabilities * (g - sum(g * probabilities, axis=1, keepdims=True))
 
 
 def _shifted(a: Array, out: Array | None = None) -> Array:

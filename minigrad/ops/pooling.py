@@ -1,4 +1,4 @@
-"""Which primitives take the largest of a window?  Max pooling, there and back.
+"""Max pooling, its gradient, and the gradient of that.
 
 max_pool2d finds the largest of every window. Its gradient puts each number where that
 stood (to_largest), and the gradient of that takes it from there (at_largest): these two
@@ -26,7 +26,7 @@ from minigrad.tape import primitive
     lambda g, places, x_shape, size, stride: to_largest(
         g, places, shape=x_shape[-2:], size=size, stride=stride
     ),
-    marks={"places": lambda x, y, size, stride: _places(x, y, size, stride)},
+    residuals={"places": lambda x, y, size, stride: _places(x, y, size, stride)},
     kinks={"x": {"x": "first"}},
 )
 def max_pool2d(x: Array, *, size: Pair, stride: Pair) -> Array:

@@ -1,4 +1,4 @@
-"""Which primitives go along axes?  Sums, products, extremes, running sums, softmax."""
+"""Primitives along axes: sums, products, extremes, running sums, softmax."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def cumsum(a: Array, *, axis: int) -> Array:
     return a.cumsum(axis)
 
 
-@primitive(lambda g, a, axis: spread(g, a.shape, axis) * _weights(a, axis))
+@primitive(lambda g, a, axis: _shared_out(g, a, axis))
 def logsumexp(a: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Logarithm of the sum of exponentials over axes, without overflow; of none -inf.
 
@@ -160,15 +160,16 @@ def _finite_max(a: Array, axis: Axis) -> Array:
     return np.where(np.isfinite(top), top, 0)
 
 
-def _weights(a: Any, axis: Axis) -> Any:
-    """softmax(a), and zeros for a group whose elements are all -inf.
+def _shared_out(g: Any, a: Any, axis: Axis) -> Any:
+    """The product of g and softmax(a), and zeros for a group whose elements are -inf.
 
     Not `exp(a - y)`: of a y of a million, a float32 has no digits left to subtract.
     """
     a = astype(a, dtype=np.float32) if a.dtype == np.float16 else a
     powers = exp_difference(a, finite_max(a, axis=axis))
     sums = sum(powers, axis=axis, keepdims=True)
-    return powers / where(sums == 0, 1, sums)
+    g = reshape(g, shape=kept_shape(a.shape, axis))
+    return powers * (g / where(sums == 0, 1, sums))
 
 
 @primitive(lambda g, y, axis: y * (g - sum(g * y, axis=axis, keepdims=True)))

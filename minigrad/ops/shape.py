@@ -1,4 +1,4 @@
-"""Which primitives only rearrange?  Linear ones, each the rule of its adjoint.
+"""Primitives that only rearrange: linear ones, each the rule of its adjoint.
 
 broadcast_to / sum_to, reshape, transpose, swapaxes, expand_dims / squeeze, flip,
 pad / crop, crop / place, concatenate / split, stack / unstack.
@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad.backend import Array
 from minigrad.ops.sums import total
-from minigrad.tape import Pending, primitive
+from minigrad.tape import primitive
 
 Shape = tuple[int, ...]
 
@@ -108,20 +108,17 @@ def to_index(index: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(slice(*i) if isinstance(i, Slice) else i for i in index)
 
 
-def _add_crop(pending: Pending, _: int, g: Array, entry: Any) -> bool:
-    """Add to the part that was read, in place, once the pending array is ours."""
-    ours = pending.owned and pending.gradient.ndim > 0
-    if ours:
-        pending.gradient[to_index(entry.settings["index"])] += g
-    return ours
-
-
 @primitive(
-    lambda g, a_shape, index: place(g, shape=a_shape, index=index), into=_add_crop
+    lambda g, a_shape, index: place(g, shape=a_shape, index=index),
+    scatter={"a": lambda whole, g, index: _add_at(whole, g, index)},
 )
 def crop(a: Array, *, index: tuple[Any, ...]) -> Array:
     """A view of a part of `a`: integers, `Slice`s, None and Ellipsis."""
     return a[to_index(index)]
+
+
+def _add_at(whole: Array, g: Array, index: tuple[Any, ...]) -> None:
+    whole[to_index(index)] += g
 
 
 @primitive(lambda g, index: crop(g, index=index))
@@ -152,14 +149,10 @@ def _inside(shape: Shape, widths: tuple[tuple[int, int], ...]) -> tuple[Slice, .
 # -- joining and parting -----------------------------------------------------------
 
 
-def sizes_along(shapes: Sequence[Shape], axis: int) -> tuple[int, ...]:
-    """The sizes of several arrays along one axis."""
-    return tuple(shape[axis] for shape in shapes)
-
-
 @primitive(
-    joint=lambda g, shapes, axis: split(g, sizes=sizes_along(shapes, axis), axis=axis),
+    joint=lambda g, sizes, axis: split(g, sizes=sizes, axis=axis),
     sequence=True,
+    residuals={"sizes": lambda arrays, axis: tuple(a.shape[axis] for a in arrays)},
 )
 def concatenate(arrays: Sequence[Array], *, axis: int = 0) -> Array:
     """Join arrays along an axis that they have."""

@@ -1,4 +1,4 @@
-"""How is a long sum added up, so that its digits last?  In parts, and in wider dtypes.
+"""Accurate long sums: added in parts, and in wider dtypes.
 
 NumPy adds along the last axis of contiguous memory pairwise; along any other it adds
 row after row to one total, whose rounding then grows with their number: the mean of a
@@ -31,9 +31,9 @@ def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 def total(a: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Sum over axes; floats keep their dtype, small integers become large ones."""
-    if a.dtype not in WIDER:
-        return a.sum(axis=axis, keepdims=keepdims)
-    if a.size <= LONG and a.dtype != np.float16:
+    one = isinstance(axis, int) and -a.ndim <= axis < a.ndim
+    count = a.shape[axis] if one else a.size
+    if (count <= LONG and a.dtype.char != "e") or a.dtype not in WIDER:
         return a.sum(axis=axis, keepdims=keepdims)
     return _total(a, axis, keepdims).astype(a.dtype, copy=False)
 

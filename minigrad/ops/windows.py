@@ -1,4 +1,4 @@
-"""Which primitives slide windows over an image?  unfold / fold, and convolutions.
+"""Primitives of sliding windows: unfold and fold, and convolutions.
 
 unfold copies every window, fold adds windows back where they came from: each is the
 other's adjoint. A convolution multiplies windows by weights. It is linear in both, so
@@ -9,14 +9,14 @@ its two gradients are linear as well, and the gradients of those are among the t
     conv2d_to_weight(x, g) windows of x, times g
 
 A batch is worked on in pieces whose windows fit into the processor's cache: memory is
-bounded, and what follows a product (a shift, a cut at 0) finds it there.
+bounded, and what follows a product (a bias, a ReLU) finds it there.
 
 In memory the results of convolutions have their channels last, whatever the shape says:
 windows are then rows of a matrix and short copies become long ones, and `x @ W` is the
 whole convolution. Element-wise primitives keep that order, so it lasts to the end.
 
 Glossary of shapes: N batch, C and O channels in and out, (H, W) image, (K, L) window,
-(P, Q) places of the window.
+(P, Q) positions of the window.
 
 Sources: Dumoulin and Visin, A guide to convolution arithmetic for deep learning (2016),
 for sizes and transposed convolutions; Chellapilla, Puri and Simard, High Performance
@@ -42,7 +42,7 @@ NONE: Pair = (0, 0)
 
 
 def places(size: int, window: int, stride: int, dilation: int) -> int:
-    """At how many places a window fits along an axis.
+    """How many positions a window has along an axis.
 
     Raises: ValueError if it does not fit at all, or never moves on.
     """
@@ -100,7 +100,7 @@ def _windows(a: Array, size: Pair, stride: Pair, dilation: Pair) -> Array:
 
 
 def counts_of(a: Array, size: Sequence[int], stride: Pair, dilation: Pair) -> Pair:
-    """At how many places a window fits along each of the last two axes."""
+    """How many positions a window has along each of the last two axes."""
     steps = zip(a.shape[-2:], size, stride, dilation, strict=True)
     P, Q = (places(*step) for step in steps)
     return P, Q
@@ -109,7 +109,7 @@ def counts_of(a: Array, size: Sequence[int], stride: Pair, dilation: Pair) -> Pa
 def parts(
     size: Sequence[int], counts: Sequence[int], stride: Pair, dilation: Pair
 ) -> Iterator[tuple[Any, Any]]:
-    """For each place inside a window, the elements that come to stand there."""
+    """For each element of the window, those of the image that it meets."""
     for offset in np.ndindex(*size):
         steps = zip(offset, counts, stride, dilation, strict=True)
         yield (
@@ -159,7 +159,7 @@ def _convolved(
     dilation: Pair,
     finish: Callable[[Array], object] = lambda rows: None,
 ) -> Array:
-    """Windows times weights; `finish` changes each piece of it (places, O) in place."""
+    """Windows times weights; `finish` changes each piece (positions, O) in place."""
     _check_images(x, w, x.shape[1:2] == w.shape[1:2])
     x, w = _of_one_dtype(x, w)
     x = _padded(x, padding)
@@ -195,7 +195,7 @@ def _convolved(
         dilation=dilation,
     ),
     lambda g, passed: sum(masked(g, passed), axis=(0, 2, 3)),
-    marks={"passed": lambda y: y > 0},
+    residuals={"passed": lambda y: y > 0},
     kinks={"y": {0: 0}},
 )
 def conv2d_relu(
@@ -266,7 +266,7 @@ def _folded(
         if _copies_nothing((K, L), stride) and padding == NONE:
             np.matmul(rows, weights.T, out=_rows(into))
             continue
-        # The places last: a row of the picture is then added at once.
+        # Positions last: a row of the image is then added at once.
         found = columns.of(len(weights), len(rows))
         np.matmul(weights, rows.T, out=found)
         windows = found.reshape(K, L, C, -1, *counts).transpose(3, 2, 0, 1, 4, 5)
@@ -383,7 +383,7 @@ def _channels_last(x: Array, channels: int, sides: Pair) -> Array:
 
 
 def _rows(x: Array) -> Array:
-    """The channels of each place. Shapes: (N, C, H, W) -> (N * H * W, C)."""
+    """The channels at each position. Shapes: (N, C, H, W) -> (N * H * W, C)."""
     return x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 

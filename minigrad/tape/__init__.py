@@ -1,53 +1,61 @@
-"""The tape: what is an entry, a Primitive, recording, backward?  The engine.
+"""The tape: Tensors, calls of primitives, the graph of entries, the backward pass.
 
-Every operation on a `Tensor` writes one `Entry`: which primitive, which parent
-entries, which arrays its gradient rule will need (`record`). A `Walk` reads the entries
-backwards and hands each one's gradient to its parents (`walk`). Read in this order:
-`entry`, `primitives`, `record`, `walk`, `writes`, `errors`.
+Every operation on a `Tensor` writes one `Entry`: which primitive, which parent entries,
+which arrays its gradient rule will need (`record`). A `BackwardPass` goes from the
+newest entry to the oldest and hands each one's gradient to its parents (`backward`).
+Read in this order: `primitives`, `entry`, `value`, `record`, `backward`, `pending`;
+then `recording`, `writes`, `checks`, `errors`.
 """
 
-from minigrad.tape.entry import (
-    Entry,
-    Item,
-    Leaf,
-    Recording,
-    Scope,
-    Tensor,
+from minigrad.tape.backward import BackwardPass, OnTensors, backward, seed_of
+from minigrad.tape.entry import Entry, Item, Leaf, next_order
+from minigrad.tape.errors import freed_error
+from minigrad.tape.pending import Pending
+from minigrad.tape.primitives import Call, Primitive, Vjp
+from minigrad.tape.record import primitive, record, registry
+from minigrad.tape.recording import Observer, Recording, Scope, no_grad, recording
+from minigrad.tape.value import (
+    TensorBase,
+    array_of,
     check_differentiable,
+    make_results,
     new_leaf,
-    next_order,
-    no_grad,
-    recording,
+    read,
+    with_shape,
     wrap,
 )
-from minigrad.tape.errors import freed_error
-from minigrad.tape.primitives import Primitive
-from minigrad.tape.record import primitive, registry
-from minigrad.tape.walk import Pending, Recorded, Walk, backward, seed_of
 from minigrad.tape.writes import record_write, writes
 
 __all__ = [
+    "BackwardPass",
+    "Call",
     "Entry",
     "Item",
     "Leaf",
+    "Observer",
+    "OnTensors",
     "Pending",
     "Primitive",
-    "Recorded",
     "Recording",
     "Scope",
-    "Tensor",
-    "Walk",
+    "TensorBase",
+    "Vjp",
+    "array_of",
     "backward",
     "check_differentiable",
     "freed_error",
+    "make_results",
     "new_leaf",
     "next_order",
     "no_grad",
     "primitive",
+    "read",
+    "record",
     "record_write",
     "recording",
     "registry",
     "seed_of",
+    "with_shape",
     "wrap",
     "writes",
 ]

@@ -13,7 +13,7 @@ from minigrad.tape.primitives import Primitive
 
 
 def explain(
-    made: Primitive,
+    primitive: Primitive,
     arrays: Sequence[Any],
     error: Exception,
     settings: dict[str, Any] | None = None,
@@ -32,18 +32,18 @@ def explain(
     why = str(error)
     if isinstance(error, AttributeError) and not all(map(backend.is_array, arrays)):
         why = "it takes arrays with axes, not single numbers"
-    what = f"{made.name}({told}) failed: {why}"
+    what = f"{primitive.name}({told}) failed: {why}"
     if len(devices) > 1:
         return RuntimeError(
-            f"{made.name} got operands on different devices, {' and '.join(devices)}: "
-            "an operation runs on one device. Move one of them first, for example "
-            f"with x.to({devices[0]!r})."
+            f"{primitive.name} got operands on different devices, "
+            f"{' and '.join(devices)}: an operation runs on one device. Move one of "
+            f"them first, for example with x.to({devices[0]!r})."
         )
-    return kind(f"{what.rstrip('.')}. {_way_out(made, arrays, kind, error)}")
+    return kind(f"{what.rstrip('.')}. {_way_out(primitive, arrays, kind, error)}")
 
 
 def _way_out(
-    made: Primitive, arrays: Sequence[Any], kind: type, error: Exception
+    primitive: Primitive, arrays: Sequence[Any], kind: type, error: Exception
 ) -> str:
     if isinstance(error, np.exceptions.AxisError):
         return "Check the axis against the shape."
@@ -51,19 +51,19 @@ def _way_out(
         return "Convert ids to integers, for example with .astype(int)."
     if kind is IndexError:
         return "Check the index against the shape."
-    if made.name == "matmul" and not all(map(np.ndim, arrays)):
+    if primitive.name == "matmul" and not all(map(np.ndim, arrays)):
         return "Multiply by a single number with *."
-    if made.name == "matmul":
+    if primitive.name == "matmul":
         return (
             "The last axis of the first operand and the last but one of the second "
             "must agree: check the shapes, or transpose one with .T or .swapaxes."
         )
-    if made.fit is not None and not _broadcast(arrays):
+    if primitive.unbroadcast is not None and not _broadcast(arrays):
         return (
             "Shapes broadcast when, counted from the right, each pair of axes is equal "
             "or one of them is 1: reshape or expand_dims one operand."
         )
-    if made.name.startswith("bitwise"):
+    if primitive.name.startswith("bitwise"):
         return (
             "Bits are those of integers and booleans: compare first, as in (x > 0) & "
             "(y > 0), or convert with .astype(int)."
@@ -83,10 +83,10 @@ def _broadcast(arrays: Sequence[Any]) -> bool:
 
 
 def freed_error(entry: Entry) -> RuntimeError:
-    """The error of a walk that meets an entry which another walk has freed."""
+    """The error of a backward pass that meets an entry which another has freed."""
     return RuntimeError(
-        f"the tape was already walked at {entry.name} (entry {entry.order}): backward "
-        "frees what it has used, so that memory is available at once, and a second "
-        "backward finds nothing. Pass retain_graph=True to the first one, or compute "
-        "the output again."
+        f"the tape was already freed at {entry.name} (entry {entry.order}): a backward "
+        "pass frees what it has used, so that memory is available at once, and a "
+        "second one finds nothing. Pass retain_graph=True to the first, or compute the "
+        "output again."
     )

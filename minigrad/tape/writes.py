@@ -1,4 +1,4 @@
-"""Was an array changed in place after the tape kept it?"""
+"""Writes in place: whether an array was changed after the tape had kept it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Container
 from typing import Any, NamedTuple
 
 from minigrad.backend import Array, is_array
-from minigrad.tape.entry import Entry, next_order, recording, steps
+from minigrad.tape.entry import Entry, next_order, steps
+from minigrad.tape.recording import recording
 
 
 class Stamp(NamedTuple):
@@ -22,8 +23,8 @@ class Writes:
     """Which arrays were written in place, and when: nothing is paid until one is.
 
     A write stamps the array that owns the memory with the next creation number, so
-    views share their base's stamp; the walk looks closer only at entries older than
-    the last write.
+    views share their base's stamp; a backward pass looks closer only at entries older
+    than the last write.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class Writes:
         owner = owner_of(array)
         key = id(owner)
         gone = weakref.ref(owner, lambda _: self.stamps.pop(key, None))
-        lines = [o.line() for o in recording.observers if hasattr(o, "line")]
+        lines = [line for o in recording.observers if (line := o.line())]
         operation = ", ".join([operation, *lines])
         with steps.lock:  # or a thread with an older number could come last
             stamp = Stamp(next_order(), operation, gone)
@@ -51,12 +52,12 @@ class Writes:
     def check(self, entry: Entry, written: Container[int] = ()) -> None:
         """Refuse an entry whose kept arrays were written after it, or are `written`."""
         names = entry.primitive.operand_names if entry.primitive else []
-        for i, array in enumerate((*entry.operands, entry.output)):
+        for i, array in enumerate((*entry.operands, *entry.results)):
             key = id(owner_of(array))
             stamp = self.stamps.get(key)
             if stamp is None or (stamp.order < entry.order and key not in written):
                 continue
-            which = "its output" if i == len(entry.operands) else "an operand"
+            which = "its output" if i >= len(entry.operands) else "an operand"
             if i < min(len(names), len(entry.operands)):
                 which = f"operand {names[i]!r}"
             raise RuntimeError(

@@ -1,22 +1,20 @@
-"""Can gradients be trusted?  The checker, its oracles and its strategies, public.
+"""Can gradients be trusted?  The checker, its oracles, its strategies.
 
 `check_gradients` holds a function against independent derivatives, `check_primitive`
 and `check_module` hold an operation or a layer against everything that can go wrong
-with one. `python -m minigrad.testing` shows that wrong rules are caught. The device
-"strict" has CuPy's rules and needs no GPU.
+with one. The device "strict" has CuPy's rules and needs no GPU.
 """
 
 from minigrad.testing import strict
 from minigrad.testing.blame import GradientError
-from minigrad.testing.checker import check_gradients
-from minigrad.testing.conditions import (
+from minigrad.testing.checker import (
     check_function,
-    check_module,
+    check_gradients,
     check_primitive,
 )
 from minigrad.testing.function import Constant
+from minigrad.testing.modules import check_module
 from minigrad.testing.oracles import COMPLEX_STEP, DIFFERENCES, Derivative, Oracle
-from minigrad.testing.program import Program, programs
 from minigrad.testing.strategies import (
     arrays,
     axes,
@@ -33,7 +31,6 @@ __all__ = [
     "Derivative",
     "GradientError",
     "Oracle",
-    "Program",
     "arrays",
     "axes",
     "broadcastable",
@@ -42,7 +39,6 @@ __all__ = [
     "check_gradients",
     "check_module",
     "check_primitive",
-    "programs",
     "shapes",
     "strict",
     "tensors",

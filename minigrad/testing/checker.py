@@ -1,21 +1,38 @@
-"""Is a gradient right?  `check_gradients`, and what it says of one that is not.
+"""The checks of a function and of a primitive.
 
-The operands are those that are given, and then the special points (0 and -0.0, 1, -1,
-equal values) in their places, wherever the function is smooth there.
+The operands are those that are given or drawn, and then the special points (0 and -0.0,
+1, -1, equal values) in their places, wherever the function is smooth there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.testing.blame import blamed, calls_with_dtypes, told
+from minigrad.tape import Primitive
+from minigrad.testing.blame import gradient_error
+from minigrad.testing.calls import calls_of
+from minigrad.testing.conditions import check_conditions
 from minigrad.testing.function import Function
 from minigrad.testing.given import Given, check_given
-from minigrad.testing.levels import first_wrong
+from minigrad.testing.kinks import check_kinks
+from minigrad.testing.orders import first_wrong
 from minigrad.testing.special import check_special
+from minigrad.testing.strategies import (
+    Case,
+    cases_of,
+    hypothesis,
+    primitive_of,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+# Each of these tries all special points; they differ in shapes and settings alone.
+SPECIAL_EXAMPLES = 5
 
 
 def check_gradients(
@@ -72,36 +89,159 @@ def check_gradients(
         check_special(function, order, seed, name)
 
 
-def name_of(f: Callable[..., Any]) -> str:
-    """What messages call a function."""
-    return str(getattr(f, "__name__", "the function"))
+def check_function(
+    f: Callable[..., Any],
+    *arrays: Any,
+    order: int = 2,
+    seed: int = 0,
+    name: str | None = None,
+    device: str = "cpu",
+    special: bool = True,
+) -> None:
+    """`check_gradients`, and all that must not change a gradient.
+
+    Args: those of `check_gradients`.
+
+    Raises:
+        GradientError: as `check_gradients`; it names the condition.
+    """
+    function = Function(f, arrays, device)
+    check_everything(function, order, seed, name or name_of(f), special)
+
+
+def check_primitive(
+    primitive: Callable[..., Any],
+    *arrays: Any,
+    settings: Mapping[str, Any] | None = None,
+    order: int = 3,
+    seed: int = 0,
+    device: str = "cpu",
+    examples: int = 50,
+    cases: SearchStrategy[Case] | None = None,
+) -> None:
+    """Check an operation made with `minigrad.primitive` in every condition.
+
+    Without `arrays`, operands of every shape are drawn (Hypothesis is needed) in the
+    domain that the primitive declares and clear of the kinks that it declares.
+
+    Args:
+        primitive: the decorated function.
+        arrays: its operands.
+        settings: its keyword-only settings.
+        order: 1 for gradients, 2 also for gradients of gradients, and so on.
+        seed: of the random cotangents.
+        device: where to compute.
+        examples: how many operands to draw.
+        cases: what to draw from instead: a Hypothesis strategy of calls (f, operands).
+
+    Raises:
+        GradientError: names primitive, operand, index and both values.
+        TypeError: operands cannot be drawn, because there are settings to choose.
+    """
+    made = primitive_of(primitive)
+    if arrays:
+        chosen = dict(settings or {})
+        function = Function(lambda *x: primitive(*x, **chosen), arrays, device)
+        check_everything(function, order, seed, made.name, primitive=made)
+        return
+    cases = cases_of(primitive) if cases is None else cases
+
+    def check(case: Case, seed: int) -> None:
+        function = Function(*case, device)
+        check_everything(function, order, seed, made.name, special=False)
+
+    def at_points(case: Case, seed: int) -> None:
+        check_at_points(Function(*case, device), order, seed, made.name, made)
+
+    few = min(examples, SPECIAL_EXAMPLES)
+    _try(at_points, whole(cases, primitive), few, seed, shrink=False)
+    _try(check, cases, examples, seed)
+
+
+def _try(
+    check: Callable[[Case, int], None],
+    cases: SearchStrategy[Case],
+    examples: int,
+    seed: int,
+    shrink: bool = True,
+) -> None:
+    """Run `check` as a Hypothesis test that keeps no memory of earlier runs."""
+    tool = hypothesis()
+    phases = [tool.Phase.generate, *([tool.Phase.shrink] if shrink else [])]
+    settings = tool.settings(
+        max_examples=examples,
+        phases=phases,
+        deadline=None,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(tool.HealthCheck),
+    )
+    seeds = tool.strategies.integers(0, 2**32 - 1)
+    tool.seed(seed)(settings(tool.given(cases, seeds)(check)))()
+
+
+# -- the parts of a check ----------------------------------------------------------
+
+
+def check_everything(
+    function: Function,
+    order: int,
+    seed: int,
+    name: str,
+    special: bool = True,
+    primitive: Primitive | None = None,
+) -> None:
+    """All orders, all conditions, and the special points.
+
+    Raises:
+        GradientError: as `check_primitive`.
+        ValueError: the function computes in less than float64.
+    """
+    check_orders(function, order, seed, name)
+    check_conditions(function, seed, name)
+    if special:
+        check_at_points(function, order, seed, name, primitive)
 
 
 def check_orders(function: Function, order: int, seed: int, name: str) -> None:
-    """`check_gradients` of a function that is ready.
+    """One order after the other, at the operands.
 
     Raises:
         GradientError: as `check_gradients`.
         ValueError: the function computes in less than float64.
     """
-    check_precision(function, name)
+    _check_precision(function, name)
     wrong = first_wrong(function, order, seed)
     if wrong is not None:
-        error = blamed(function, wrong, seed, name, check=first_wrong)
-        raise error or told(name, function, wrong, seed)
+        raise gradient_error(name, function, wrong, seed, check=first_wrong)
 
 
-def check_precision(function: Function, name: str) -> None:
-    """Refuse a function that rounds to float32 on the way: it hides all mistakes.
+def check_at_points(
+    function: Function, order: int, seed: int, name: str, primitive: Primitive | None
+) -> None:
+    """The special points, and the kinks that a primitive declares.
 
     Raises:
-        ValueError: names the operation that rounds.
+        GradientError: as `check_primitive`.
     """
-    for call, dtype in calls_with_dtypes(function):
+    check_special(function, order, seed, name, primitive)
+    if primitive is not None:
+        check_kinks(function, primitive)
+
+
+def _check_precision(function: Function, name: str) -> None:
+    """Refuse a function that rounds to float32 on the way: it hides all mistakes."""
+    for call in calls_of(function):
+        dtype = call.results[0].dtype
         if dtype.itemsize < np.dtype(float).itemsize:
             raise ValueError(
-                f"{name} computes in {dtype} from its {call.made.name} on, which "
-                "rounds: gradients are checked in float64, and rounding would be taken "
-                "for mistakes and hide them. Leave the conversion out, or convert to "
-                "the operand's own dtype: .astype(x.dtype)."
+                f"{name} computes in {dtype} from its {call.primitive.name} on, "
+                "which rounds: gradients are checked in float64, and rounding would be "
+                "taken for mistakes and hide them. Leave the conversion out, or "
+                "convert to the operand's own dtype: .astype(x.dtype)."
             )
+
+
+def name_of(f: Callable[..., Any]) -> str:
+    """What messages call a function."""
+    return str(getattr(f, "__name__", "the function"))

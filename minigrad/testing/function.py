@@ -1,8 +1,8 @@
-"""What does the checker check?  A function of Tensors that can be read in every way.
+"""The function that is checked, on arrays and on leaves, and its gradient.
 
-`Function` runs the user's `f` on arrays or on leaves, drawing the same random numbers
-each time; `Derived` is its gradient, which is a function of the same operands again.
-Neither uses a recorded operation of its own: a wrong rule cannot hide in the checker.
+`Function` runs the user's `f`, drawing the same random numbers each time; `Derived` is
+its gradient, which is a function of the same operands again. Neither uses a recorded
+operation of its own: a wrong rule cannot hide in the checker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.random import watch_draws
-from minigrad.tape import Leaf, Scope, Walk, wrap
+from minigrad.tape import BackwardPass, Leaf, Scope, wrap
 from minigrad.tensor import Tensor
 
 
@@ -105,7 +105,7 @@ class Function:
 
 
 def checked_outputs(outputs: Any) -> list[Tensor]:
-    """The outputs as a list, without those that have no slope (integers)."""
+    """The outputs as a list, without those that have no derivative (integers)."""
     several = isinstance(outputs, list | tuple)
     parts = list(outputs) if several else [outputs]
     for part in parts:
@@ -146,19 +146,18 @@ def pull(
     cotangents: Sequence[Any],
     create_graph: bool = False,
 ) -> list[Tensor]:
-    """J^T c by one walk that starts at all outputs; zeros where it does not lead.
+    """J^T c by one backward pass from all outputs; zeros where it does not lead.
 
-    Cotangents are arrays or, where the walk is recorded, Tensors to differentiate by.
+    Cotangents are arrays or, with `create_graph`, Tensors to differentiate by.
     """
     entries = [leaf.entry for leaf in leaves if leaf.entry is not None]
-    walk = Walk(create_graph=create_graph, retain_graph=True, wanted=entries)
+    backward_pass = BackwardPass(create_graph, retain_graph=True, wanted=entries)
     with Scope(enabled=True if create_graph else None):
         for output, cotangent in zip(outputs, cotangents, strict=True):
             if output.entry is not None:
-                seed = _like(cotangent, output)
-                walk.start(output.entry, seed if create_graph else seed.array)
-        walk.run()
-    return [_found(walk, leaf) for leaf in leaves]
+                backward_pass.start(output.entry, _like(cotangent, output))
+        backward_pass.run()
+    return [_found(backward_pass, leaf) for leaf in leaves]
 
 
 def _like(cotangent: Any, output: Tensor) -> Tensor:
@@ -169,8 +168,8 @@ def _like(cotangent: Any, output: Tensor) -> Tensor:
     return wrap(array.astype(output.dtype))
 
 
-def _found(walk: Walk, leaf: Tensor) -> Tensor:
-    found = walk.found.get(leaf.entry.order) if leaf.entry else None
+def _found(backward_pass: BackwardPass, leaf: Tensor) -> Tensor:
+    found = backward_pass.found.get(leaf.entry.order) if leaf.entry else None
     if found is None:
         return wrap(np.zeros_like(leaf.array))
     return found if isinstance(found, Tensor) else wrap(found)

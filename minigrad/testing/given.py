@@ -1,4 +1,4 @@
-"""Is a gradient right that was made elsewhere?  PyTorch's, JAX's, or by hand.
+"""Gradients that were made elsewhere: by PyTorch, by JAX, or by hand.
 
 The function takes NumPy arrays and returns one number; its gradients come from another
 function, or are there already. Oracles and special points are those for our own.
@@ -11,19 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.testing.blame import told
+from minigrad.testing.blame import gradient_error
 from minigrad.testing.function import Function
-from minigrad.testing.levels import check_adjoint, check_elements, clear_of_zero
-from minigrad.testing.oracles import (
-    COMPLEX_STEP,
-    DIFFERENCES,
-    SMOOTH,
-    agree,
-    by_complex_step,
-    choose_oracle,
-    look,
-)
-from minigrad.testing.special import check_points, facts_of
+from minigrad.testing.oracles import COMPLEX_STEP, SMOOTH, Look, look, sharpest
+from minigrad.testing.orders import Order, along_random, random_like
+from minigrad.testing.special import Places
 
 Arrays = list[np.ndarray]
 
@@ -99,6 +91,13 @@ class Given(Function):
             )
         return found
 
+    def order(self) -> Order:
+        """The gradients at the operands, to be compared with an oracle's."""
+        found = self.gradients()
+        values = [*self.on_arrays(self.operands), *found]
+        size = max(np.abs(a[np.isfinite(a)]).max(initial=1) for a in values)
+        return Order(self, [np.ones(())], found, float(size))
+
 
 def check_given(function: Given, seed: int, name: str, special: bool) -> None:
     """Check the gradients, and at special points too where `grad` is a function.
@@ -109,52 +108,22 @@ def check_given(function: Given, seed: int, name: str, special: bool) -> None:
     """
     if not function.operands:
         return
-    _check(function, function.gradients(), seed, name)
+    order = function.order()
+    along = along_random(function, np.random.default_rng(seed), order.size)
+    for wrong in order.compare(along, every_element=along.oracle is not COMPLEX_STEP):
+        raise gradient_error(name, function, wrong, seed)
     if special and callable(function.grad):
-
-        def at(operands: Arrays) -> Any:
-            return _check_there(function.at(operands), seed, name)
-
-        check_points(function, facts_of(function, None), at, name)
+        check = lambda operands: _check_at(function.at(operands), seed, name)  # noqa: E731
+        Places(function.operands, check, None).check()
 
 
-def _check(function: Given, found: Arrays, seed: int, name: str) -> None:
-    random = np.random.default_rng(seed)
-    oracle = choose_oracle(function.on_arrays, function.operands, random)
-    v = [clear_of_zero(random, a.shape) for a in function.operands]
-    size = _size(function, found)
-    slopes = oracle.along(function.on_arrays, function.operands, v, size)
-    one = [np.ones(())]
-    wrong = list(check_adjoint(one, slopes, found, v, size, 1))
-    if wrong or oracle is not COMPLEX_STEP:
-        elements = check_elements(function, one, found, size, oracle, 1)
-        wrong = [*elements, *wrong]
-    if wrong:
-        raise told(name, function, wrong[0], seed)
-
-
-def _size(function: Given, found: Arrays) -> float:
-    values = [*function.on_arrays(function.operands), *found]
-    sizes = (float(np.abs(a[np.isfinite(a)]).max(initial=1)) for a in values)
-    return max(sizes)
-
-
-def _check_there(there: Given, seed: int, name: str) -> Any:
-    random = np.random.default_rng(seed)
-    v = [clear_of_zero(random, a.shape) for a in there.operands]
+def _check_at(there: Given, seed: int, name: str) -> Look:
+    """Check the gradients at a special point, if the function is smooth there."""
+    v = random_like(np.random.default_rng(seed), there.operands)
     with np.errstate(all="ignore"):
         seen = look(there.on_arrays, there.operands, v)
-        if seen.kind != SMOOTH:
-            return seen
-        found, one = there.gradients(), [np.ones(())]
-        exact = by_complex_step(there.on_arrays, there.operands, seen.v)
-        exact = exact if exact and agree(exact, seen.slopes) else None
-        size = _size(there, found)
-        slopes = exact or seen.slopes
-        wrong = list(check_adjoint(one, slopes, found, seen.v, size, 1))
-        if wrong and not seen.at_end:
-            oracle = COMPLEX_STEP if exact else DIFFERENCES
-            wrong = [*check_elements(there, one, found, size, oracle, 1), *wrong]
-    if wrong:
-        raise told(name, there, wrong[0], seed, special=True)
+        if seen.kind == SMOOTH:
+            along = sharpest(there.on_arrays, there.operands, seen)
+            for wrong in there.order().compare(along):
+                raise gradient_error(name, there, wrong, seed, special=True)
     return seen

@@ -1,20 +1,21 @@
-"""What is the right derivative?  Two oracles that know nothing of the tape.
+"""Derivatives that know nothing of the tape: the complex step, and differences.
 
 Both give J v, the derivative of all outputs along one direction, and how far it can be
 trusted. The complex step is right to a few round-offs, but only of analytic functions;
-differences are right to about nine digits, of any smooth function.
+differences are right to about nine digits, of any smooth function. `look` finds out
+where a function is smooth.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 Arrays = list[np.ndarray]
-Function = Callable[[Arrays], Arrays]  # operands to outputs
+Outputs = Callable[[Arrays], Arrays]  # a function, from operands to outputs
 
 STEP = 2.0**-10  # of differences: the fourth root of the round-off, about
 STEP_INWARDS = 2.0**-20  # from the end of a domain, with values on one side alone
@@ -33,11 +34,19 @@ class Oracle(NamedTuple):
     """A way to differentiate along a direction, and what messages call it."""
 
     name: str
-    along: Callable[[Function, Arrays, Arrays, float], list[Derivative]]
+    along: Callable[[Outputs, Arrays, Arrays, float], list[Derivative]]
+
+
+class Along(NamedTuple):
+    """J v for one direction v, and the oracle that says so."""
+
+    oracle: Oracle
+    v: Arrays
+    derivatives: list[Derivative]
 
 
 def along_differences(
-    f: Function, operands: Arrays, v: Arrays, size: float = 1.0
+    f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0
 ) -> list[Derivative]:
     """Richardson-extrapolated central differences of `f` along `v`.
 
@@ -65,13 +74,17 @@ def _extrapolated(
 ) -> Derivative:
     coarse = (right - left) / (2 * STEP)
     fine = (near_right - near_left) / STEP
-    rounding = 200 * EPS * max(size, np.abs(right).max(initial=0)) / STEP
-    error = np.abs(fine - coarse) / 10 + rounding
+    error = np.abs(fine - coarse) / 10 + _rounding(size, [right], STEP)
     return Derivative((4 * fine - coarse) / 3, error)
 
 
+def _rounding(size: float, values: Arrays, step: float) -> float:
+    """What rounding can do to a quotient of differences."""
+    return 200 * EPS * max(size, *(np.abs(y).max(initial=0) for y in values)) / step
+
+
 def along_complex_step(
-    f: Function, operands: Arrays, v: Arrays, size: float = 1.0
+    f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0
 ) -> list[Derivative]:
     """Im f(x + i h v) / h, of which nothing cancels: h can be as small as one likes.
 
@@ -84,13 +97,51 @@ def along_complex_step(
     steps = (IMAGINARY_STEP, IMAGINARY_STEP / 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
-        slopes = [
-            [np.imag(y) / h for y in f(_moved(operands, v, 1j * h))] for h in steps
-        ]
+        both = [[np.imag(y) / h for y in f(_moved(operands, v, 1j * h))] for h in steps]
     return [
         Derivative(whole, 4 * np.abs(whole - third) + 16 * EPS * np.abs(whole))
-        for whole, third in zip(*slopes, strict=True)
+        for whole, third in zip(*both, strict=True)
     ]
+
+
+DIFFERENCES = Oracle("finite differences", along_differences)
+COMPLEX_STEP = Oracle("the complex step", along_complex_step)
+
+
+def choose_oracle(f: Outputs, operands: Arrays, random: np.random.Generator) -> Oracle:
+    """The complex step where it agrees with differences along a random direction.
+
+    A function that is not analytic (it takes a magnitude, say, or has no complex form)
+    is off by as much as its derivative, and is left to differences.
+    """
+    v = [random.standard_normal(a.shape) for a in operands]
+    exact = _by_complex_step(f, operands, v)
+    agrees = exact and _agree(exact, along_differences(f, operands, v))
+    return COMPLEX_STEP if agrees else DIFFERENCES
+
+
+def _by_complex_step(f: Outputs, operands: Arrays, v: Arrays) -> list[Derivative]:
+    """What the complex step says; nothing of a function that has no complex form."""
+    try:
+        return along_complex_step(f, operands, v)
+    except Exception:  # each library has errors of its own
+        return []
+
+
+def _agree(exact: list[Derivative], rough: list[Derivative]) -> bool:
+    """Whether the complex step's derivatives are those of differences."""
+    return all(
+        np.all(np.abs(a.value - b.value) <= b.error + 1e-6 * (1 + np.abs(b.value)))
+        for a, b in zip(exact, rough, strict=True)
+    )
+
+
+def unit_directions(operands: Arrays, which: int) -> Iterator[tuple[tuple, Arrays]]:
+    """For each element of one operand its index, and the direction that moves it."""
+    for index in np.ndindex(operands[which].shape):
+        v = [np.zeros(a.shape) for a in operands]
+        v[which][index] = 1
+        yield index, v
 
 
 # -- near a point that may be a kink or an end -------------------------------------
@@ -101,37 +152,37 @@ SMOOTH, KINK, STEEP, UNDEFINED = "smooth", "a kink", "steep", "undefined"
 class Look(NamedTuple):
     """What a function does near a point, along one direction.
 
-    `kind` is SMOOTH (with slopes), KINK, UNDEFINED, or STEEP: at the end of the domain,
-    with a slope that grows beyond all bounds. At an end `v` points inwards.
+    `kind` is SMOOTH (with derivatives), KINK, UNDEFINED, or STEEP: at the end of the
+    domain, with a derivative beyond all bounds. At an end `v` points inwards.
     """
 
     kind: str
     values: Arrays
     v: Arrays
-    slopes: list[Derivative]
+    derivatives: list[Derivative]
     at_end: bool = False
 
 
-def look(f: Function, operands: Arrays, v: Arrays, size: float = 1.0) -> Look:
-    """Find out whether `f` is smooth along `v`, and its slopes there.
+def look(f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0) -> Look:
+    """Find out whether `f` is smooth along `v`, and its derivatives there.
 
-    Where `f` has values on one side alone, the slopes are those of that side.
+    Where `f` has values on one side alone, the derivatives are those of that side.
     """
     with np.errstate(all="ignore"):
         here = _values(f, operands)
         if here is None:
             return Look(UNDEFINED, [], v, [])
         right, left = (_rays(f, operands, v, s * STEP) for s in (1, -1))
-        if right is not None and left is not None:
+        if right and left:
             return _from_both_sides(here, v, right, left, size)
-        if right is None and left is None:
+        if not right and not left:
             return Look(UNDEFINED, here, v, [])
-        inwards = v if right is not None else [-d for d in v]
+        inwards = v if right else [-d for d in v]
         ray = _rays(f, operands, inwards, STEP_INWARDS)
-        return _from_inside(here, inwards, ray or [], size)
+        return _from_inside(here, inwards, ray, size)
 
 
-def _values(f: Function, operands: Arrays) -> Arrays | None:
+def _values(f: Outputs, operands: Arrays) -> Arrays | None:
     """The values, or None where there are none: they are not finite, or `f` raises."""
     try:
         values = f(operands)
@@ -140,20 +191,21 @@ def _values(f: Function, operands: Arrays) -> Arrays | None:
     return values if all(np.isfinite(y).all() for y in values) else None
 
 
-def _rays(f: Function, operands: Arrays, v: Arrays, step: float) -> Any:
-    """Values at a step, at half of it and at a quarter; or None."""
+def _rays(f: Outputs, operands: Arrays, v: Arrays, step: float) -> list[Arrays]:
+    """Values at a step, at half of it and at a quarter; or nothing."""
     found = [_values(f, _moved(operands, v, step * part)) for part in (1, 0.5, 0.25)]
-    return None if any(values is None for values in found) else found
+    rays = [values for values in found if values is not None]
+    return rays if len(rays) == len(found) else []
 
 
 def _from_both_sides(
-    here: Arrays, v: Arrays, right: Any, left: Any, size: float
+    here: Arrays, v: Arrays, right: list[Arrays], left: list[Arrays], size: float
 ) -> Look:
-    """Smooth where the jump between both sides' slopes goes away as steps shrink.
+    """Smooth where the jump between both sides' derivatives shrinks with the step.
 
     Without its linear part it falls to an eighth for half the step; at a kink it stays.
     """
-    slopes = []
+    derivatives = []
     for y, *ends in zip(here, *right, *left, strict=True):
         steps = [STEP, STEP / 2, STEP / 4]
         pairs = list(zip(ends[:3], ends[3:], steps, strict=True))
@@ -165,13 +217,13 @@ def _from_both_sides(
         first, second, third = ((a - b) / (2 * h) for a, b, h in pairs)
         coarse, fine = (4 * second - first) / 3, (4 * third - second) / 3
         error = 2 * np.abs(fine - coarse) + rounding
-        slopes.append(Derivative((16 * fine - coarse) / 15, error))
-    return Look(SMOOTH, here, v, slopes)
+        derivatives.append(Derivative((16 * fine - coarse) / 15, error))
+    return Look(SMOOTH, here, v, derivatives)
 
 
-def _from_inside(here: Arrays, v: Arrays, ray: Any, size: float) -> Look:
-    """Smooth up to the end where the slope from inside converges as steps shrink."""
-    slopes = []
+def _from_inside(here: Arrays, v: Arrays, ray: list[Arrays], size: float) -> Look:
+    """Smooth up to the end where the differences from inside converge."""
+    derivatives = []
     kind = SMOOTH if ray else UNDEFINED
     for y, *ends in zip(here, *ray, strict=True):
         steps = [STEP_INWARDS, STEP_INWARDS / 2, STEP_INWARDS / 4]
@@ -182,56 +234,30 @@ def _from_inside(here: Arrays, v: Arrays, ray: Any, size: float) -> Look:
             kind = STEEP
         value = 2 * third - second
         error = 4 * np.abs(value - (2 * second - first)) + rounding
-        slopes.append(Derivative(value, error))
-    return Look(kind, here, v, slopes, at_end=True)
+        derivatives.append(Derivative(value, error))
+    return Look(kind, here, v, derivatives, at_end=True)
 
 
-def _rounding(size: float, values: Arrays, step: float) -> float:
-    """What rounding can do to a quotient of differences."""
-    return 200 * EPS * max(size, *(np.abs(y).max(initial=0) for y in values)) / step
+def along_inside(
+    f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0
+) -> list[Derivative]:
+    """Derivatives along `v` by values on one side; no bound where they do not exist."""
+    seen = look(f, operands, v, size)
+    if seen.kind != SMOOTH:
+        unknown = [(np.zeros(y.shape), np.full(y.shape, np.inf)) for y in f(operands)]
+        return [Derivative(*both) for both in unknown]
+    sign = 1 if seen.v is v else -1
+    return [Derivative(sign * d.value, d.error) for d in seen.derivatives]
 
 
-DIFFERENCES = Oracle("finite differences", along_differences)
-COMPLEX_STEP = Oracle("the complex step", along_complex_step)
+FROM_INSIDE = Oracle("the derivative from inside", along_inside)
 
 
-def choose_oracle(f: Function, operands: Arrays, random: np.random.Generator) -> Oracle:
-    """The complex step where it agrees with differences along a random direction.
-
-    A function that is not analytic (it takes a magnitude, say, or has no complex form)
-    is off by as much as its slope, and is left to differences.
-    """
-    v = [random.standard_normal(a.shape) for a in operands]
-    exact = by_complex_step(f, operands, v)
-    if exact is None:
-        return DIFFERENCES
-    rough = along_differences(f, operands, v)
-    return COMPLEX_STEP if agree(exact, rough) else DIFFERENCES
-
-
-def by_complex_step(
-    f: Function, operands: Arrays, v: Arrays
-) -> list[Derivative] | None:
-    """What the complex step says, or None for a function that has no complex form."""
-    try:
-        return along_complex_step(f, operands, v)
-    except Exception:  # each library has errors of its own
-        return None
-
-
-def agree(exact: list[Derivative], rough: list[Derivative]) -> bool:
-    """Whether the complex step's slopes are those of differences."""
-    return all(
-        np.all(np.abs(a.value - b.value) <= b.error + 1e-6 * (1 + np.abs(b.value)))
-        for a, b in zip(exact, rough, strict=True)
-    )
-
-
-def unit_directions(operands: Arrays, which: int) -> Sequence[tuple[tuple, Arrays]]:
-    """For each element of one operand its index, and the direction that moves it."""
-    directions = []
-    for index in np.ndindex(operands[which].shape):
-        v = [np.zeros(a.shape) for a in operands]
-        v[which][index] = 1
-        directions.append((index, v))
-    return directions
+def sharpest(f: Outputs, operands: Arrays, seen: Look) -> Along:
+    """The derivatives where `f` is smooth, by the complex step if that agrees."""
+    if seen.at_end:
+        return Along(FROM_INSIDE, seen.v, seen.derivatives)
+    exact = _by_complex_step(f, operands, seen.v)
+    if exact and _agree(exact, seen.derivatives):
+        return Along(COMPLEX_STEP, seen.v, exact)
+    return Along(DIFFERENCES, seen.v, seen.derivatives)

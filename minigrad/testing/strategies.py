@@ -1,4 +1,4 @@
-"""Which operands is a check tried on?  Hypothesis strategies of shapes and values.
+"""Hypothesis strategies: shapes, values, and the operands of a primitive.
 
 Values lie on a grid, an integer times a spacing plus an offset: ties and kinks stay
 far from the differences' step, examples shrink well, and nothing is filtered.
@@ -14,9 +14,12 @@ import numpy as np
 
 from minigrad.tape import Primitive
 from minigrad.tensor import Tensor
+from minigrad.testing.function import Constant
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
+
+Case = tuple[Callable[..., Any], list[Any]]  # what is called, and on which operands
 
 
 def hypothesis() -> Any:
@@ -190,3 +193,58 @@ def _clear_of(values: np.ndarray, kinks: tuple[float | str, ...]) -> np.ndarray:
                 np.abs(values - kink) < MARGIN, values + side * MARGIN, values
             )
     return values
+
+
+# -- calls of a primitive ----------------------------------------------------------
+
+
+def cases_of(primitive: Callable[..., Any]) -> SearchStrategy[Case]:
+    """Calls (f, operands) of a primitive whose operands have one shape, or broadcast.
+
+    Raises:
+        TypeError: it has settings without defaults, or takes a list of operands.
+    """
+    made = primitive_of(primitive)
+    missing = [name for name in made.setting_names if name not in made.defaults]
+    if missing or made.sequence or made.rest_name:
+        raise TypeError(
+            f"operands for {made.name!r} cannot be drawn: it has settings "
+            f"{missing} without defaults, or takes a list. Pass operands and settings, "
+            "check_primitive(f, *arrays, settings={...}), or a strategy of calls, "
+            "check_primitive(f, cases=...)."
+        )
+    count = len(made.operand_names)
+    alike = shapes(0, 2).map(lambda shape: (shape,) * count)
+
+    def operand(i: int, shape: tuple[int, ...]) -> SearchStrategy[Any]:
+        values = operand_values(made, made.operand_names[i], shape)
+        return values if made.differentiable(i) else values.map(Constant)
+
+    def call(chosen: tuple[tuple[int, ...], ...]) -> SearchStrategy[Case]:
+        operands = [operand(i, shape) for i, shape in enumerate(chosen)]
+        return _strategies().tuples(*operands).map(lambda x: (primitive, list(x)))
+
+    return (broadcastable(count, 2) if made.unbroadcast else alike).flatmap(call)
+
+
+def whole(
+    cases: SearchStrategy[Case], primitive: Callable[..., Any]
+) -> SearchStrategy[Case]:
+    """Those calls that differentiate by all operands, each of two numbers or more."""
+    made = primitive_of(primitive)
+    count = len(made.rules) - made.rules.count(None)
+    return cases.filter(
+        lambda case: is_full(case, 2) and len(_differentiated(case)) >= count
+    )
+
+
+def is_full(case: Case, least: int = 1) -> bool:
+    """Whether there is an operand to differentiate by, and none has fewer elements."""
+    operands = _differentiated(case)
+    return bool(operands) and all(np.size(x) >= least for x in operands)
+
+
+def _differentiated(case: Case) -> list[Any]:
+    """The operands of floats that are no constants."""
+    operands = [x for x in case[1] if not isinstance(x, Constant)]
+    return [x for x in operands if np.asarray(x).dtype.kind == "f"]

@@ -76,10 +76,9 @@ def shown(work: Callable[[], object]) -> None:
 def preload() -> None:
     """Import what the doors import when they run, once for all children."""
     modules = (
-        "captioning.commands captioning.look captioning.report captioning.sample "
-        "captioning.evaluate captioning.train cola.commands cola.look cola.report "
-        "cola.evaluate cola.explain cola.train image_gradients.commands "
-        "image_gradients.pictures image_gradients.weights download run"
+        "captioning.app captioning.commands cola.app cola.commands cola.look "
+        "image_gradients.commands image_gradients.pictures image_gradients.weights "
+        "download"
     )
     for name in modules.split():
         import_module(f"apps.{name}")
@@ -147,10 +146,11 @@ def _corpus_zip(file: Path) -> None:
 def _learn_sentences(file: Path) -> None:
     """Read a corpus's words as every model does."""
     from apps.cola import train
+    from apps.cola.settings import RECIPES
 
     def learn() -> None:
         for recipe in ("cola", "transformer"):
-            options = {**train.RECIPES[recipe], "embed_dim": 4, "hidden_dim": 4}
+            options = {**RECIPES[recipe], "embed_dim": 4, "hidden_dim": 4}
             settings = train.Settings(**{**options, "data": str(file.parent)})
             _, job = train.build(settings)
             job.update(job.batches(0)[0])

@@ -20,11 +20,11 @@ FILE = Path(__file__).resolve().parents[3] / (
 def weights_of(file: np.lib.npyio.NpzFile) -> dict[str, np.ndarray]:
     """The file's weights, (out, in) and one head at a time, under our names."""
 
-    def heads(kind: str) -> dict[str, np.ndarray]:
-        both = [[file[f"weights/{kind}{h}.{part}"] for h in (1, 2)] for part in PARTS]
-        weight, bias = map(np.concatenate, both)
-        place = f"layer.attention.{PROJECTIONS[kind]}"
-        return {f"{place}.W": weight.T, f"{place}.b": bias}
+    def heads() -> dict[str, np.ndarray]:
+        names = [f"weights/{kind}{head}" for kind in "qkv" for head in (1, 2)]
+        all_heads = [[file[f"{name}.{part}"] for name in names] for part in PARTS]
+        weight, bias = map(np.concatenate, all_heads)
+        return {"layer.attention.Wqkv": weight.T, "layer.attention.bqkv": bias}
 
     def linear(theirs: str, ours: str) -> dict[str, np.ndarray]:
         weight, bias = (file[f"weights/{theirs}.{part}"] for part in PARTS)
@@ -34,9 +34,7 @@ def weights_of(file: np.lib.npyio.NpzFile) -> dict[str, np.ndarray]:
     return {
         "words.W": file["weights/tok.weight"],
         "positions.W": file["weights/pos.weight"],
-        **heads("q"),
-        **heads("k"),
-        **heads("v"),
+        **heads(),
         **linear("proj", "layer.attention.out"),
         **linear("fc1", "layer.feed_forward.first"),
         **linear("fc2", "layer.feed_forward.second"),
@@ -46,7 +44,6 @@ def weights_of(file: np.lib.npyio.NpzFile) -> dict[str, np.ndarray]:
 
 
 PARTS = ("weight", "bias")
-PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
 NORM = (("W", "weight"), ("b", "bias"))
 
 
@@ -118,7 +115,8 @@ def test_the_shown_attention_is_the_one_that_judges() -> None:
     ids = np.array([[2, 5, 7, 0]])
     layer = model.layers[0]
     seen = layer.attention_norm(model.embed(ids))
-    values = layer.attention.value(seen).numpy().reshape(4, 2, 4).swapaxes(0, 1)
+    packed = seen @ layer.attention.Wqkv + layer.attention.bqkv
+    values = packed.numpy()[0, :, 16:].reshape(4, 2, 4).swapaxes(0, 1)
     mixed = (model.attention(ids)[0][0] @ values).swapaxes(0, 1).reshape(4, 8)
     out = layer.attention.out(mg.Tensor(mixed)).numpy()
     expected = layer.attention(seen, mask=model.mask(ids)).numpy()[0]

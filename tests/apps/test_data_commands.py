@@ -298,7 +298,7 @@ def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(download, "download", fetch)
     output = run("download", tmp_path / "coco").output
-    assert asked == [(catalogue.COCO, tmp_path / "coco", False)]
+    assert asked == [(catalogue.ARCHIVE, tmp_path / "coco", False)]
     assert "CC BY 4.0" in output
     assert "caption train --data" in output
 
@@ -326,6 +326,6 @@ def test_the_published_set_is_described_in_full() -> None:
     needed = {layout.CAPTIONS_FILE, layout.VOCABULARY_FILE}
     for split in ("train", "val"):
         needed |= {layout.features_file(split), layout.urls_file(split)}
-    assert set(catalogue.COCO.files) == needed
-    for file in catalogue.COCO.files.values():
+    assert set(catalogue.ARCHIVE.files) == needed
+    for file in catalogue.ARCHIVE.files.values():
         assert len(bytes.fromhex(file.sha256)) == 32

@@ -323,15 +323,15 @@ def test_scores_that_are_no_numbers_are_an_error(bad: float) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"how": "best"}, "how is 'best', but must be one of greedy, sample, beam"),
-        ({"beam_size": 0}, "beam size is 0, but must be a whole number from 1"),
-        ({"length_penalty": -1}, "length penalty is -1, but must be from 0"),
-        ({"length_penalty": math.nan}, "length penalty is nan"),
+        ({"how": "best"}, "how is 'best', but must be one of .greedy., .sample"),
+        ({"beam_size": 0}, "beam_size is 0, but must be a whole number from 1"),
+        ({"length_penalty": -1}, "length_penalty is -1, but must be a number from 0"),
+        ({"length_penalty": math.nan}, "length_penalty is nan"),
         ({"temperature": 0}, "temperature is 0, but must be a number above 0, up to"),
         ({"temperature": -1}, "temperature is -1"),
         ({"temperature": math.nan}, "temperature is nan"),
         ({"temperature": math.inf}, "temperature is inf"),
-        ({"top_k": 0}, "top-k is 0, but must be 1 or more"),
+        ({"top_k": 0}, "top_k is 0, but must be a whole number from 1"),
         ({"seed": -1}, "seed is -1, but must be a whole number from 0"),
     ],
 )

@@ -26,12 +26,11 @@ from apps.image_gradients.pictures import (
     normalize,
     valid_range,
 )
+from apps.image_gradients.settings import RECIPES, Settings
 from apps.image_gradients.squeezenet import SqueezeNet
 from apps.image_gradients.visualize import (
     CLASSES,
-    RECIPES,
     Drawn,
-    Settings,
     blurred,
     visualize,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -38,9 +39,31 @@ def test_a_lock_that_cannot_be_made_is_told_by_the_name_it_is_for(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="thing") as caught:
+    with pytest.raises(FileExistsError) as caught:
         held(tmp_path / "file" / "thing").__enter__()
     assert caught.value.filename == str(tmp_path / "file" / "thing")
+
+
+def test_a_lock_that_is_removed_while_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder may do so between our opening and our locking it."""
+    path, lock = tmp_path / "thing", fcntl.flock
+    name = tmp_path / ".thing.lock"
+    removals = iter([lambda: None, lambda: name.touch()])
+
+    def late(file: int, how: int) -> None:
+        again = next(removals, None)
+        if again is not None:
+            name.unlink()
+            again()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with held(path):
+        assert next(removals, None) is None
+        with pytest.raises(TakenError):
+            held(path).__enter__()
 
 
 def test_waiting_for_a_lock_that_its_holder_removes(tmp_path: Path) -> None:

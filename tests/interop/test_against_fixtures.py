@@ -16,12 +16,14 @@ FIXTURES = {group: cases.read_fixture(group) for group in cases.GROUPS}
 REASONS = {
     "Schedule": "the base class of the schedules",
     "SinusoidalPositions": "PyTorch has no such layer",
+    "LSTMState": "the two arrays that an LSTM carries",
     "Module": "a base class without computation",
     "Optimizer": "a base class without computation",
     "Parameter": "a Tensor",
     "functional": "a module, whose functions the layers call",
     "init": "a module; its numbers are random",
     "load_torch_state_dict": "loads the weights of every case",
+    "unroll": "the loop that the recurrent layers are",
     "torch_state_dict": "gives the weights that every case compares",
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.tape import Entry, Scope
+from minigrad.tape import Entry, Observer, Scope
 from tests.devices import here
 
 
@@ -46,17 +46,14 @@ def live_entries() -> int:
     return sum(issubclass(type(thing), Entry) for thing in gc.get_objects())
 
 
-class Work:
+class Work(Observer):
     """Watches a walk: how many entries, and how many numbers their rules hand on."""
 
     def __init__(self) -> None:
         self.walked: list[str] = []
         self.numbers = 0
 
-    def forward(self, made, entry, arrays, result, seconds) -> None:
-        """Nothing is counted on the way."""
-
-    def backward(self, entry, g, handed, seconds) -> None:
+    def differentiated(self, entry, g, handed, seconds) -> None:
         self.walked.append(entry.name)
         for _, gradient in handed:
             parts = gradient if isinstance(gradient, list) else [gradient]

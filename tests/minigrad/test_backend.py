@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import backend
+from minigrad import backend, memory
 from tests.minigrad.fake_cupy import (
     GIGABYTE,
     NO_DRIVER,
@@ -251,12 +251,12 @@ FAULTS = """
 import resource
 import sys
 import numpy as np
-from minigrad import backend
+from minigrad.memory import keep_memory
 
 def step():
     kept = [np.ones(2**20) for _ in range(12)]  # 8 MiB each
 
-if sys.argv[1] == "keep" and not backend.keep_memory():
+if sys.argv[1] == "keep" and not keep_memory():
     sys.exit("no glibc")
 step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -284,5 +284,5 @@ def test_kept_memory_is_not_asked_for_again():
 
 
 def test_where_there_is_no_glibc_memory_is_not_kept(monkeypatch):
-    monkeypatch.setattr(backend.ctypes, "CDLL", lambda _: object())
-    assert not backend.keep_memory()
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
+    assert not memory.keep_memory()

@@ -430,7 +430,7 @@ def test_a_second_backward():
     X.zero_grad()
     with pytest.raises(RuntimeError) as raised:
         y.backward()
-    assert_parts(raised.value, "already walked at sum")
+    assert_parts(raised.value, "already freed at sum")
     assert_parts(raised.value, "frees what it has used")
     assert_parts(raised.value, "retain_graph=True", "compute the output again")
 

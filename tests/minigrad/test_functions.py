@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.testing import arrays, axes, shapes
-from minigrad.testing.cases import EQUATIONS
 from tests.devices import put
 from tests.minigrad.helpers import assert_close, assert_equal, assert_parts, leaf, plain
+from tests.support.cases import EQUATIONS
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -279,4 +279,3 @@ def test_dropout_drops_infinities_too():
 
 def test_take_reads_from_lists():
     assert_equal(mg.asarray(mg.take([1.0, 2.0, 3.0], [2, 0])), [3, 1])
-

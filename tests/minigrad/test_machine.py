@@ -27,11 +27,11 @@ from hypothesis.stateful import (
 
 import minigrad as mg
 from minigrad.tape import writes
-from minigrad.testing import series
 from tests.minigrad.helpers import live_entries
+from tests.support import series
 
 # What the errors say (docs/errors.md and the messages themselves).
-FREED = "the tape was already walked"
+FREED = "the tape was already freed"
 STALE = "changed that array in place before backward"
 NOT_RECORDED = "no gradient can reach"
 NEEDS_START = "needs a starting gradient"

@@ -14,10 +14,11 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.testing.program import BOUND, KINDS, build, programs
-from minigrad.testing.series import RULES
 from tests.devices import put
 from tests.minigrad.helpers import assert_close
+from tests.support.draft import BOUND
+from tests.support.programs import KINDS, build, programs
+from tests.support.series import RULES
 
 pytestmark = pytest.mark.usefixtures("device")
 only_cpu = pytest.mark.only_cpu("what differs between devices is tested above")

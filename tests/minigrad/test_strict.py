@@ -13,7 +13,7 @@ import pytest
 import minigrad as mg
 from minigrad import backend
 from minigrad.testing.strict import StrictArray, count_syncs
-from minigrad.testing.strict_rules import FUNCTIONS, NAMES, UFUNCS
+from minigrad.testing.strict.rules import FUNCTIONS, NAMES, UFUNCS
 from tests.minigrad.helpers import assert_parts
 
 

@@ -305,7 +305,7 @@ def test_a_deferred_gradient_is_freed_by_backward_like_any_result():
     slope.sum().backward(retain_graph=True)
     slope.sum().backward()
     assert_close(w.grad, 4 * POINT)
-    with pytest.raises(RuntimeError, match="already walked"):
+    with pytest.raises(RuntimeError, match="already freed"):
         slope.sum().backward()
 
 

@@ -167,7 +167,7 @@ def test_a_mask_of_numbers_is_refused():
 
 def test_heads_have_widths_of_their_own():
     layer = nn.MultiHeadAttention(128, 2, 96)
-    assert layer.query.W.shape == (128, 192)
+    assert layer.Wqkv.shape == (128, 3 * 192)
     assert layer.out.W.shape == (192, 128)
     assert layer(mg.zeros((3, 5, 128), dtype="float32")).shape == (3, 5, 128)
 
@@ -178,9 +178,10 @@ def test_heads_are_attentions_side_by_side(device):
     layer = nn.MultiHeadAttention(4, 2, 3, dtype="float64", generator=generator)
     layer = layer.to(device)
     x = put(mg.Tensor(np.random.default_rng(0).standard_normal((2, 5, 4))))
+    packed = x @ layer.Wqkv + layer.bqkv
     heads = []
     for head in (slice(0, 3), slice(3, 6)):
-        q, k, v = (p(x)[..., head] for p in (layer.query, layer.key, layer.value))
+        q, k, v = (part[..., head] for part in mg.split(packed, 3, axis=-1))
         heads.append(attend(q, k, v))
     expected = layer.out(mg.concatenate(heads, axis=-1))
     np.testing.assert_allclose(layer(x).numpy(), expected.numpy(), atol=1e-12)
@@ -194,12 +195,36 @@ def test_dropout_takes_weights_away_in_training_only():
     np.testing.assert_array_equal(layer(x).numpy(), layer(x).numpy())
 
 
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_dropout_drops_weights_and_keeps_their_mean(chunk):
+    """Of values of 1, an output is the sum of the weights that are left."""
+    rng = np.random.default_rng(0)
+    q, k = (put(mg.Tensor(rng.standard_normal((5, 4)))) for _ in "qk")
+    v = put(mg.ones((5, 1), dtype="float64"))
+    settings = {"dropout": 0.3, "generator": mg.Generator(0), "chunk": chunk}
+    found = np.stack([attend(q, k, v, **settings).numpy() for _ in range(4000)])
+    np.testing.assert_allclose(found.mean(axis=0), 1, atol=0.05)
+    assert found.std() > 0.1
+    assert found.max() <= 1 / (1 - 0.3) + 1e-12
+    np.testing.assert_allclose(attend(q, k, v, chunk=chunk).numpy(), 1, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_dropout_drops_the_same_in_the_backward_pass(chunk):
+    """The output is linear in the values: its gradient is the weights that mixed it."""
+    rng = np.random.default_rng(0)
+    q, k, v = (put(mg.Tensor(rng.standard_normal((5, 4)))) for _ in "qkv")
+    v.requires_grad = True
+    y = attend(q, k, v, dropout=0.5, generator=mg.Generator(0), chunk=chunk)
+    y.sum().backward()
+    np.testing.assert_allclose((v.grad * v).sum().item(), y.sum().item(), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "parts"),
     [
         ((5, 2), {}, ["embed_dim 5", "2 heads", "head_dim"]),
         ((4, 0), {}, ["num_heads", "0"]),
-        ((4, 2), {"dropout": 0.1, "chunk": 8}, ["dropout", "chunk"]),
     ],
 )
 def test_heads_that_do_not_fit(arguments, settings, parts):

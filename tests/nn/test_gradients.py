@@ -61,6 +61,15 @@ def attention(s, **settings):
     )
 
 
+def unrolled(x, h0, Wx, Wh, b):
+    """Run a cell of one's own over a sequence; the last state counts twice."""
+
+    def cell(x, h):
+        return mg.tanh(x @ Wx + h @ Wh + b)
+
+    return F.unroll(cell, mg.unstack(x, axis=1), h0)
+
+
 FUNCTIONS = {
     "linear": lambda s: (F.linear, s.normals((s.N, s.D), (s.D, s.H), (s.H,))),
     "temporal_affine": lambda s: (
@@ -116,6 +125,13 @@ FUNCTIONS = {
     ),
     "scaled_dot_product_attention": attention,
     "scaled_dot_product_attention in blocks": lambda s: attention(s, chunk=2),
+    "scaled_dot_product_attention with dropout": lambda s: attention(
+        s, dropout=0.3, generator=s.generator()
+    ),
+    "scaled_dot_product_attention in blocks with dropout": lambda s: attention(
+        s, chunk=2, dropout=0.3, generator=s.generator()
+    ),
+    "unroll": lambda s: (unrolled, recurrent(s, 1, sequence=True)),
     "mse_loss": lambda s: (F.mse_loss, s.normals((s.N, s.D), (s.N, s.D))),
     "bce_with_logits": lambda s: (
         F.bce_with_logits,
@@ -278,6 +294,45 @@ def test_every_module_has_a_case():
         f"nn has {sorted(absent)} without a gradient test: add to MODULES in "
         f"{__file__} a case such as layer_case, or to WITHOUT_CASE the reason"
     )
+
+
+# Complex numbers have no order, and so no maximum.
+REAL_ONLY = ("max_pool2d", "MaxPool2d")
+
+
+def complex_of(operand):
+    """An operand of floats as a complex Tensor, others as they are."""
+    if operand.dtype.kind != "f":
+        return operand
+    imaginary = 1e-3j * np.cos(np.arange(operand.size)).reshape(operand.shape)
+    return mg.Tensor(operand + imaginary, "complex128")
+
+
+def assert_complex(result):
+    if isinstance(result, tuple):
+        for part in result:
+            assert_complex(part)
+    else:
+        assert result.dtype == "complex128"
+        assert np.isfinite(result.numpy()).all()
+
+
+@pytest.mark.only_cpu("dtypes, not devices, are looked at")
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in REAL_ONLY])
+def test_functions_take_complex_tensors(name):
+    """The checker's complex steps need layers that compute with them."""
+    f, operands = FUNCTIONS[name](Sizes(2, 3, 2, 2, seed=0))
+    assert_complex(f(*map(complex_of, operands)))
+
+
+@pytest.mark.only_cpu("dtypes, not devices, are looked at")
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in REAL_ONLY])
+def test_modules_take_complex_tensors(name):
+    module, inputs = MODULES[name](Sizes(2, 3, 2, 2, seed=0))
+    for parameter in module.parameters():
+        parameter.requires_grad = False
+        parameter.data = complex_of(parameter.numpy().astype("float64")).data
+    assert_complex(module(*map(complex_of, inputs)))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 import nn
-from nn import optim
+from nn import updates
 from tests.devices import put
 from tests.nn.reference import says
 
@@ -103,7 +103,7 @@ def test_tiles_do_not_show(build, size, monkeypatch):
     rng = np.random.default_rng(0)
     start, grads = rng.standard_normal(size), rng.standard_normal((4, size))
     whole = train(build([put(nn.Parameter(start))]), grads)
-    monkeypatch.setattr(optim, "TILE", 7)
+    monkeypatch.setattr(updates, "TILE", 7)
     np.testing.assert_array_equal(
         train(build([put(nn.Parameter(start))]), grads), whole
     )
@@ -111,7 +111,7 @@ def test_tiles_do_not_show(build, size, monkeypatch):
 
 @pytest.mark.parametrize("build", OPTIMISERS)
 def test_a_parameter_larger_than_a_tile_is_updated_to_its_end(build):
-    parameter = put(nn.Parameter(np.ones(2 * optim.TILE + 5, np.float32)))
+    parameter = put(nn.Parameter(np.ones(2 * updates.TILE + 5, np.float32)))
     after = train(build([parameter]), [np.ones(parameter.shape, np.float32)])
     assert (after == after[0]).all()
     assert after[0] < 1
@@ -320,7 +320,7 @@ def test_a_step_between_forward_and_backward_is_caught():
     optimiser.update(put([np.ones(3)]))
     with pytest.raises(RuntimeError) as error:
         loss.backward()
-    says(error, "Adam.step")
+    says(error, "adam_update")
 
 
 # State
@@ -375,7 +375,8 @@ def test_loading_names_every_problem_and_changes_nothing():
     with pytest.raises(ValueError, match=r"Adam\.load_state_dict") as error:
         optimiser.load_state_dict(state)
     says(error, "nothing was loaded", "missing: eps, 1.v", "unexpected: 2.m")
-    says(error, "misshapen: 0.m (parameter (2,), state (3,))", "in the same order")
+    says(error, "misshapen: 0.m (the parameter has (2,), the state has (3,))")
+    says(error, "on the same parameters in the same order")
     after = optimiser.state_dict()
     assert after.keys() == before.keys()
     assert all(np.array_equal(after[key], before[key]) for key in before)
@@ -394,9 +395,9 @@ def test_loading_names_every_problem_and_changes_nothing():
         ({"0.step": 0}, "0.step is 0"),
         ({"0.step": 1.5}, "0.step is 1.5"),
         ({"0.step": None}, "0.step is None"),
-        ({"0.m": "text"}, "misshapen: 0.m (a str)"),
-        ({"0.m": [[1.0], [2.0, 3.0]]}, "misshapen: 0.m (a list)"),
-        ({"0.v": np.array([1j, 1j])}, "misshapen: 0.v (a ndarray)"),
+        ({"0.m": "text"}, "not an array of real numbers: 0.m (a str)"),
+        ({"0.m": [[1.0], [2.0, 3.0]]}, "real numbers: 0.m (a list)"),
+        ({"0.v": np.array([1j, 1j])}, "real numbers: 0.v (a ndarray)"),
         ({"optimizer": ["Adam"]}, "saved by ['Adam']"),
         ({3: 1}, "unexpected: 3"),
     ],
@@ -539,7 +540,7 @@ def test_clipping_does_not_scale_a_shared_gradient_twice():
 
 
 def test_the_norm_is_summed_in_float64_and_gradients_stay_float32():
-    n = 3 * optim.TILE + 1
+    n = 3 * updates.TILE + 1
     (parameter,) = with_gradients(np.full(n, 1e25, np.float32))
     norm = float(nn.clip_grad_norm([parameter], 1.0))
     np.testing.assert_allclose(norm, 1e25 * math.sqrt(n), rtol=1e-7)

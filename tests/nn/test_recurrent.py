@@ -60,14 +60,68 @@ def test_weights_are_in_by_gates_times_hidden(kind, names, gates):
 def test_the_default_state_is_zeros(kind):
     layer = build(kind, 3, 4)
     x = put(mg.Tensor(np.random.default_rng(0).standard_normal((2, 5, 3))))
-    zeros = put(mg.zeros((2, 4), dtype="float64"))
-    state = (zeros, zeros) if kind is nn.LSTM else zeros
+    state = layer.initial_state(2)
+    for part in halves(state):
+        np.testing.assert_array_equal(part.numpy(), np.zeros((2, 4)))
+        assert (part.dtype, part.device) == (layer.Wh.dtype, layer.Wh.device)
     outputs, last = layer(x)
     given_outputs, given_last = layer(x, state)
     np.testing.assert_array_equal(outputs.numpy(), given_outputs.numpy())
     for one, other in zip(halves(last), halves(given_last), strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
     np.testing.assert_array_equal(halves(last)[0].numpy(), outputs.numpy()[:, -1])
+
+
+@pytest.mark.parametrize("kind", [*LAYERS, *CELLS])
+def test_a_state_starts_from_a_hidden_state(kind):
+    layer = build(kind, 3, 4)
+    h = put(mg.Tensor(np.random.default_rng(0).standard_normal((2, 4))))
+    state = layer.initial_state(2, h)
+    if kind in (nn.LSTM, nn.LSTMCell):
+        assert isinstance(state, nn.LSTMState)
+        assert state.h is h
+        np.testing.assert_array_equal(state.c.numpy(), np.zeros((2, 4)))
+    else:
+        assert state is h
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.LSTMCell])
+def test_an_lstm_may_start_to_remember(kind):
+    layer = put(kind(3, 2, forget_bias=1.0))
+    np.testing.assert_array_equal(layer.b.numpy(), [0, 0, 1, 1, 0, 0, 0, 0])
+    with pytest.raises(ValueError, match=f"{kind.__name__}: forget_bias is nan"):
+        kind(3, 2, forget_bias=float("nan"))
+
+
+def test_any_cell_can_be_unrolled():
+    """A cell of one's own, whose output is the first part of its state."""
+    x = put(mg.Tensor(np.arange(12.0).reshape(2, 3, 2)))
+
+    def total_and_count(x, state):
+        total, count = state
+        return total + x, count + 1
+
+    start = (put(mg.zeros((2, 2), dtype="float64")), 0)
+    outputs, (total, count) = nn.unroll(total_and_count, mg.unstack(x, axis=1), start)
+    np.testing.assert_array_equal(outputs.numpy(), np.cumsum(x.numpy(), axis=1))
+    np.testing.assert_array_equal(total.numpy(), x.numpy().sum(axis=1))
+    assert count == 3
+
+
+@pytest.mark.parametrize(("kind", "cell"), list(zip(LAYERS, CELLS, strict=True)))
+def test_a_cell_unrolled_is_its_layer(kind, cell):
+    layer, step = build(kind, 3, 4, 1), build(cell, 3, 4)
+    step.load_state_dict(layer.state_dict())
+    x = put(mg.Tensor(np.random.default_rng(0).standard_normal((2, 5, 3))))
+    outputs, last = nn.unroll(step, mg.unstack(x, axis=1), step.initial_state(2))
+    expected_outputs, expected_last = layer(x)
+    assert type(last) is type(expected_last)
+    for one, other in zip(
+        (outputs, *halves(last)),
+        (expected_outputs, *halves(expected_last)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-10, atol=1e-14)
 
 
 def test_lstm_function_is_the_layer_from_cell_state_zero():
@@ -86,8 +140,7 @@ def test_a_layer_is_its_cell_step_by_step(kind, cell, N, T, D, H, seed):
     step.load_state_dict(layer.state_dict())
     x = put(mg.Tensor(np.random.default_rng(seed).standard_normal((N, T, D))))
     outputs, last = layer(x)
-    zeros = step.zero_state(N)
-    state = (zeros, zeros) if kind is nn.LSTM else zeros
+    state = step.initial_state(N)
     for t in range(T):
         state = step(x[:, t], state)
         h = halves(state)[0].numpy()

@@ -213,6 +213,21 @@ def test_gradients_in_pytorchs_layout():
     np.testing.assert_array_equal(gradients["bias_ih_l0"], np.concatenate([i, f, g, o]))
 
 
+@pytest.mark.parametrize("state", [[1], None, "model.pt"])
+def test_a_state_is_a_dictionary(state):
+    with pytest.raises(TypeError, match="load_torch_state_dict: the state is a"):
+        nn.load_torch_state_dict(nn.Linear(3, 2), state)
+
+
+@pytest.mark.parametrize("value", [[[1.0], [2.0, 3.0]], np.full((2, 3), "word"), None])
+def test_what_is_no_array_of_numbers_is_named(value):
+    module = nn.Linear(3, 2)
+    state = nn.torch_state_dict(module) | {"weight": value}
+    with pytest.raises(ValueError, match="nothing was loaded") as error:
+        nn.load_torch_state_dict(module, state)
+    says(error, f"not an array of real numbers: weight (a {type(value).__name__})")
+
+
 def test_a_state_that_stands_deeper_is_found():
     module = nn.Linear(3, 2)
     state = nn.torch_state_dict(module)

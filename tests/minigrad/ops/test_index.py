@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
-from minigrad.testing.cases import keys, small
 from tests.minigrad.helpers import assert_equal, leaf
+from tests.support.cases import keys, small
 
 SHAPES = small(1, 3, 1, 4)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
-from minigrad.ops.linalg import LateProducts
+from minigrad.tape.pending import Products
 from minigrad.testing import arrays
 from tests.minigrad.helpers import assert_close, assert_equal, leaf
 
@@ -86,7 +86,7 @@ USES = {
     steps=st.lists(st.sampled_from(sorted(USES)), min_size=1, max_size=25),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_products_put_off_are_the_products_at_once(size, rows, steps, seed):
+def test_deferred_products_are_the_products_at_once(size, rows, steps, seed):
     generator = mg.Generator(seed)
     W = leaf(0.3 * generator.normal((size, size), "float64"))
     x = leaf(generator.normal((rows, size), "float64"))
@@ -97,21 +97,21 @@ def test_products_put_off_are_the_products_at_once(size, rows, steps, seed):
             h = USES[step](h, W).tanh()
         return (h * h).sum()
 
-    put_off = mg.grad(loss(), [W, x])
+    deferred = mg.grad(loss(), [W, x])
     at_once = mg.grad(loss(), [W, x], create_graph=True)
-    for ours, theirs in zip(put_off, at_once, strict=True):
+    for ours, theirs in zip(deferred, at_once, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-12)
 
 
 def test_what_waits_is_never_larger_than_the_gradient(monkeypatch):
     waiting = []
-    add = LateProducts.add
+    add = Products.add
 
-    def watched(self, a, g):
-        add(self, a, g)
+    def watched(self, left, right):
+        add(self, left, right)
         waiting.append(self.size)
 
-    monkeypatch.setattr(LateProducts, "add", watched)
+    monkeypatch.setattr(Products, "add", watched)
     W, h = leaf(np.eye(32)), leaf(np.ones((2, 32)))
     y = h
     for _ in range(40):

@@ -18,20 +18,21 @@ import pytest
 import minigrad as mg
 from minigrad.tape import Entry, Leaf, entry, recording, writes
 from minigrad.tape import writes as writes_of_the_tape
+from minigrad.tape.recording import Door, Leave, Recording, Scope, _leave
 from tests.minigrad.helpers import assert_equal, leaf
 
 
 def test_a_gradient_that_comes_in_during_a_sum_is_not_lost(monkeypatch):
     x = leaf([1.0, 2.0])
     (x * 1).sum().backward()
-    replace = Leaf._replace
+    replace = Leaf.replace_grad
 
     def interrupted(self, known, total):
-        monkeypatch.setattr(Leaf, "_replace", replace)
+        monkeypatch.setattr(Leaf, "replace_grad", replace)
         (x * 10).sum().backward()
         return replace(self, known, total)
 
-    monkeypatch.setattr(Leaf, "_replace", interrupted)
+    monkeypatch.setattr(Leaf, "replace_grad", interrupted)
     (x * 100).sum().backward()
     assert_equal(x.grad, [111, 111])
 
@@ -133,8 +134,8 @@ SCOPES = {
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", SCOPES)
 def test_an_interrupt_at_any_step_of_a_scope_leaves_recording_as_it_was(name):
-    places = [in_scope, entry.Scope.__enter__, entry._leave, entry.Leave.__get__]
-    places += [entry.Recording.set, entry.Door.__del__]
+    places = [in_scope, Scope.__enter__, _leave, Leave.__get__]
+    places += [Recording.set, Door.__del__]
     codes = {place.__code__ for place in places}
     kept = []  # as an interactive session keeps the last traceback
     for n in range(1, 1000):

@@ -88,14 +88,14 @@ def test_a_missing_sum_over_broadcast_axes_is_refused():
         product,
         lambda g, b: g * b,
         lambda g, a: g * a,
-        fit=lambda g, shape: g[:1] if g.shape != shape else g,
+        unbroadcast=lambda g, shape: g[:1] if g.shape != shape else g,
     )
     with pytest.raises(GradientError, match="operand b"):
         check_gradients(wrong, A, B)
 
 
 def test_ties_that_do_not_share_are_refused():
-    """At a tie the mean of both one-sided slopes is what differences say."""
+    """At a tie the mean of both one-sided derivatives is what differences say."""
 
     def rule(g, a, y):
         return last(g) * (a == last(y))
@@ -236,7 +236,7 @@ def test_a_primitive_wrong_in_second_order_is_found():
 def test_operands_of_joined_lists_are_named():
     wrong = made(
         lambda arrays, *, axis: np.concatenate(arrays, axis),
-        joint=lambda g, shapes, axis: [g[:2], g[2:] * 2],
+        joint=lambda g, axis: [g[:2], g[2:] * 2],
         sequence=True,
     )
     error = failure(lambda a, b: wrong([a, b], axis=0), A, A[:1])
@@ -295,7 +295,7 @@ def test_the_snippet_fails_in_the_same_way(name):
 
 
 def test_a_primitive_of_a_module_is_imported_by_the_snippet():
-    from minigrad.testing.mutations import changed
+    from tests.support.mutations import changed
 
     with changed(mg.tanh.primitive, rules=[lambda g: g]):
         error = failure(lambda x: mg.exp(mg.tanh(x)), A)
@@ -305,7 +305,7 @@ def test_a_primitive_of_a_module_is_imported_by_the_snippet():
 
 
 def test_what_is_too_long_to_print_is_made_up_and_the_snippet_says_so():
-    from minigrad.testing.mutations import changed
+    from tests.support.mutations import changed
 
     long = np.linspace(0.1, 2, 400)
     with changed(mg.tanh.primitive, rules=[lambda g: g]):

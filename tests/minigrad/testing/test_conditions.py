@@ -15,6 +15,7 @@ from minigrad.testing import (
     check_primitive,
 )
 from tests.minigrad.helpers import assert_parts
+from tests.support.cases import calls_of
 
 A = np.array([[0.5, -1.2, 2.0], [1.1, 0.3, -0.7]])
 
@@ -27,24 +28,24 @@ def curve(a):
     return np.tanh(a)
 
 
-def slope(y):
+def derivative(y):
     return 1 - y * y
 
 
 def double_only(g, y):
     """Right in float64, a hundredth off in float32."""
-    return g * slope(y) * (1.01 if g.dtype == np.float32 else 1)
+    return g * derivative(y) * (1.01 if g.dtype == np.float32 else 1)
 
 
 def contiguous_only(g, a):
     """Right for arrays whose memory is in order."""
     in_order = isinstance(a, mg.Tensor) or a.flags.c_contiguous
-    return g * slope(mg.tanh(a)) * (1 if in_order else 2)
+    return g * derivative(mg.tanh(a)) * (1 if in_order else 2)
 
 
 def writable_only(g, a):
     writable = isinstance(a, mg.Tensor) or a.flags.writeable
-    return g * slope(mg.tanh(a)) * (1 if writable else 2)
+    return g * derivative(mg.tanh(a)) * (1 if writable else 2)
 
 
 class OnceOnly:
@@ -56,17 +57,18 @@ class OnceOnly:
     def __call__(self, g, y):
         again = any(y is known for known in self.seen)
         self.seen.append(y)
-        return g * slope(y) * (2 if again else 1)
+        return g * derivative(y) * (2 if again else 1)
 
 
-def lossy_into(pending, which, g, entry):
-    """Says that it has added a second use's gradient."""
-    return pending.gradient is not None
+def lossy(whole, g, y):
+    """Loses a second use's gradient."""
+    if not whole.any():
+        whole += g * derivative(y)
 
 
 def scribbling(g, a):
     """Writes into its operand."""
-    result = g * slope(mg.tanh(a))
+    result = g * derivative(mg.tanh(a))
     if isinstance(a, np.ndarray) and a.flags.writeable and a.ndim:
         a *= 1.0
         a += 1e-3
@@ -77,7 +79,10 @@ CONDITIONS = {
     "float32": (made(curve, double_only), "float32"),
     "reversed": (made(curve, contiguous_only), "operands"),
     "read-only": (made(curve, writable_only), "read-only"),
-    "used twice": (made(curve, lambda g, y: g * slope(y), into=lossy_into), "twice"),
+    "used twice": (
+        made(curve, lambda g, y: g * derivative(y), scatter={"a": lossy}),
+        "twice",
+    ),
 }
 
 
@@ -130,6 +135,8 @@ def test_a_users_primitive_is_checked_on_drawn_operands():
     check_primitive(hinge)
     two = made(lambda a, b: a * b, lambda g, b: g * b, lambda g, a: g * a)
     check_primitive(two)
+    chosen = made(lambda a, b: a * (b > 0), lambda g, b: g * (b > 0), None)
+    check_primitive(chosen)
 
 
 def test_a_wrong_primitive_is_refused_with_a_small_example():
@@ -143,12 +150,12 @@ def test_chosen_operands_and_settings():
     check_primitive(mg.sum, A, settings={"axis": 0})
     with pytest.raises(TypeError) as raised:
         check_primitive(made(lambda a, *, k: a * k, lambda g, k: g * k))
-    assert_parts(raised.value, "['k']", "settings=")
+    assert_parts(raised.value, "['k']", "settings=", "cases=")
 
 
 def test_our_own_primitives_are_drawn_in_every_form():
-    check_primitive(mg.matmul, examples=10)
-    check_primitive(mg.concatenate, examples=10)
+    for call in (mg.matmul, mg.concatenate):
+        check_primitive(call, examples=10, cases=calls_of(call))
 
 
 # -- modules -----------------------------------------------------------------------

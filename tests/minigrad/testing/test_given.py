@@ -15,14 +15,14 @@ def loss(x):
     return np.sum(np.tanh(x) ** 2)
 
 
-def slope(x):
+def derivative(x):
     return 2 * np.tanh(x) * (1 - np.tanh(x) ** 2)
 
 
 def test_right_gradients_are_accepted():
-    check_gradients(loss, A, grad=slope)
-    check_gradients(loss, A, grad=slope(A))
-    check_gradients(loss, A, grad=[slope(A)])
+    check_gradients(loss, A, grad=derivative)
+    check_gradients(loss, A, grad=derivative(A))
+    check_gradients(loss, A, grad=[derivative(A)])
     check_gradients(lambda x, n, y: np.sum(x * n * y), A, 2, A + 3, grad=of_three)
     check_gradients(lambda x: np.abs(x).sum(), A, grad=np.sign)
 
@@ -32,10 +32,10 @@ def of_three(x, n, y):
 
 
 WRONG = {
-    "half": lambda x: slope(x) / 2,
-    "nan at 0": lambda x: slope(x) * x / x,
-    "at 1": lambda x: slope(x) * np.where(x == 1, 2, 1),
-    "in the tenth digit": lambda x: slope(x) * (1 + 1e-10),
+    "half": lambda x: derivative(x) / 2,
+    "nan at 0": lambda x: derivative(x) * x / x,
+    "at 1": lambda x: derivative(x) * np.where(x == 1, 2, 1),
+    "in the tenth digit": lambda x: derivative(x) * (1 + 1e-10),
 }
 
 
@@ -46,9 +46,20 @@ def test_wrong_gradients_are_refused(name):
     assert_parts(raised.value, "loss", "grad says", "float64", "grad=grad")
 
 
+def test_an_end_of_the_domain_is_checked_from_inside():
+    def f(x):
+        return np.sum(x * np.sqrt(x))
+
+    check_gradients(f, np.abs(A), grad=lambda x: 1.5 * np.sqrt(x))
+    with pytest.raises(GradientError) as raised:
+        check_gradients(f, np.abs(A), grad=lambda x: 1.5 * x / np.sqrt(x))
+    parts = ("index (0,), where it is 0.0", "grad says nan", "derivative from inside")
+    assert_parts(raised.value, *parts)
+
+
 BAD = {
-    "several numbers": (np.tanh, slope, "one number", "weights"),
-    "float32": (lambda x: np.float32(loss(x)), slope, "float32", "jax_enable_x64"),
+    "several numbers": (np.tanh, derivative, "one number", "weights"),
+    "float32": (lambda x: np.float32(loss(x)), derivative, "float32", "jax_enable_x64"),
     "another shape": (loss, lambda x: x[:2], "[(2,)]", "[(3,)]"),
     "too many": (loss, lambda x: (x, x), "shapes", "one gradient for each"),
     "nothing": (loss, lambda x: None, "None", "x.grad"),
@@ -65,7 +76,7 @@ def test_what_cannot_be_checked_is_refused(name):
 
 def test_higher_orders_are_refused():
     with pytest.raises(ValueError, match="first order"):
-        check_gradients(loss, A, grad=slope, order=2)
+        check_gradients(loss, A, grad=derivative, order=2)
 
 
 def test_pytorchs_gradients():

@@ -24,12 +24,12 @@ KNOWN = {
 @pytest.mark.parametrize("name", KNOWN)
 @given(a=arrays(shapes(0, 2), -2, 2))
 def test_the_error_is_within_the_bound(name, oracle, a):
-    f, slope = KNOWN[name]
+    f, derivative = KNOWN[name]
     v = np.cos(np.arange(a.size)).reshape(a.shape)
     (found,) = oracle.along(lambda xs: [np.asarray(f(xs[0]))], [a], [v])
-    expected = slope(a) * v
+    expected = derivative(a) * v
     expected = expected.sum() if name == "sum" else expected
-    rounding = 1e-15 * np.abs(slope(a)).sum()
+    rounding = 1e-15 * np.abs(derivative(a)).sum()
     assert (np.abs(found.value - expected) <= found.error + rounding).all()
 
 

@@ -149,18 +149,18 @@ def test_an_end_that_is_not_declared_is_refused():
 
 
 @pytest.mark.parametrize("kinks", [{"a": (1,)}, {"a": {1: "some"}}])
-def test_a_kink_without_a_promised_slope_is_refused(kinks):
+def test_a_kink_without_a_declared_derivative_is_refused(kinks):
     with pytest.raises(GradientError) as raised:
         check_primitive(made(hinge, passes, kinks=kinks))
     assert_parts(raised.value, "hinge", "'a' at 1", "a number, or None at a pole")
 
 
-def test_a_slope_that_is_not_the_promised_one_is_refused():
+def test_a_derivative_that_is_not_the_declared_one_is_refused():
     check_primitive(made(hinge, passes, kinks={"a": {1: 0}}))
     half = made(hinge, passes, kinks={"a": {1: 0.5}})
     with pytest.raises(GradientError) as raised:
         check_primitive(half)
-    assert_parts(raised.value, "promises", "'a' at 1", "the tape says", "promised")
+    assert_parts(raised.value, "declares", "'a' at 1", "the tape says", "declared")
 
 
 def largest(a):
@@ -171,10 +171,10 @@ def all_ties(g, a, y):
     return mg.expand_dims(g, axis=-1) * (a == mg.expand_dims(y, axis=-1))
 
 
-@pytest.mark.parametrize("slope", ["shared", "first"])
-def test_ties_share_as_promised(slope):
-    wrong = made(largest, all_ties, kinks={"a": {"a": slope}})
-    with pytest.raises(GradientError, match="promises"):
+@pytest.mark.parametrize("declared", ["shared", "first"])
+def test_ties_share_as_declared(declared):
+    wrong = made(largest, all_ties, kinks={"a": {"a": declared}})
+    with pytest.raises(GradientError, match="declares"):
         check_primitive(wrong, A)
 
 
@@ -200,12 +200,12 @@ def test_a_closed_end_is_checked_from_inside():
     wrong = made(root_cubed, lambda g, a, y: g * 1.5 * y / a, **FROM_ZERO)
     with pytest.raises(GradientError) as raised:
         check_primitive(wrong)
-    assert_parts(raised.value, "slope from inside", "where it is 0.0")
+    assert_parts(raised.value, "derivative from inside", "where it is 0.0")
     with pytest.raises(GradientError):  # found without being declared
         check_gradients(lambda x: mg.sum(wrong(x)), np.abs(A))
 
 
-def test_an_infinite_slope_has_its_sign():
+def test_an_infinite_derivative_has_its_sign():
     check_primitive(mg.sqrt)
     falling = lambda a: -np.sqrt(a)  # noqa: E731
     check_primitive(made(falling, lambda g, y: g / (y + y), **FROM_ZERO), examples=5)

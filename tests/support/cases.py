@@ -1,4 +1,4 @@
-"""How is each operation drawn?  Its calls and operands, in every form it takes.
+"""Every operation's calls and operands, drawn in every form that it takes.
 
 A case is a Hypothesis strategy of (f, operands): `f` takes Tensors in place of the
 operands, which are differentiated if they are floats and no `Constant`s. Values keep a
@@ -7,6 +7,7 @@ margin from kinks, ties and the ends of domains. Needs Hypothesis.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -38,6 +39,7 @@ from minigrad.testing.strategies import (
     operand_values,
     primitive_of,
     shapes,
+    whole,
 )
 
 Call = Callable[..., Any]
@@ -619,7 +621,7 @@ def einsums(draw: Draw) -> Case:
 
 @st.composite
 def spreads(draw: Draw, call: Call) -> Case:
-    """Var and std: distinct values, so that the root's slope is finite."""
+    """Var and std: distinct values, so that the root's derivative is finite."""
     x = draw(small(1, 2, 2, 3).flatmap(lambda s: arrays(s, distinct=True)))
     axis = draw(any_axis(x.ndim).filter(lambda axis: axis != ()))
     keepdims, ddof = draw(st.booleans()), draw(st.integers(0, 1))
@@ -746,61 +748,23 @@ CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
 }
 
 
-# -- any primitive -----------------------------------------------------------------
+# -- our primitives ----------------------------------------------------------------
+
+# Not as the registry has them: a test's own may have the same name.
+OURS: dict[str, Call] = {
+    call.primitive.name: call
+    for name, module in list(sys.modules.items())
+    if name.startswith("minigrad.")
+    for call in vars(module).values()
+    if isinstance(getattr(call, "primitive", None), Primitive)
+}
 
 
 def calls_of(primitive: Call) -> Cases:
-    """Calls (f, operands) of a primitive: minigrad's own in every form they take.
-
-    Raises:
-        TypeError: it has settings without defaults, or takes a list of operands.
-    """
-    made = primitive_of(primitive)
-    ours = str(primitive.__module__).startswith("minigrad.")
-    if ours and made.name in PRIMITIVES:
-        return PRIMITIVES[made.name]
-    missing = [name for name in made.setting_names if name not in made.defaults]
-    if missing or made.sequence or made.rest_name:
-        raise TypeError(
-            f"operands for {made.name!r} cannot be drawn: it has settings "
-            f"{missing} without defaults, or takes a list. Pass operands and "
-            "settings=: check_primitive(f, *arrays, settings={...})."
-        )
-    count = len(made.operand_names)
-    alike = shapes(0, 2).map(lambda shape: (shape,) * count)
-    return (broadcastable(count, 2) if made.fit else alike).flatmap(
-        lambda chosen: _call_with(primitive, made, chosen)
-    )
+    """Calls of one of our own primitives, in every form that it takes."""
+    return PRIMITIVES[primitive_of(primitive).name]
 
 
 def whole_calls_of(primitive: Call) -> Cases:
-    """Those calls that differentiate by all operands, each of two numbers or more.
-
-    Raises:
-        TypeError: as `calls_of`.
-    """
-    made = primitive_of(primitive)
-    count = len(made.rules) - made.rules.count(None)
-    return calls_of(primitive).filter(
-        lambda case: is_full(case, 2) and len(differentiated(case)) >= count
-    )
-
-
-def differentiated(case: Case) -> list[Any]:
-    """The operands of floats that are no constants."""
-    operands = [x for x in case[1] if not isinstance(x, Constant)]
-    return [x for x in operands if np.asarray(x).dtype.kind == "f"]
-
-
-def is_full(case: Case, least: int = 1) -> bool:
-    """Whether there is an operand to differentiate by, and none has fewer elements."""
-    operands = differentiated(case)
-    return bool(operands) and all(np.size(x) >= least for x in operands)
-
-
-def _call_with(primitive: Call, made: Primitive, chosen: tuple[Any, ...]) -> Cases:
-    operands = [
-        operand_values(made, name, shape)
-        for name, shape in zip(made.operand_names, chosen, strict=True)
-    ]
-    return st.tuples(*operands).map(lambda values: (primitive, list(values)))
+    """Those calls that differentiate by all operands, each of two numbers or more."""
+    return whole(calls_of(primitive), primitive)

@@ -1,4 +1,4 @@
-"""What does CuPy have, what waits for the GPU there, and who counts it?
+"""What CuPy has: its functions and ufuncs, and what waits for the GPU there.
 
 `scripts/list_cupy_names.py` makes `cupy_names.json` from CuPy's package. The tables
 here say what its functions do, as read in the sources of CuPy 14.2.
@@ -6,16 +6,11 @@ here say what its functions do, as read in the sources of CuPy 14.2.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from minigrad.inspect.lines import users_line
 
 NAMES = json.loads(Path(__file__).with_name("cupy_names.json").read_text("utf-8"))
 UFUNCS = frozenset(NAMES["ufuncs"])
@@ -68,12 +63,12 @@ SETTINGS = {"take": {"mode": "wrap"}, "put": {"mode": "wrap"}}
 
 def check_call(name: str, parameters: str | None, args: Any, settings: Any) -> None:
     """Refuse arguments that the other library's function does not have."""
+    if parameters is None:
+        return
     names = parameters.split(", ") if parameters else []
     star = next((i for i, n in enumerate(names) if n.startswith("*")), len(names))
     many = any(n.startswith("*") and n[1:2] not in ("", "*") for n in names)
     unknown = sorted(set(settings) - {n.lstrip("*") for n in names})
-    if parameters is None:
-        return
     if unknown and not parameters.rpartition(", ")[2].startswith("**"):
         raise TypeError(f"{name}() got an unexpected keyword argument {unknown[0]!r}")
     if len(args) > star - ("/" in names) and not many:
@@ -85,57 +80,3 @@ def supported(array: np.ndarray) -> np.ndarray:
     if array.dtype.char not in DTYPES:
         raise ValueError(f"Unsupported dtype {array.dtype}")
     return array
-
-
-# -- waiting -----------------------------------------------------------------------
-
-
-class Syncs:
-    """How often the host waited for the device, where, and what it sent there."""
-
-    def __init__(self) -> None:
-        self.places: list[str] = []
-        self.transfers = 0
-
-    @property
-    def count(self) -> int:
-        """How often the host waited."""
-        return len(self.places)
-
-
-class Watched(threading.local):
-    """Who counts, in this thread."""
-
-    def __init__(self) -> None:
-        self.by: list[Syncs] = []
-
-
-watched = Watched()
-
-
-@contextlib.contextmanager
-def count_syncs() -> Iterator[Syncs]:
-    """Count inside how often the host waits for a strict device.
-
-    `places` says what waited and in which line of the user's; `transfers` counts copies
-    from the host to the device, for which nobody waits.
-    """
-    seen = Syncs()
-    watched.by.append(seen)
-    try:
-        yield seen
-    finally:
-        watched.by.pop()
-
-
-def wait(what: str) -> None:
-    """The host waits for the device."""
-    for seen in watched.by:
-        seen.places.append(f"{what} in {users_line()}")
-
-
-def send(value: Any, dtype: Any = None) -> np.ndarray:
-    """A copy of a value of the host's, counted as sent to the device."""
-    for seen in watched.by:
-        seen.transfers += 1
-    return supported(np.array(value, dtype))

@@ -1,14 +1,16 @@
-"""Who checks the checker?  Wrong rules for every primitive, each to be caught.
+"""Wrong rules for every primitive, each of which the checker must refuse.
 
 A mutation breaks a primitive in one way; the checker then runs on the primitive's own
-cases. `python -m minigrad.testing` prints the table of primitives and mutations.
+cases. `python -m tests.support.mutations` prints the table of primitives and mutations.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -29,16 +31,17 @@ from minigrad.ops.shape import (
     transpose,
     unstack,
 )
-from minigrad.tape import Primitive, Scope, registry
+from minigrad.tape import Primitive
 from minigrad.tensor import Tensor
 from minigrad.testing.blame import GradientError
-from minigrad.testing.conditions import (
+from minigrad.testing.checker import (
     SPECIAL_EXAMPLES,
     check_at_points,
     check_function,
 )
 from minigrad.testing.function import Function
 from minigrad.testing.strategies import hypothesis, primitive_of
+from tests.support.cases import OURS, PRIMITIVES, whole_calls_of
 
 Rule = Callable[..., Any]
 Changes = dict[str, Any]  # of the arguments that a Primitive is made with
@@ -48,27 +51,12 @@ Variant = contextlib.AbstractContextManager[None]
 @contextlib.contextmanager
 def changed(made: Primitive, **changes: Any) -> Iterator[None]:
     """Give a primitive other rules or facts for a while, wherever it is called."""
-    known = dict(vars(made))
-    arguments = {
-        "rules": made.rules,
-        "joint": made.joint_rule,
-        "sequence": made.sequence,
-        "many": made.many,
-        "part": made.part,
-        "fit": made.fit,
-        "into": made.into,
-        "marks": made.marks,
-        "domain": made.domain,
-        "closed": made.closed,
-        "kinks": made.kinks,
-    }
-    Primitive.__init__(made, made.forward, **{**arguments, **changes})
-    made.call = known["call"]
+    call: Any = OURS[made.name]
+    call.primitive = dataclasses.replace(made, **changes)
     try:
         yield
     finally:
-        vars(made).clear()
-        vars(made).update(known)
+        call.primitive = made
 
 
 # -- what is done to a rule's result -----------------------------------------------
@@ -101,28 +89,14 @@ def one_rule_at_a_time(
     variants: list[Variant] = []
     for i, rule in enumerate(made.rules):
         for other in broken(rule) if rule is not None else []:
-            rules = [*made.rules[:i], other, *made.rules[i + 1 :]]
+            rules = (*made.rules[:i], other, *made.rules[i + 1 :])
             variants.append(changed(made, rules=rules))
-    if made.joint_rule is not None:
-        variants += [changed(made, joint=other) for other in broken(made.joint_rule)]
+    if made.joint is not None:
+        variants += [changed(made, joint=other) for other in broken(made.joint)]
     return variants
 
 
 # -- what is done at one point alone -----------------------------------------------
-
-
-class Silent:
-    """An observer that looks away: while there is one, no call takes a short cut.
-
-    Short cuts have kept what their rules named when they were made; broken rules name
-    more.
-    """
-
-    def forward(self, *what: Any) -> None:
-        """An operation was recorded."""
-
-    def backward(self, *what: Any) -> None:
-        """An entry was walked."""
 
 
 Where = Callable[..., Any]  # (operand, the other operand or None) -> where to be wrong
@@ -171,7 +145,7 @@ def _changed_at(
         [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in ("g", *read, *more)]
     )
     rules = [*made.rules[:which], broken, *made.rules[which + 1 :]]
-    with changed(made, rules=rules), Scope(observer=Silent()):
+    with changed(made, rules=rules):
         yield
 
 
@@ -196,7 +170,7 @@ def is_point(*points: float) -> Callable[[Primitive, str], list[Where]]:
 
 def is_tie(made: Primitive, name: str) -> list[Where]:
     """Where both operands are equal, unless that is a kink."""
-    two = len(made.operand_names) == 2 and made.fit is not None
+    two = len(made.operand_names) == 2 and made.unbroadcast is not None
     if not two or made.name == "matmul" or any(map(_names_operand(made), made.kinks)):
         return []
     return [lambda a, b: np.equal(a, b)]
@@ -214,15 +188,15 @@ def is_alike(made: Primitive, name: str) -> list[Where]:
 
 
 def is_kink(made: Primitive, name: str) -> list[Where]:
-    """At a kink with a promised slope: a number, or another operand's value."""
-    slopes = made.kinks.get(name, {})
+    """At a kink with a declared derivative: a number, or another operand's value."""
+    declared = made.kinks.get(name, {})
     picked: list[Where] = []
-    for kink, slope in slopes.items():
+    for kink, derivative in declared.items():
         if kink == name:
             picked += is_alike(made, "")
         elif kink in made.operand_names:
             picked.append(lambda a, b: np.equal(a, b))
-        elif not isinstance(kink, str) and slope is not None:
+        elif not isinstance(kink, str) and derivative is not None:
             picked.append(lambda a, *_, at=kink: a == at)
     return picked
 
@@ -237,7 +211,7 @@ def is_end(made: Primitive, name: str) -> list[Where]:
 
 def stale(made: Primitive) -> list[Variant]:
     """Each value that was kept for a rule comes from another call."""
-    kept = {"y", made.rest_name, *made.operand_names, *made.marks}
+    kept = {"y", made.rest_name, *made.operand_names, *made.residuals}
 
     def broken(rule: Rule) -> list[Rule]:
         names = list(inspect.signature(rule).parameters)[1:]
@@ -286,8 +260,8 @@ def without_sum(made: Primitive) -> list[Variant]:
     """The gradient of a broadcast operand is not summed over its copies."""
     if made.name == "broadcast_to":
         return [changed(made, rules=[lambda g, a_shape: _first(g, a_shape)])]
-    broadcasts = made.fit is not None and len(made.operand_names) > 1
-    return [changed(made, fit=_first)] if broadcasts else []
+    broadcasts = made.unbroadcast is not None and len(made.operand_names) > 1
+    return [changed(made, unbroadcast=_first)] if broadcasts else []
 
 
 def not_inverted(made: Primitive) -> list[Variant]:
@@ -350,7 +324,7 @@ def assigned(made: Primitive) -> list[Variant]:
     """Assignment where values at the same place must add up."""
     if made.name in ("gather", "scatter_add"):
         return [_add_at_assigns()]
-    return [changed(made, into=_assign_crop)] if made.name == "crop" else []
+    return [changed(made, scatter={"a": _assign})] if made.name == "crop" else []
 
 
 @contextlib.contextmanager
@@ -363,22 +337,28 @@ def _add_at_assigns() -> Iterator[None]:
         backend.add_at = known
 
 
-def _assign_crop(pending: Any, _: int, g: Any, entry: Any) -> bool:
-    ours = pending.owned and pending.gradient.ndim > 0
-    if ours:
-        pending.gradient[to_index(entry.settings["index"])] = g
-    return ours
+def _assign(whole: Any, g: Any, index: Any) -> None:
+    whole[to_index(index)] = g
 
 
 def lost(made: Primitive) -> list[Variant]:
-    """A shortcut that adds in place says that it has added, and has not."""
-    into = made.into
-    if into is None:
-        return []
-    loses = functools.wraps(into)(
-        lambda pending, which, g, entry: into(pending, which, g * 0, entry)
-    )
-    return [changed(made, into=loses)]
+    """What is added in place, or deferred, is nothing."""
+    return [
+        changed(made, **{fact: {name: _adding_nothing(rule)}})
+        for fact in ("scatter", "factors")
+        for name, rule in getattr(made, fact).items()
+    ]
+
+
+def _adding_nothing(rule: Rule) -> Rule:
+    names = list(inspect.signature(rule).parameters)
+    g = names.index("g")
+
+    @functools.wraps(rule)
+    def wrapped(*given: Any) -> Any:
+        return rule(*given[:g], given[g] * 0, *given[g + 1 :])
+
+    return wrapped
 
 
 # -- the table ---------------------------------------------------------------------
@@ -421,11 +401,9 @@ def table(examples: int = 50) -> dict[str, dict[str, str]]:
     Args:
         examples: how many operands the checker may try before it has missed.
     """
-    from minigrad.testing.cases import PRIMITIVES
-
     rows = {}
     for name in PRIMITIVES:
-        made = primitive_of(registry[name])
+        made = primitive_of(OURS[name])
         rows[name] = {m.name: outcome(made, m, examples) for m in MUTATIONS}
     return rows
 
@@ -442,9 +420,6 @@ def outcome(made: Primitive, mutation: Mutation, examples: int) -> str:
 
 def _is_caught(name: str, variant: Variant, examples: int) -> bool:
     """Whether the checker rejects a broken primitive: special points, then others."""
-    from minigrad.testing.cases import PRIMITIVES
-
-    made = primitive_of(registry[name])
 
     def anywhere(case: Any, seed: int) -> None:
         f, operands = case
@@ -454,8 +429,9 @@ def _is_caught(name: str, variant: Variant, examples: int) -> bool:
     with variant, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # wrong rules divide by zero and the like
         try:
+            broken = primitive_of(OURS[name])
             for f, operands in whole:
-                check_at_points(Function(f, operands), 2, 0, name, made)
+                check_at_points(Function(f, operands), 2, 0, name, broken)
             _on_drawn(anywhere, PRIMITIVES[name], examples)()
         except (GradientError, ValueError, TypeError):
             return True  # the engine itself refuses gradients of a wrong shape
@@ -465,10 +441,8 @@ def _is_caught(name: str, variant: Variant, examples: int) -> bool:
 @functools.cache
 def whole_cases(name: str) -> list[Any]:
     """A few calls of a primitive that differentiate by all of its operands."""
-    from minigrad.testing.cases import whole_calls_of
-
     drawn: list[Any] = []
-    cases = whole_calls_of(registry[name])
+    cases = whole_calls_of(OURS[name])
     _on_drawn(lambda case, _: drawn.append(case), cases, SPECIAL_EXAMPLES)()
     return drawn
 
@@ -501,3 +475,15 @@ def text_of(rows: dict[str, dict[str, str]]) -> Iterator[str]:
         f"{cells.count(CAUGHT)} of {len(cells)} mutations of {len(rows)} primitives "
         f"caught, {cells.count(MISSED)} missed, none declared equivalent."
     )
+
+
+def main() -> int:
+    """Print the table; the exit status is 1 where a wrong rule was accepted."""
+    rows = table()
+    for line in text_of(rows):
+        print(line)
+    return int(any(MISSED in row.values() for row in rows.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

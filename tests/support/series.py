@@ -1,4 +1,4 @@
-"""What is a derivative, without a tape?  Truncated power series in plain NumPy.
+"""Derivatives without a tape: truncated power series in plain NumPy.
 
 A series is a list of arrays [c0, c1, ...]: the value along x(t) = x0 + x1 t + ..., so
 that c1 is J v and 2 c2 is the second derivative along v. Every operation of a random
@@ -49,11 +49,13 @@ def times(a: Series, number: float) -> Series:
     return [c * number for c in a]
 
 
-def follow(a: Series, start: Any, slope: Callable[[Series, Series], Series]) -> Series:
-    """The series y with y' = slope(a, y) a', from its value `start`."""
+def follow(
+    a: Series, start: Any, derivative: Callable[[Series, Series], Series]
+) -> Series:
+    """The series y with y' = derivative(a, y) a', from its value `start`."""
     y = [start]
     for k in range(1, len(a)):
-        d = slope(a[:k], y)
+        d = derivative(a[:k], y)
         y.append(sum(j * a[j] * d[k - j] for j in range(1, k + 1)) / k)
     return y
 

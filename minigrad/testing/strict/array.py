@@ -1,52 +1,16 @@
-"""Would this run on a GPU?  An array that obeys CuPy's rules and computes with NumPy.
-
-Devices "strict", "strict:1" and so on behave where CuPy differs from NumPy: nothing is
-converted to NumPy or mixed with its arrays, results without axes are arrays, integer
-ids out of range wrap around, and only what CuPy has exists. `count_syncs` counts where
-the program would wait for the GPU.
-
-The rules were read in the sources of CuPy 14.2; what it has stands in
-`cupy_names.json`. Three things are stricter here: ids are not wrapped in functions that
-NumPy makes of others (`take_along_axis`), a broadcast view cannot be written to, and
-arrays on two devices cannot meet at all (CuPy lets GPUs meet that can reach each
-other's memory).
-"""
+"""The array of a strict device: NumPy's functions and ufuncs by CuPy's rules."""
 
 from __future__ import annotations
 
-import functools
-import operator
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.backend import Library, add_library
-from minigrad.testing.strict_rules import (
-    ATOMIC,
-    CALL,
-    ELEMENTWISE,
-    FUNCTIONS,
-    GIVES_ARRAY,
-    GIVES_HOST,
-    GIVES_ITSELF,
-    GUFUNC,
-    METHODS,
-    NAMES,
-    SCALARS,
-    SETTINGS,
-    SYNCING,
-    TAKES_HOST,
-    UFUNCS,
-    check_call,
-    count_syncs,
-    send,
-    supported,
-    wait,
-)
-
-__all__ = ["StrictArray", "count_syncs", "put"]
+from minigrad.testing.strict import rules
+from minigrad.testing.strict.rules import SCALARS, check_call, supported
+from minigrad.testing.strict.syncs import send, wait
 
 MIXED = (
     "Unsupported type {}. An array on the host cannot take part in a computation on a "
@@ -57,7 +21,7 @@ MIXED = (
 # -- running NumPy's functions by the other library's rules ------------------------
 
 
-def _run(
+def run(
     name: str,
     function: Callable[..., Any],
     args: Any,
@@ -68,15 +32,15 @@ def _run(
 
     Without arrays among the arguments the result is made on the device `number`.
     """
-    if name in SYNCING or (name == "where" and len(args) == 1):
+    if name in rules.SYNCING or (name == "where" and len(args) == 1):
         wait(name)
     found: list[StrictArray] = []
     args = [_unwrap(x, found, name) for x in args]
     settings = {key: _unwrap(x, found, name) for key, x in settings.items()}
     number = _one_device(found) if found else number
     with np.errstate(all="ignore"):  # a GPU gives no warnings
-        result = function(*args, **settings, **SETTINGS.get(name, {}))
-    if name in GIVES_ARRAY:
+        result = function(*args, **settings, **rules.SETTINGS.get(name, {}))
+    if name in rules.GIVES_ARRAY:
         result = np.asarray(result)
     return _wrap(result, found, number, name)
 
@@ -87,7 +51,7 @@ def _unwrap(value: Any, found: list[StrictArray], name: str) -> Any:
         found.append(value)
         return value._array
     if isinstance(value, np.ndarray):
-        if name not in TAKES_HOST:
+        if name not in rules.TAKES_HOST:
             raise TypeError(MIXED.format(type(value)))
         return send(value)
     if value.__class__ in (list, tuple):
@@ -109,7 +73,7 @@ def _one_device(arrays: list[StrictArray]) -> int:
 def _wrap(result: Any, found: list[StrictArray], number: int, name: str) -> Any:
     """What a function gave as arrays of this device, and lists and tuples of them."""
     if isinstance(result, list | tuple):
-        if name in GIVES_ITSELF and len(result) == 1:
+        if name in rules.GIVES_ITSELF and len(result) == 1:
             return [found[0]]
         made = [_wrap(x, found, number, "") for x in result]
         return made if isinstance(result, list) else tuple(made)
@@ -118,7 +82,7 @@ def _wrap(result: Any, found: list[StrictArray], number: int, name: str) -> Any:
     array = supported(np.asarray(result))
     for x in found:
         if array is x._array or (
-            name in GIVES_ITSELF and array.shape == x._array.shape
+            name in rules.GIVES_ITSELF and array.shape == x._array.shape
         ):
             return x
     return StrictArray(array, number, _base(array, found))
@@ -139,7 +103,7 @@ def _memory(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _is_operand(x: Any) -> bool:
+def is_operand(x: Any) -> bool:
     """Whether arithmetic knows this type; NumPy's arrays it knows, to refuse them."""
     return isinstance(x, StrictArray | np.ndarray) or type(x) in SCALARS
 
@@ -153,18 +117,10 @@ class Device(NamedTuple):
     id: int
 
 
-class Flags(NamedTuple):
-    """The layout in memory; there is no `writeable`."""
-
-    c_contiguous: bool
-    f_contiguous: bool
-    owndata: bool
-
-
 class StrictArray:
     """An array on a strict device; make one with `minigrad.Tensor(..., device=...)`.
 
-    Operators, methods and attributes are attached below, from tables.
+    `members` attaches operators, methods and attributes.
     """
 
     __slots__ = ("__weakref__", "_array", "base", "device")
@@ -187,43 +143,44 @@ class StrictArray:
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         name = ".".join((*func.__module__.split(".")[1:], func.__name__))
         known = all(issubclass(t, StrictArray | np.ndarray) for t in types)
-        if name not in FUNCTIONS or not known:
+        if name not in rules.FUNCTIONS or not known:
             return NotImplemented
-        check_call(name, FUNCTIONS[name], args, kwargs)
+        check_call(name, rules.FUNCTIONS[name], args, kwargs)
         if name == "where" and not hasattr(args[0], "astype"):
             raise AttributeError(
                 f"{type(args[0]).__name__!r} has no attribute 'astype'"
             )
-        if name in ELEMENTWISE and not all(x is None or _is_operand(x) for x in args):
+        known = all(x is None or is_operand(x) for x in args)
+        if name in rules.ELEMENTWISE and not known:
             raise TypeError(f"Unsupported type among the operands of {name}: {args!r}")
-        return _run(name, func, args, kwargs, self.device.id)
+        return run(name, func, args, kwargs, self.device.id)
 
     def __array_ufunc__(
         self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
     ) -> Any:
         name, out = ufunc.__name__, kwargs.get("out", ())
-        known = method in ("__call__", "at") or method in METHODS
+        known = method in ("__call__", "at") or method in rules.METHODS
         general = ufunc.signature is not None  # a matrix product: no methods
-        if name not in UFUNCS or not known or (general and method != "__call__"):
+        if name not in rules.UFUNCS or not known or (general and method != "__call__"):
             return NotImplemented
         if len(out) > 1:
             raise ValueError("The 'out' parameter must have exactly one array value")
-        if not all(map(_is_operand, (*inputs, *out))):
+        if not all(map(is_operand, (*inputs, *out))):
             return NotImplemented
         if method == "at":
             return change_at(ufunc, *inputs)
-        call = GUFUNC if general else CALL
-        parameters, those = METHODS.get(method, (call, UFUNCS))
+        call = rules.GUFUNC if general else rules.CALL
+        parameters, those = rules.METHODS.get(method, (call, rules.UFUNCS))
         if name not in those:
             raise NotImplementedError(f"`{name}.{method}` is not supported yet")
         check_call(f"{name}.{method}", parameters, inputs, kwargs)
-        return _run(name, getattr(ufunc, method), inputs, kwargs)
+        return run(name, getattr(ufunc, method), inputs, kwargs)
 
     # Elements
 
     def __getitem__(self, key: Any) -> StrictArray:
         index, _ = _index(self, key)
-        return _run("getitem", lambda array: array[index], (self,), {})
+        return run("getitem", lambda array: array[index], (self,), {})
 
     def __setitem__(self, key: Any, value: Any) -> None:
         index, kinds = _index(self, key)
@@ -325,100 +282,13 @@ def change_at(ufunc: np.ufunc, a: StrictArray, key: Any, values: Any) -> None:
     takes tuples and slices as well.
     """
     name = ufunc.__name__
-    if name not in ATOMIC:
+    if name not in rules.ATOMIC:
         raise NotImplementedError(f"`{name}.at` is not supported yet")
     index, kinds = _index(a, key)
-    if kinds not in ("", "b") and a._array.dtype.name not in ATOMIC[name]:
-        told = ", ".join(sorted(ATOMIC[name]))
+    if kinds not in ("", "b") and a._array.dtype.name not in rules.ATOMIC[name]:
+        told = ", ".join(sorted(rules.ATOMIC[name]))
         raise TypeError(f"{name}.at only supports {told} as data type")
     ufunc.at(a._array, index, _values(a, values))
-
-
-# -- the tables --------------------------------------------------------------------
-
-
-def _binary(name: str, function: Callable[..., Any], swapped: bool = False) -> Any:
-    compares = name in COMPARISONS
-
-    def operate(self: StrictArray, other: Any) -> Any:
-        if getattr(other, "__array_ufunc__", self) is None:
-            return NotImplemented
-        if compares and isinstance(other, np.ndarray) and other.ndim == 0:
-            other = other.item()
-        if name in ("eq", "ne") and other is None:
-            array = np.full(self._array.shape, name == "ne")
-            return StrictArray(array, self.device.id)
-        if not _is_operand(other):
-            raise TypeError(f"Unsupported type {type(other)}")
-        return _run(name, function, (other, self) if swapped else (self, other), {})
-
-    return operate
-
-
-def _unary(name: str, function: Callable[..., Any]) -> Any:
-    return lambda self: _run(name, function, (self,), {})
-
-
-def _on_host(convert: Callable[[Any], Any]) -> Any:
-    return lambda self: convert(self.get())
-
-
-def _method(name: str, parameters: str) -> Any:
-    function = getattr(np.ndarray, name)
-
-    def method(self: StrictArray, *args: Any, **settings: Any) -> Any:
-        check_call(name, parameters, args, settings)
-        if name in GIVES_HOST:
-            return function(self.get(), *args, **settings)
-        return _run(name, function, (self, *args), settings)
-
-    return method
-
-
-ARITHMETIC = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"]
-ARITHMETIC += ["and", "or", "xor", "lshift", "rshift"]
-COMPARISONS = ["lt", "le", "gt", "ge", "eq", "ne"]
-VIEWS = ["real", "imag", "mT"]
-PLAIN = ["dtype", "itemsize", "nbytes", "ndim", "shape", "size", "strides"]
-
-MEMBERS: dict[str, Any] = {
-    **{f"__{n}__": _binary(n, getattr(operator, f"__{n}__")) for n in COMPARISONS},
-    **{f"__{n}__": _binary(n, getattr(operator, f"__{n}__")) for n in ARITHMETIC},
-    **{
-        f"__r{n}__": _binary(n, getattr(operator, f"__{n}__"), True) for n in ARITHMETIC
-    },
-    **{
-        f"__i{n}__": _binary(n, getattr(operator, f"__i{n}__"))
-        for n in ARITHMETIC
-        if n != "matmul"
-    },
-    **{f"__{n}__": _unary(n, getattr(operator, n)) for n in ("neg", "pos", "invert")},
-    "__abs__": _unary("abs", abs),
-    "__divmod__": _binary("divmod", divmod),
-    "__rdivmod__": _binary("divmod", divmod, True),
-    **{f"__{f.__name__}__": _on_host(f) for f in (int, float, complex, repr, str)},
-    "__format__": lambda self, spec: format(self.get(), spec),
-    "__copy__": lambda self: self.copy(),
-    "__deepcopy__": lambda self, _: self.copy(),
-    **{name: property(operator.attrgetter(f"_array.{name}")) for name in PLAIN},
-    **{name: property(_unary(name, operator.attrgetter(name))) for name in VIEWS},
-    "T": property(lambda self: self if self.ndim < 2 else self.transpose()),
-    "flags": property(
-        lambda self: Flags(
-            self._array.flags.c_contiguous,
-            self._array.flags.f_contiguous,
-            self.base is None,
-        )
-    ),
-    **{
-        name: _method(name, parameters)
-        for name, parameters in NAMES["methods"].items()
-        if hasattr(np.ndarray, name) and name not in vars(StrictArray)
-    },
-}
-
-for _name, _member in MEMBERS.items():
-    setattr(StrictArray, _name, _member)
 
 
 def put(array: Any, number: int) -> StrictArray:
@@ -426,14 +296,3 @@ def put(array: Any, number: int) -> StrictArray:
     if isinstance(array, StrictArray):
         return StrictArray(array._array.copy(), number)
     return StrictArray(send(array), number)
-
-
-STRICT = Library(
-    name="strict",
-    array_type=StrictArray,
-    put=put,
-    get=lambda array: array.get(),
-    index_of=lambda array: array.device.id,
-    add_at=functools.partial(change_at, np.add),
-)
-add_library(STRICT)

@@ -1,0 +1,133 @@
+"""Functions that make Tensors: filled, shared with other libraries, one-hot."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.backend import as_array, to_device
+from minigrad.ops.index import checks_ids
+from minigrad.ops.shape import Shape, expand_dims
+from minigrad.tape import new_leaf, wrap
+from minigrad.tensor import Tensor
+
+DLPACK_CUDA = 2  # how DLPack counts the memory of an NVIDIA GPU
+
+
+def full(
+    shape: int | Shape,
+    value: float,
+    dtype: Any = "float32",
+    device: str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of `shape` filled with `value`.
+
+    Raises:
+        TypeError: the sizes were not given as one tuple.
+    """
+    if isinstance(dtype, int):
+        raise TypeError(
+            f"got {dtype!r} as the dtype of a tensor of shape {shape!r}: a shape is "
+            "one argument. Write it as a tuple, for example zeros((2, 3))."
+        )
+    try:
+        filled = np.full(shape, value, dtype)
+    except (TypeError, ValueError, MemoryError) as error:
+        kinds = (TypeError, ValueError, MemoryError)  # NumPy's own are subclasses
+        raise next(kind for kind in kinds if isinstance(error, kind))(
+            f"cannot make a tensor of shape {shape!r} and dtype {dtype!r}: "
+            f"{str(error).rstrip('.')}. Give sizes as a tuple of whole numbers, 0 or "
+            "more, and a dtype such as 'float32'."
+        ) from error
+    array = to_device(filled, device)
+    return wrap(array, new_leaf(array) if requires_grad else None)
+
+
+def zeros(
+    shape: int | Shape,
+    dtype: Any = "float32",
+    device: str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of `shape` filled with zeros."""
+    return full(shape, 0, dtype, device, requires_grad)
+
+
+def ones(
+    shape: int | Shape,
+    dtype: Any = "float32",
+    device: str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of `shape` filled with ones."""
+    return full(shape, 1, dtype, device, requires_grad)
+
+
+def asarray(array: Any) -> Tensor:
+    """A Tensor that shares the memory of `array`: writing to one changes the other."""
+    return wrap(as_array(array))
+
+
+def from_dlpack(array: Any) -> Tensor:
+    """A Tensor that shares the memory of another library's array, through DLPack.
+
+    The array keeps its device. Where its library says that it must not be written to,
+    or does not say (DLPack before version 1), the Tensor cannot be written to either.
+
+    Raises:
+        TypeError: the object does not offer its memory through DLPack.
+        BufferError: its memory cannot be shared, as that of a tensor that carries
+            gradients, or of a dtype that NumPy does not have.
+        RuntimeError: it is on a GPU, and CuPy or a driver is missing.
+    """
+    if not hasattr(array, "__dlpack__"):
+        raise TypeError(
+            f"from_dlpack was given a {type(array).__name__}, which does not offer its "
+            "memory through DLPack. Use minigrad.asarray for what NumPy can read."
+        )
+    kind, number = array.__dlpack_device__()
+    read = _reader_of_gpu(number) if kind == DLPACK_CUDA else np.from_dlpack
+    try:
+        shared = read(array)
+    except (BufferError, RuntimeError) as error:
+        raise BufferError(
+            f"from_dlpack cannot share the memory of this {type(array).__name__}: "
+            f"{str(error).rstrip('.')}. Convert it in its own library first: detach "
+            "it, or give it a dtype and a device that minigrad has."
+        ) from error
+    return wrap(as_array(shared))
+
+
+def _reader_of_gpu(number: int) -> Any:
+    """The function that reads DLPack in the library of this GPU's arrays."""
+    backend.device(f"cuda:{number}")  # says what is missing
+    array_type = backend.libraries["cuda"].array_type
+    return sys.modules[array_type.__module__.partition(".")[0]].from_dlpack
+
+
+def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
+    """Rows of the identity matrix: (...) integers -> (..., classes).
+
+    Raises:
+        TypeError: ids are no integers.
+        IndexError: an id is not one of 0, ..., classes - 1 (on a GPU only inside
+            detect_anomaly(); otherwise its row is zeros).
+    """
+    array = ids.array if isinstance(ids, Tensor) else np.asarray(ids)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(
+            f"one_hot got ids of dtype {array.dtype}: an id is a whole number. Convert "
+            "them, for example with .astype(int)."
+        )
+    looked_at = array.size and (isinstance(array, np.ndarray) or checks_ids())
+    if looked_at and not (array.min() >= 0 and array.max() < classes):
+        raise IndexError(
+            f"one_hot got ids from {array.min()} to {array.max()} for {classes} "
+            "classes: an id is at least 0 and below that number. Check the ids."
+        )
+    columns = np.arange(classes, like=array)
+    return wrap((expand_dims(array, axis=-1) == columns).astype(dtype))

@@ -1,0 +1,110 @@
+"""The Tensor: an array and, where gradients are wanted, the entry that made it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.backend import ARRAY_TYPES, Array, as_result
+from minigrad.tape.entry import Entry, Leaf
+from minigrad.tape.recording import recording
+
+
+class TensorBase:
+    """An array and its entry: what the tape needs of a Tensor.
+
+    `minigrad.tensor.Tensor` is the class with operators and methods, of which the tape
+    makes its results.
+
+    Raises:
+        TypeError: data is not numeric, or an integer tensor is to require gradients.
+    """
+
+    __slots__ = ("__weakref__", "array", "entry")
+    __array_ufunc__ = None  # NumPy steps back: array * tensor is tensor.__rmul__
+    __array_priority__ = 1000  # for arrays that ask this instead
+
+    array: Array
+    entry: Entry | None
+
+    def __init__(
+        self,
+        data: Any,
+        dtype: Any = None,
+        requires_grad: bool = False,
+        device: str | None = None,
+    ) -> None:
+        source = data.array if isinstance(data, TensorBase) else data
+        array = backend.as_array(source, dtype)
+        array = backend.to_device(array, device) if device else array
+        # Arrays without elements share no memory, but may be one array.
+        shared = array is source or (
+            type(array) is type(source) and np.may_share_memory(array, source)
+        )
+        self.array = array.copy() if shared else array
+        self.entry = None
+        if requires_grad:
+            self.entry = new_leaf(self.array)
+
+
+def new_leaf(array: Array) -> Leaf:
+    """A leaf for `array`.
+
+    Raises:
+        TypeError: integers, booleans and complex numbers have no gradients.
+    """
+    check_differentiable(array)
+    return Leaf(array.shape, array.dtype)
+
+
+def check_differentiable(array: Array) -> None:
+    """Refuse what has no gradients: integers, booleans and complex numbers."""
+    if array.dtype.kind != "f":
+        raise TypeError(
+            f"a tensor of dtype {array.dtype} cannot require gradients: only real "
+            "numbers have them. Make it of floats, for example with "
+            "x.astype('float32'), or leave requires_grad=False."
+        )
+
+
+class TensorClass:
+    """The class of the Tensors that operations give."""
+
+    kind: type[TensorBase] = TensorBase
+
+
+tensors = TensorClass()
+new_tensor = TensorBase.__new__
+
+
+def make_results(kind: type[TensorBase]) -> type[TensorBase]:
+    """Let operations give Tensors of this class."""
+    tensors.kind = kind
+    return kind
+
+
+def read(tensor: TensorBase) -> Array:
+    """The array of a Tensor whose values leave the tape: the one gate for that."""
+    for observer in recording.observers:
+        observer.read(tensor)
+    return tensor.array
+
+
+def wrap(array: Any, entry: Entry | None = None) -> Any:
+    """A Tensor around `array`, without a copy."""
+    tensor = new_tensor(tensors.kind)
+    tensor.array = array if array.__class__ in ARRAY_TYPES else as_result(array)
+    tensor.entry = entry
+    return tensor
+
+
+def array_of(x: Any) -> Any:
+    """The array of a Tensor; anything else is itself."""
+    return x.array if isinstance(x, TensorBase) else x
+
+
+def with_shape(x: Any) -> Any:
+    """`x` itself, or the array that a list or number stands for."""
+    return x if isinstance(x, TensorBase) else backend.as_array(x)

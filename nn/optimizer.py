@@ -1,0 +1,252 @@
+"""The base class of optimisers: the parameters and the state of an optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+import minigrad as mg
+from minigrad.tape import Leaf, array_of, with_shape
+from nn.checks import NOT_NEGATIVE, POSITIVE, POSITIVE_COUNT, Numbers, check_number
+from nn.states import Expected, check_mapping, check_state
+from nn.updates import wide
+
+State = dict[str, Any]
+
+
+class Optimizer:
+    """Base class: which parameters, what learning rate, and whose state.
+
+    A subclass names its settings with their ranges and its moments (arrays like the
+    parameter) and writes `_update`. Parameters without a gradient and frozen ones
+    (`requires_grad` is False) are skipped, and their moments and step count stay as
+    they are. Moments follow a parameter that was moved to another device.
+    """
+
+    settings: ClassVar[Mapping[str, Numbers]] = {}
+
+    def __init__(
+        self, params: Iterable[mg.Tensor], lr: float, **settings: float
+    ) -> None:
+        self._name = type(self).__name__
+        self.params = _check_trainable(self._name, params)
+        check_number(self._name, "lr", lr, POSITIVE)
+        self._lr = float(lr)
+        for name, value in settings.items():
+            check_number(self._name, name, value, self.settings[name])
+            setattr(self, name, float(value))
+        # Made at the first step, on the device that the parameter is on then.
+        self._states: list[State] = [{} for _ in self.params]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; a schedule or a loop may assign it."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        # A schedule may end at 0, which a new optimiser may not start with.
+        check_number(self._name, "lr", value, NOT_NEGATIVE)
+        self._lr = float(value)
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """The names of the arrays that are kept for every parameter."""
+        return ()
+
+    def zero_grad(self) -> None:
+        """Forget every parameter's gradient."""
+        for parameter in self.params:
+            parameter.zero_grad()
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient in `.grad`."""
+        self.update([parameter.grad for parameter in self.params])
+
+    def update(self, grads: Iterable[Any]) -> None:
+        """Change the parameters by gradients in hand, None where there is none.
+
+        Frozen parameters stay as they are, whatever their gradient.
+
+        Shapes: one gradient, Tensor or array, for each parameter, of its shape.
+        Raises: ValueError where number or shapes differ; then nothing is changed.
+        """
+        gradients = [None if g is None else with_shape(g) for g in grads]
+        self._check_gradients(gradients)
+        for index, gradient in enumerate(gradients):
+            if gradient is not None and self.params[index].requires_grad:
+                p = self.params[index].detach()
+                state = self._advance(index, p)
+                moments = [state[name] for name in self.moments]
+                self._update(state["step"], p, gradient, *moments)
+
+    def _update(self, step: int, p: mg.Tensor, gradient: Any, *moments: Any) -> None:
+        """Change p and the moments in place: step `step` of this parameter."""
+        raise NotImplementedError
+
+    def _advance(self, index: int, p: mg.Tensor) -> State:
+        """The parameter's state, made if this is its first step, one step further."""
+        state = self._states[index]
+        if state.get("device", p.device) != p.device:
+            self._move(state, p.device)
+        state["step"] = state.get("step", 0) + 1
+        state["device"] = p.device
+        for name in self.moments:
+            if name not in state:
+                state[name] = np.zeros(p.size, wide(p.dtype), like=p.array)
+            elif state[name].size != p.size:
+                raise ValueError(
+                    f"{self._name}.step: parameter {index} has {p.size} elements, but "
+                    f"had {state[name].size} at its last step. Make a new optimiser "
+                    "for a parameter of another size."
+                )
+        return state
+
+    def _move(self, state: State, device: str) -> None:
+        """Move the moments to their parameter's device."""
+        for name in self.moments:
+            state[name] = array_of(mg.asarray(state[name]).to(device))
+
+    def _check_gradients(self, gradients: list[Any]) -> None:
+        if len(gradients) != len(self.params):
+            raise ValueError(
+                f"{self._name}.update: got {len(gradients)} gradients for "
+                f"{len(self.params)} parameters. Give one for each, in the order of "
+                "the parameters, and None where there is none."
+            )
+        for index, (p, g) in enumerate(zip(self.params, gradients, strict=True)):
+            if g is not None and g.shape != p.shape:
+                raise ValueError(
+                    f"{self._name}.update: gradient {index} has shape {g.shape}, its "
+                    f"parameter {p.shape}. Give the gradients in the order of the "
+                    "parameters, each of its parameter's shape."
+                )
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give settings, learning rate, and for each parameter moments and step count.
+
+        Keys are "optimizer", "lr", the settings' names, and "0.step", "0.m" and so on;
+        values are a string, numbers, and copies as NumPy arrays.
+        """
+        state: dict[str, Any] = {"optimizer": self._name, "lr": self.lr}
+        state |= {name: getattr(self, name) for name in self.settings}
+        for index, own in enumerate(self._states):
+            if own:
+                state[f"{index}.step"] = own["step"]
+            for name in self.moments if own else ():
+                moment = np.array(mg.asarray(own[name]).numpy())
+                state[f"{index}.{name}"] = moment.reshape(self.params[index].shape)
+        return state
+
+    def check_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raise unless `load_state_dict` could take a state; nothing is loaded.
+
+        Raises: TypeError for what is no dictionary; ValueError that names everything
+        that does not fit.
+        """
+        call = f"{self._name}.load_state_dict"
+        check_mapping(call, state)
+        expected: dict[str, Expected] = {"optimizer": self._name, "lr": NOT_NEGATIVE}
+        expected |= self.settings
+        for index, parameter in enumerate(self.params):
+            own: dict[str, Expected] = {f"{index}.step": POSITIVE_COUNT}
+            own |= {f"{index}.{name}": parameter.shape for name in self.moments}
+            # A parameter that never had a gradient has no state at all.
+            if any(key in state for key in own):
+                expected |= own
+        way_out = (
+            "Build the optimiser as it was when the state was saved, on the same "
+            "parameters in the same order."
+        )
+        has = "the parameter has"
+        check_state(call, "the optimiser", state, expected, way_out, has=has)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over a saved state, all of it or, where it does not fit, nothing.
+
+        Raises: as `check_state_dict`.
+        """
+        self.check_state_dict(state)
+        states = [self._loaded(index, state) for index in range(len(self.params))]
+        self.lr = float(state["lr"])
+        for name in self.settings:
+            setattr(self, name, float(state[name]))
+        self._states = states
+
+    def _loaded(self, index: int, state: Mapping[str, Any]) -> State:
+        """One parameter's part of a saved state, on the parameter's device."""
+        if f"{index}.step" not in state:
+            return {}
+        p = self.params[index]
+        own: State = {"step": int(state[f"{index}.step"]), "device": p.device}
+        for name in self.moments:
+            flat = np.reshape(state[f"{index}.{name}"], -1)
+            own[name] = mg.Tensor(flat, dtype=wide(p.dtype), device=p.device).array
+        return own
+
+
+def _check_trainable(owner: str, params: Any) -> list[mg.Tensor]:
+    """Give parameters as a list.
+
+    Raises: as `check_parameters`; ValueError for none, none to train, or one twice.
+    """
+    parameters = check_parameters(owner, params)
+    if not parameters:
+        raise ValueError(
+            f"{owner}: the list of parameters is empty, so there is nothing to train. "
+            "Give model.parameters() (a generator that was used up before is empty)."
+        )
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise ValueError(
+            f"{owner}: none of the {len(parameters)} parameters requires gradients, so "
+            "there is nothing to train. Unfreeze some, with requires_grad = True."
+        )
+    if len({id(parameter) for parameter in parameters}) < len(parameters):
+        raise ValueError(
+            f"{owner}: a parameter stands twice in the list and would be changed twice "
+            "a step. Give each once, as model.parameters() does."
+        )
+    return parameters
+
+
+def check_parameters(owner: str, params: Any) -> list[mg.Tensor]:
+    """Give parameters, frozen ones too, as a list.
+
+    Raises: TypeError, ValueError for what is no list of leaves or constants.
+    """
+    if not isinstance(params, Iterable) or isinstance(
+        params, mg.Tensor | Mapping | str | bytes | np.ndarray
+    ):
+        raise TypeError(
+            f"{owner}: params is a {type(params).__name__}, but a list of parameters "
+            "is needed. Give model.parameters(), or [tensor] for one."
+        )
+    parameters = list(params)
+    for index, parameter in enumerate(parameters):
+        _check_parameter(f"{owner}: parameter {index}", parameter)
+    return parameters
+
+
+def _check_parameter(which: str, parameter: Any) -> None:
+    if not isinstance(parameter, mg.Tensor):
+        given = type(parameter)
+        raise TypeError(
+            f"{which} is a {given.__module__}.{given.__qualname__}, not a minigrad "
+            "Tensor. Give model.parameters() of a minigrad model, or Tensors with "
+            "requires_grad=True."
+        )
+    if parameter.dtype.kind != "f":
+        raise TypeError(
+            f"{which} has dtype {parameter.dtype}, which has no gradients and cannot "
+            "be trained. Leave it out, or make it of floats."
+        )
+    entry = parameter.entry
+    if entry is not None and not isinstance(entry, Leaf):
+        raise ValueError(
+            f"{which} is the result of {entry.name}, so that its gradient is not kept "
+            "and it would never change. Give the tensor it was computed from."
+        )

@@ -1,0 +1,102 @@
+"""Saved states: checking one against its owner, every mismatch in one report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from nn.checks import Numbers
+
+# What a key of a state must hold: an array of this shape, a number in this range, or
+# the name of the class that saved the state.
+Expected = tuple[int, ...] | Numbers | str
+
+FITS = ""
+
+
+def check_state(
+    call: str,
+    owner: str,
+    state: Any,
+    expected: Mapping[str, Expected],
+    way_out: str,
+    *,
+    has: str,
+) -> None:
+    """Raise unless a state has exactly the expected keys, and what each must hold.
+
+    `call` names the method, `owner` what the state is for, and `has` what has the
+    expected shapes, as in "the module has".
+
+    Raises: TypeError for what is no dictionary; ValueError that names every mismatch.
+    """
+    check_mapping(call, state)
+    problems = _mismatches(state, expected, has)
+    if problems:
+        raise ValueError(
+            f"{call}: the state does not fit {owner}, so nothing was loaded: "
+            f"{'; '.join(problems)}. {way_out}"
+        )
+
+
+def check_mapping(call: str, state: Any) -> None:
+    """Raise unless a state is a dictionary.
+
+    Raises: TypeError.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"{call}: the state is a {type(state).__name__}, but must be a dictionary, "
+            "as state_dict() gives it."
+        )
+
+
+def real_array(value: Any) -> np.ndarray | None:
+    """Give the NumPy array of real numbers behind a value, None where there is none."""
+    try:
+        array = value.numpy() if isinstance(value, mg.Tensor) else np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None  # ragged, or another library's that does not share its values
+    return array if array.dtype.kind in "biuf" else None
+
+
+def assign(values: Iterable[tuple[mg.Tensor, Any]]) -> None:
+    """Copy arrays into parameters, all or none; each keeps its dtype and device."""
+    loaded = [(p, mg.Tensor(a, dtype=p.dtype, device=p.device)) for p, a in values]
+    for parameter, tensor in loaded:
+        parameter.data = tensor.data
+
+
+def _mismatches(
+    state: Mapping[str, Any], expected: Mapping[str, Expected], has: str
+) -> list[str]:
+    """One phrase for each kind of mismatch; another class's state is the only one."""
+    found: dict[str, list[Any]] = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+    }
+    for key, wanted in expected.items():
+        if isinstance(wanted, str) and state.get(key) != wanted:
+            return [f"it was saved by {state.get(key)!r}, this is {wanted!r}"]
+        if key in state:
+            kind, what = _mismatch(state[key], wanted, has)
+            found.setdefault(kind, []).append(f"{key} {what}")
+    found.pop(FITS, None)
+    return [f"{kind}: {', '.join(map(str, f))}" for kind, f in found.items() if f]
+
+
+def _mismatch(value: Any, wanted: Expected, has: str) -> tuple[str, str]:
+    """The kind of a mismatch and what it is, FITS where there is none."""
+    if isinstance(wanted, str):
+        return FITS, ""
+    if isinstance(wanted, Numbers):
+        return FITS if wanted.hold(value) else "out of range", f"is {value!r}"
+    array = real_array(value)
+    if array is None:
+        return "not an array of real numbers", f"(a {type(value).__name__})"
+    if array.shape != wanted:
+        return "misshapen", f"({has} {wanted}, the state has {array.shape})"
+    return FITS, ""

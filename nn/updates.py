@@ -1,0 +1,175 @@
+"""The arithmetic of optimisers: primitives that change parameters in place, in tiles.
+
+An update is a handful of element-wise passes over the parameter, its gradient and its
+moments. Over whole arrays, every pass of a large parameter goes to main memory; over
+tiles that fit a core's cache, only the first does. One scratch tile is all the memory
+that an update needs beside the moments.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+
+Array = Any
+
+# Four float32 arrays and the scratch tile of this many elements are 640 KiB: they fit
+# the second-level cache of one core.
+TILE = 32768
+
+# A dot product of more than 10,000 elements wakes OpenBLAS's threads, which costs more
+# than they bring at this size.
+NORM_TILE = 8192
+
+
+@mg.primitive(writes=("p", "v"))
+def sgd_update(
+    p: Array,
+    gradient: Array,
+    lr: float,
+    *v: Array,
+    momentum: float,
+    weight_decay: float,
+) -> Array:
+    """SGD's step in place, with momentum where a moment v is given: see `nn.SGD`."""
+
+    def update(p: Array, g: Array, scratch: Array, *moments: Array) -> None:
+        g = _decayed(p, g, scratch, weight_decay)
+        for moment in moments:
+            moment *= momentum
+            moment += g
+            g = moment
+        np.multiply(g, lr, out=scratch)
+        p -= scratch
+
+    return _in_tiles(update, p, gradient, *v)
+
+
+@mg.primitive(writes=("p", "m", "v"))
+def adam_update(
+    p: Array,
+    gradient: Array,
+    m: Array,
+    v: Array,
+    rate: float,
+    eps: float,
+    kept: float,
+    *,
+    beta1: float,
+    beta2: float,
+    weight_decay: float,
+) -> Array:
+    """Adam's step in place: see `nn.Adam`; p is first multiplied by `kept`."""
+
+    def update(p: Array, g: Array, scratch: Array, m: Array, v: Array) -> None:
+        if kept != 1:
+            p *= kept
+        g = _decayed(p, g, scratch, weight_decay)
+        m *= beta1
+        m += g
+        v *= beta2
+        np.multiply(g, g, out=scratch)
+        v += scratch
+        np.sqrt(v, out=scratch)
+        scratch += eps
+        np.divide(m, scratch, out=scratch)
+        scratch *= rate
+        p -= scratch
+
+    return _in_tiles(update, p, gradient, m, v)
+
+
+def _decayed(p: Array, g: Array, scratch: Array, weight_decay: float) -> Array:
+    """The gradient with that of the weights' squared norm added."""
+    if not weight_decay:
+        return g
+    np.multiply(p, weight_decay, out=scratch)
+    scratch += g
+    return scratch
+
+
+def _in_tiles(
+    update: Callable[..., None], p: Array, gradient: Array, *moments: Array
+) -> Array:
+    """Apply `update(p, g, scratch, *moments)` to one tile after the other."""
+    flat, g = p.reshape(-1), gradient.reshape(-1)
+    dtype = wide(p.dtype)
+    for tile in _tiles(flat, TILE):
+        part = flat[tile].astype(dtype, copy=False)
+        scratch = _scratch_like(part)
+        update(
+            part,
+            g[tile].astype(dtype, copy=False),
+            scratch,
+            *(moment[tile] for moment in moments),
+        )
+        if dtype != p.dtype:
+            flat[tile] = part
+    if not p.flags.c_contiguous:
+        # Then `flat` is a copy, in another order than the parameter's memory.
+        p[...] = flat.reshape(p.shape)
+    return p
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype of an update and its moments: squares of float16 would overflow."""
+    return np.promote_types(dtype, np.float32)
+
+
+def _tiles(flat: Array, length: int) -> Iterator[slice]:
+    """Slices of a flat array that fit the cache; on a GPU, all of it at once."""
+    step = length if isinstance(flat, np.ndarray) else max(flat.size, 1)
+    for start in range(0, flat.size, step):
+        yield slice(start, start + step)
+
+
+class Scratch(threading.local):
+    """A tile of the host's for each dtype: the same memory from update to update."""
+
+    def __init__(self) -> None:
+        self.tiles: dict[Any, np.ndarray] = {}
+
+
+_scratch = Scratch()
+
+
+def _scratch_like(part: Array) -> Array:
+    if not isinstance(part, np.ndarray):
+        return np.empty_like(part)  # a GPU's memory comes from a pool
+    if part.dtype not in _scratch.tiles:
+        _scratch.tiles[part.dtype] = np.empty(TILE, part.dtype)
+    return _scratch.tiles[part.dtype][: part.size]
+
+
+# -- clipping ----------------------------------------------------------------------
+
+
+@mg.primitive()
+def joint_norm(*gradients: Array) -> Array:
+    """The Euclidean norm of all gradients together, summed in float64."""
+    return np.sqrt(sum(_sum_of_squares(gradient) for gradient in gradients))
+
+
+def _sum_of_squares(array: Array) -> Any:
+    flat = array.reshape(-1)
+    parts = (flat[s].astype("float64", copy=False) for s in _tiles(flat, NORM_TILE))
+    return sum(part.dot(part) for part in parts)
+
+
+@mg.primitive()
+def clipped(gradient: Array, norm: Array, *, most: float) -> Array:
+    """The gradient times most / norm, where the norm is finite and larger than that.
+
+    On a GPU the choice is made there, so that nobody waits for it.
+    """
+    if isinstance(norm, np.ndarray):
+        scales = most < float(norm) < math.inf
+        return gradient * (most / float(norm)) if scales else gradient
+    scales = np.logical_and(norm > most, np.isfinite(norm))
+    return gradient * np.where(scales, most / norm, 1.0).astype(gradient.dtype)
