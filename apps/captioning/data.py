@@ -36,7 +36,7 @@ class Moments:
     """What all features of a split come to.
 
     Shapes: mean (D,); variance is that of one column, on average over the columns;
-    zeros is the share of the numbers that are exactly 0.
+    zeros is the fraction of the numbers that are exactly 0.
     """
 
     mean: np.ndarray

@@ -282,26 +282,26 @@ def grid_features(picture: np.ndarray) -> np.ndarray:
     # The cube of colours, seen along its grey axis.
     across, up = red - (green + blue) / 2, np.sqrt(0.75) * (green - blue)
     chroma = np.hypot(across, up)
-    hues = chroma[:, :, None] * _shares(np.arctan2(up, across), 2 * np.pi, HUES)
+    hues = chroma[:, :, None] * _split(np.arctan2(up, across), 2 * np.pi, HUES)
     width = SIZE // CELLS
     cells = hues.reshape(CELLS, width, CELLS, width, HUES).mean(axis=(1, 3))
     down, across = np.gradient(chroma)
     steep = np.hypot(across, down)[:, :, None]
-    directions = steep * _shares(np.arctan2(down, across), np.pi, EDGES)
+    directions = steep * _split(np.arctan2(down, across), np.pi, EDGES)
     # For each hue and direction, a sum over pixels.
     edges = hues.reshape(-1, HUES).T @ directions.reshape(-1, EDGES)
     edges /= np.linalg.norm(edges, axis=1, keepdims=True) + FAINT
     return np.concatenate([np.sqrt(cells).ravel(), edges.ravel()], dtype=np.float32)
 
 
-def _shares(angle: np.ndarray, turn: float, bins: int) -> np.ndarray:
+def _split(angle: np.ndarray, turn: float, bins: int) -> np.ndarray:
     """How near each angle is to each of some evenly spaced ones; 1 altogether.
 
     Shapes: angle (...), which comes round again after `turn` -> (..., bins).
     """
     place = (angle * (bins / turn) % bins)[..., None]
     below = np.floor(place).astype(int)
-    shares = np.zeros((*angle.shape, bins))
-    np.put_along_axis(shares, below % bins, below + 1 - place, axis=-1)
-    np.put_along_axis(shares, (below + 1) % bins, place - below, axis=-1)
-    return shares
+    weights = np.zeros((*angle.shape, bins))
+    np.put_along_axis(weights, below % bins, below + 1 - place, axis=-1)
+    np.put_along_axis(weights, (below + 1) % bins, place - below, axis=-1)
+    return weights

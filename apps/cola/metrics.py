@@ -43,7 +43,7 @@ class Confusion:
 
     @property
     def accuracy(self) -> float:
-        """The share that was judged as labelled."""
+        """The fraction that was judged as labelled."""
         total = sum(vars(self).values())
         return (self.true_positive + self.true_negative) / total
 
@@ -92,11 +92,11 @@ def matthews_interval(
     """Where the correlation would lie if other sentences had been drawn.
 
     The percentile bootstrap: sentences are drawn again with replacement, as many as
-    there are, and the middle share `level` of the correlations gives the interval.
+    there are, and the middle fraction `level` of the correlations gives the interval.
     Drawing sentences is drawing the four counts at once, from a multinomial.
 
     Shapes: (N,), (N,) -> lower and upper end.
-    Raises: ValueError as `Confusion.of` does, or if `level` is no share.
+    Raises: ValueError as `Confusion.of` does, or if `level` is no fraction.
     """
     if not 0 < level < 1:
         raise ValueError(f"matthews_interval with level {level}: give one in (0, 1).")

@@ -255,7 +255,7 @@ def classes_page(folder: Path, drawn: Drawn, told: Sequence[tuple[str, str]]) ->
         Section("On the way", "", [Plot("stages", draw(rows), f"Stages of {names}")]),
         Section("Settings", "", [Table(("setting", "value"), list(told))]),
     ]
-    lead = "Pictures that were climbed from noise until the network was sure of them."
+    lead = "Pictures made from noise by gradient ascent, until the network was sure."
     path = folder / "index.html"
     pages.write(Report("What do classes look like?", sections, lead), path)
     return path

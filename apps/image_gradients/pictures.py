@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 # Of ImageNet's pictures, for red, green and blue.
 MEAN = np.array([0.485, 0.456, 0.406])
-DEVIATION = np.array([0.229, 0.224, 0.225])
+STD = np.array([0.229, 0.224, 0.225])
 
 SIDE = 224
 SHARE = 224 / 256  # of the shorter side is looked at
@@ -213,7 +213,7 @@ def normalize(pictures: np.ndarray) -> np.ndarray:
     In memory the channels stay last, as the network's convolutions have them.
     Shapes: (N, H, W, 3) uint8 -> (N, 3, H, W) float32.
     """
-    scaled = (pictures / 255.0 - MEAN) / DEVIATION
+    scaled = (pictures / 255.0 - MEAN) / STD
     return scaled.astype("float32").transpose(0, 3, 1, 2)
 
 
@@ -228,7 +228,7 @@ def denormalize(pictures: np.ndarray) -> np.ndarray:
             "the picture holds values that are not numbers (NaN), which no colour can "
             "show. The steps that made it were too large: make them smaller."
         )
-    scaled = pictures.transpose(0, 2, 3, 1) * DEVIATION + MEAN
+    scaled = pictures.transpose(0, 2, 3, 1) * STD + MEAN
     return np.rint(255 * scaled.clip(0, 1)).astype("uint8")
 
 

@@ -88,7 +88,7 @@ class Attribution:
 
     @property
     def gap(self) -> np.ndarray:
-        """How much the sum misses what was gained, as a share of it. Shapes: (N,).
+        """How much the sum misses what was gained, as a fraction of it. Shapes: (N,).
 
         Less than a point of score gained counts as one: next to nothing, any miss
         would be large.
