@@ -1,8 +1,7 @@
-"""How does an application begin a run, go on with one, and load what it trained?
+"""Apps: how each begins a run, goes on with one, and loads what it trained.
 
-An application brings its settings (a dataclass with a field `data`), a function that
-builds an untrained model with the job of training it, one that shows what was trained,
-and one that writes the report of a run under way.
+An app brings its settings, and functions that build an untrained model with the job of
+training it, report on a run, and finish one.
 """
 
 from __future__ import annotations
@@ -12,77 +11,60 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 
 import minigrad as mg
 from apps import run as runs
+from apps import run_checkpoint
 from apps.console import say
-from apps.report import State, learned_nothing
-from apps.run import Job
-from apps.run_folder import (
-    PreparationError,
-    RunError,
-    RunFolder,
-    new_folder,
-)
+from apps.job import Job
+from apps.run_folder import PUT_BACK, PreparationError, RunError, RunFolder, new_folder
+from apps.run_report import State, learned_nothing
+from apps.settings import Settings
 from apps.signals import StopError, unheard
 
-
-class HasData(Protocol):
-    """Settings of a run."""
-
-    @property
-    def data(self) -> str:
-        """Where that lies which is learned from."""
-
-
-S = TypeVar("S", bound=HasData)
+S = TypeVar("S", bound=Settings)
 T = TypeVar("T")
-Finish = Callable[[T, RunFolder], object]
 
 
 @dataclass(frozen=True)
 class App(Generic[S, T]):
-    """What an application has of its own; S are its settings, T what it trains.
+    """What an app has of its own; S are its settings, T what it trains.
 
     `name` is that of its commands. `build(settings, device, preparation)` raises a
     `UserError` for data that are not as they should be; the preparation of a run that
     goes on is the one it began with. `report(run, state)` is called before the first
-    epoch and after each, and where training ends early.
+    epoch and after each, and where training ends early; `finish` scores and shows what
+    was trained, and gives the report's path.
     """
 
     name: str
     settings: type[S]
     build: Callable[[S, str, dict[str, Any]], tuple[T, Job]]
     report: Callable[[RunFolder, State], object]
+    finish: Callable[[T, RunFolder, Console], Path]
 
     def start(
-        self,
-        settings: S,
-        path: Path | None,
-        console: Console,
-        finish: Finish[T],
-        device: str = "cpu",
+        self, settings: S, path: Path | None, console: Console, device: str = "cpu"
     ) -> None:
-        """Train in a new run folder, `path` or a new name; `finish` what was trained.
+        """Train in a new run folder, `path` or a new name.
 
         Raises: SystemExit if a signal stopped it.
         """
         with _enough_memory():
             trained, job = self.build(settings, device, {})
-        config = asdict(settings)  # type: ignore[call-overload]
+        config = asdict(settings)
         run = RunFolder.create(path or new_folder(self.name), config, job.preparation)
         tell(device, console)
-        say(f"Training on {settings.data}; Ctrl-C saves and stops.", console)
-        self._train(trained, job, run, console, finish)
+        say(f"Training on {config['data']}; Ctrl-C saves and stops.", console)
+        self._train(trained, job, run, console)
 
     def resume(
         self,
         path: Path,
         console: Console,
-        finish: Finish[T],
         device: str = "cpu",
         data: Path | None = None,
     ) -> None:
@@ -94,7 +76,7 @@ class App(Generic[S, T]):
         tell(device, console)
         if data is not None and job.preparation:
             run.write_config({**run.config(), "data": str(data.resolve())})
-        self._train(trained, job, run, console, finish, resume=True)
+        self._train(trained, job, run, console, resume=True)
 
     def load(
         self,
@@ -105,7 +87,7 @@ class App(Generic[S, T]):
     ) -> T:
         """Load what a run has trained, or has trained so far."""
         run, trained, job = self._open(path, device, data)
-        runs.restore(job, run)
+        run_checkpoint.restore(job, run)
         tell(device, console)
         return trained
 
@@ -115,14 +97,12 @@ class App(Generic[S, T]):
         job: Job,
         run: RunFolder,
         console: Console,
-        finish: Finish[T],
         *,
         resume: bool = False,
     ) -> None:
-        page = Page(run, self.report)
-        with page, _enough_memory():
+        with self._page(run) as renew, _enough_memory():
             try:
-                runs.train(job, run, console, resume=resume, on_epoch=page.renew)
+                runs.train(job, run, console, resume=resume, on_epoch=renew)
             except StopError as stop:
                 with unheard():
                     go_on = f"minigrad {self.name} train --resume {run.path}"
@@ -130,67 +110,57 @@ class App(Generic[S, T]):
                 raise SystemExit(128 + stop.number) from None
             if warning := learned_nothing(run.metrics()):
                 say(warning, console)
-            finish(trained, run)
+            page = self.finish(trained, run, console)
+            say(f"The run is in {run.path}; its report: {page}", console)
+
+    @contextmanager
+    def _page(self, run: RunFolder) -> Iterator[Callable[[], None]]:
+        """Give what writes how training stands; the page says so if that ends early."""
+        begun = False
+
+        def renew() -> None:
+            nonlocal begun
+            begun = True
+            self.report(run, "training")
+
+        try:
+            yield renew
+        except BaseException:
+            # What did not begin has written no page that waits for news.
+            if begun:
+                with contextlib.suppress(Exception):
+                    self.report(run, "stopped")
+            raise
 
     def _open(
         self, path: Path, device: str, data: Path | None
     ) -> tuple[RunFolder, T, Job]:
         run = RunFolder.open(path)
-        settings = run.settings(self.settings)
+        settings: Any = run.settings(self.settings)
         if data is not None:
-            settings = replace(settings, data=str(data.resolve()))  # type: ignore[type-var]
-        else:
-            _find(settings.data, run)
+            settings = replace(settings, data=str(data.resolve()))
+        elif Path(settings.data).is_absolute() and not Path(settings.data).exists():
+            # What has no whole path is built in.
+            raise RunError(
+                f"{settings.data}, which {path} was trained on, is not there any more. "
+                "If it was moved, say where it is now by --data."
+            )
         with _enough_memory(), prepared(run) as preparation:
             trained, job = self.build(settings, device, preparation)
         if preparation and preparation.get("data") != job.data:
-            raise runs.other_data(run, settings.data)
+            raise run_checkpoint.other_data(run, settings.data)
         return run, trained, job
-
-
-@dataclass
-class Page:
-    """The report of a run under way, which says so when that ends early, however."""
-
-    run: RunFolder
-    report: Callable[[RunFolder, State], object]
-    begun: bool = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def renew(self) -> None:
-        """Write how training stands."""
-        self.begun = True
-        self.report(self.run, "training")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # What did not begin has written no page that waits for news.
-        if kind is not None and self.begun:
-            with contextlib.suppress(Exception):
-                self.report(self.run, "stopped")
-
-
-def _find(data: str, run: RunFolder) -> None:
-    """Raises: RunError if a run's data are not where they were."""
-    place = Path(data)
-    # What has no whole path is built in.
-    if place.is_absolute() and not place.exists():
-        raise RunError(
-            f"{data}, which {run.path} was trained on, is not there any more. If it "
-            "was moved, say where it is now by --data."
-        )
 
 
 @contextmanager
 def prepared(run: RunFolder) -> Iterator[dict[str, Any]]:
-    """Give how a run's inputs become numbers; say clearly if an application cannot."""
+    """Give how a run's inputs become numbers; say clearly if an app cannot use it."""
     try:
         yield run.preparation()
     except PreparationError as error:
         raise RunError(
             f"{run.preparation_path} does not say how inputs become numbers: {error}. "
-            "Put back the one that training wrote, or train anew in another folder."
+            f"{PUT_BACK}."
         ) from error
 
 

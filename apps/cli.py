@@ -1,4 +1,4 @@
-"""Which commands does `minigrad` have? One group for each application."""
+"""The command line: a group of commands for each app."""
 
 from __future__ import annotations
 

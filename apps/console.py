@@ -1,4 +1,4 @@
-"""How do all commands speak? Through one filter, and of mistakes in one message."""
+"""What all commands print: through one filter, and mistakes as one message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,8 +36,20 @@ CURES = {
 }
 
 
+class Command(click.Command):
+    """A command that shows the user's mistakes as one message."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        with clear_errors():
+            return super().invoke(ctx)
+
+
 class Group(click.Group):
     """Commands, of which nothing is shown that does not pass the filter."""
+
+    command_class = Command
+    group_class = type
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
         """Run a command. Its messages keep their escapes, on a terminal or not."""
@@ -49,18 +61,14 @@ class Group(click.Group):
 def filtered() -> Iterator[None]:
     """Filter all that is printed, by whomever; a warning becomes one line."""
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_filtering, streams)
+    # There is no stream at all where a program has no terminal, as some on Windows.
+    sys.stdout, sys.stderr = (s and PrintableStream(s) for s in streams)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             yield
     finally:
         sys.stdout, sys.stderr = streams
-
-
-def _filtering(stream: TextIO) -> Any:
-    # There is no stream at all where a program has no terminal, as some on Windows.
-    return stream and PrintableStream(stream)
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -1,15 +1,21 @@
-"""How does a file or a folder appear whole or not at all?"""
+"""Files and folders that appear whole or not at all, and locks."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from apps.errors import UserError
 from minigrad.io.files import replacing
+
+# Some network disks have no locks.
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class TakenError(UserError, RuntimeError):
@@ -26,13 +32,13 @@ def write_text(path: Path, text: str) -> None:
 def whole_folder(folder: Path, wait: bool = False) -> Iterator[Path]:
     """Give an empty folder to fill; it gets its name when nothing went wrong.
 
-    It lies beside its later place, so that giving it its name is one step. Where the
-    folder exists already, the files move into it one by one, each one whole. What a
-    killed process left unfinished goes when the same folder is filled again.
+    Where the folder exists already, the files move into it one by one, each one whole.
+    What a killed process left unfinished goes when the same folder is filled again.
 
     Raises: TakenError if another process fills the same folder, unless told to `wait`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its later place, so that giving it its name is one step.
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     with held(folder, wait):
         if unfinished.exists():
@@ -64,61 +70,42 @@ def held(path: Path, wait: bool = False) -> Iterator[None]:
     Raises: TakenError if another process holds it, unless told to `wait`.
     """
     name = path.with_name(f".{path.name.lstrip('.')}.lock")
+    taken = TakenError(
+        f"another process is writing {path}. Wait for its end, or stop it; then try "
+        "again."
+    )
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(name, taken, wait))
+        except OSError as error:
+            error.filename = str(path)  # the one that the user knows
+            raise
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # where what is open cannot be removed
+                name.unlink()
+
+
+@contextmanager
+def locked(file: Path, taken: Exception, wait: bool = False) -> Iterator[None]:
+    """Hold a file, made if need be, as its only holder, where the disk has locks.
+
+    Raises: `taken` if it has a holder, unless told to `wait`.
+    """
+    # Its holder may remove it while it is being taken; then it is tried again.
+    lock = FileLock(file, timeout=-1 if wait else 0.2, poll_interval=0.01)
     try:
-        file = _locked(name, wait)
-    except BlockingIOError as error:
-        raise TakenError(
-            f"another process is writing {path}. Wait for its end, or stop it; then "
-            "try again."
-        ) from error
+        lock.acquire()
+    except Timeout as error:
+        raise taken from error
     except OSError as error:
-        error.filename = str(path)  # the one that the user knows
-        raise
+        if error.errno not in NO_LOCKS:
+            raise
     try:
         yield
     finally:
-        with suppress(OSError):  # where what is open cannot be removed
-            name.unlink()
-        os.close(file)
-
-
-def _locked(name: Path, wait: bool) -> int:
-    """Open a lock and hold it."""
-    while True:
-        file = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            lock(file, wait)
-        except BaseException:
-            os.close(file)
-            raise
-        if _is_named(file, name):
-            return file
-        # Its holder removed it between our opening and our locking it.
-        os.close(file)
-
-
-def _is_named(file: int, name: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), name.stat())
-    except FileNotFoundError:
-        return False
-
-
-def lock(file: int, wait: bool = False) -> None:
-    """Hold an open file as its only holder, where the system knows such locks.
-
-    Raises: BlockingIOError if it has a holder, unless told to `wait`.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        raise
-    except OSError:
-        return  # some network disks have no locks
+        lock.release()
 
 
 @contextmanager

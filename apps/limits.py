@@ -1,4 +1,4 @@
-"""How large may what is asked for be? Ranges of numbers, and the size of a network.
+"""Limits: ranges of the numbers that are asked for, and the size of a network.
 
 The command line, the files of a run and Python all ask here, so that what one of them
 refuses the others refuse too.
@@ -6,7 +6,6 @@ refuses the others refuse too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apps.errors import UserError
@@ -56,31 +55,16 @@ class Range:
 
 COUNT = Range(1, 10**9, whole=True)
 SEED = Range(0, 2**63 - 1, whole=True)
-SHARE = Range(0, 1, below=True)
+FRACTION = Range(0, 1, below=True)
 RATE = Range(0, 1e30, above=True)  # so far below the end of float32 that none is near
 DECAY = Range(0, 1e6)
 LENGTH = Range(2, 4096, whole=True)  # positions; attention takes their square
 # Of choosing words.
 BEAMS = Range(1, 1000, whole=True)
-DRAWS = Range(1, 1000, whole=True)
+DRAWS = Range(2, 1000, whole=True)
 TEMPERATURE = Range(0, 1e6, above=True)
 PENALTY = Range(0, 5)
 SHOWN = Range(1, 100, whole=True)
-
-
-def check(values: object, ranges: Mapping[str, Range]) -> None:
-    """Make sure that each named attribute is in its range; None is left alone.
-
-    Raises: ValueError that names all that are not.
-    """
-    found = {name: getattr(values, name) for name in ranges}
-    problems = [
-        f"{name} is {shown(value)}, but must be {ranges[name]}"
-        for name, value in found.items()
-        if value is not None and value not in ranges[name]
-    ]
-    if problems:
-        raise ValueError("; ".join(problems))
 
 
 def check_weights(weights: int, options: str) -> None:
@@ -123,4 +107,3 @@ def shown(value: object) -> str:
 
 def _number(number: float) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:g}"
-

@@ -1,19 +1,24 @@
-"""Which options do the commands of all applications share?"""
+"""Options that the commands of all apps share, and those that settings make."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from apps import limits
+from apps.console import new_console, say
 from apps.limits import Range
+from apps.settings import Setting, Settings, settings_of
 
 if TYPE_CHECKING:
     from minigrad import Device
+
+Decorator = Callable[[Any], Any]
 
 
 class Number(click.FloatRange):
@@ -30,23 +35,20 @@ class Number(click.FloatRange):
 
 
 def numbers(of: Range) -> click.ParamType:
-    """What an option takes whose value must be in a range: every numeric option's."""
+    """The type of an option whose value must be in a range, as every number's must."""
     if of.whole:
         return click.IntRange(int(of.low), int(of.high))
     return Number(of.low, of.high, min_open=of.above, max_open=of.below)
 
 
+HELP = {"help_option_names": ["-h", "--help"]}
 FOLDER = click.Path(path_type=Path)
 POSITIVE = numbers(limits.COUNT)
 SEEDS = numbers(limits.SEED)
 RUN = click.argument("run", type=FOLDER)
 RESUME = click.option("--resume", type=FOLDER, help="Run folder to go on with.")
 SEED = click.option(
-    "--seed",
-    type=SEEDS,
-    default=0,
-    show_default=True,
-    help="Same seed, same result.",
+    "--seed", type=SEEDS, default=0, show_default=True, help="Same seed, same result."
 )
 RUN_SEED = click.option("--seed", type=SEEDS, help="[default: the run's own]")
 # For those that read what a run learned from.
@@ -54,6 +56,10 @@ MOVED_DATA = click.option(
     "--data", type=FOLDER, help="Where the run's data lie now, if they were moved."
 )
 
+DOWNLOADING = (
+    "Every file is checked against the published size and sha256. Ctrl-C keeps what "
+    "has come, and the same command goes on with it."
+)
 # Weights, Adam's moments and a minibatch of the default size take far less.
 GPU_MEMORY = 2**30  # bytes
 
@@ -74,7 +80,7 @@ def _find_device(_: click.Context, __: click.Parameter, name: str) -> Device:
         raise DeviceError(str(error)) from error
 
 
-def device_option(default: str) -> Any:
+def device_option(default: str = "auto") -> Decorator:
     """The option `--device`, a `minigrad.Device` by the time the command begins."""
     return click.option(
         "--device",
@@ -85,36 +91,153 @@ def device_option(default: str) -> Any:
     )
 
 
-def new_run_option(app: str) -> Any:
-    """The option `--run`, for the folder of a new run."""
+def count_option(default: int, what: str) -> Decorator:
+    """The option `--count`: how many to show."""
+    kind = numbers(limits.SHOWN)
     return click.option(
-        "--run",
-        type=FOLDER,
-        help=f"Folder for the results.  [default: runs/{app}-TIME]",
+        "--count", type=kind, default=default, show_default=True, help=what
     )
 
 
-def setting_options(settings: Sequence[tuple[str, Any, str]]) -> Any:
-    """Options (name, kind, help) whose defaults are those of a recipe."""
+def new_run_option(app: str) -> Decorator:
+    """The option `--run`, for the folder of a new run."""
+    told = f"Folder for the results.  [default: runs/{app}-TIME]"
+    return click.option("--run", type=FOLDER, help=told)
+
+
+# -- settings ----------------------------------------------------------------------
+
+
+def setting_options(kind: type[Settings], default: str = "") -> Decorator:
+    """An option for each setting with numbers or texts to choose from.
+
+    One that is not given is None. `default` is what help says of all of them instead.
+    """
+    chosen = [
+        of
+        for of in settings_of(kind)
+        if of.option and (of.of or of.choices or of.kind is bool)
+    ]
 
     def decorate(command: Any) -> Any:
-        for name, kind, text in reversed(settings):
-            help_ = f"{text}  [default: the recipe's]"
-            command = click.option(f"--{name}", type=kind, help=help_)(command)
+        for of in reversed(chosen):
+            command = _option(of, default)(command)
         return command
 
     return decorate
 
 
-def refuse_settings(context: click.Context) -> None:
+def setting_option(kind: type[Settings], name: str) -> Decorator:
+    """The option of one setting, which is the default where it is not given."""
+    of = next(of for of in settings_of(kind) if of.name == name)
+    return _option(of, "", default=of.default)
+
+
+def _option(of: Setting, shown: str, **more: Any) -> Decorator:
+    told = of.help
+    for name, values in of.heeded.items():
+        told = f"With --{name} {' or '.join(values)}: {told[0].lower()}{told[1:]}"
+    if of.kind is bool:
+        return click.option(dashed(of.name), is_flag=True, default=None, help=told)
+    kind = click.Choice(of.choices) if of.of is None else numbers(of.of)
+    told += f"  [default: {of.told or shown or of.default}]"
+    return click.option(dashed(of.name), type=kind, help=told, **more)
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def dashed(name: str) -> str:
+    """An option as one types it."""
+    return "--" + name.replace("_", "-")
+
+
+# -- options without effect --------------------------------------------------------
+
+
+def _no_effect(name: str, where: str, way_out: str) -> click.UsageError:
+    return click.UsageError(f"{dashed(name)} has no effect with {where}. {way_out}")
+
+
+def refuse_unheeded(
+    kind: type[Settings], asked: Iterable[str], option: str, choice: str
+) -> None:
+    """Make sure that settings asked for have an effect beside this choice of an option.
+
+    Raises: UsageError.
+    """
+    for of in settings_of(kind):
+        if of.name in asked and not of.has_effect({option: choice}):
+            others = f" or --{option} ".join(of.heeded[option])
+            way_out = f"Leave it out, or give --{option} {others}."
+            raise _no_effect(of.name, f"--{option} {choice}", way_out)
+
+
+def refuse_beside(
+    names: Iterable[str], where: str, way_out: str = "Leave one of them out."
+) -> None:
+    """Make sure that none of these options is given. Raises: UsageError."""
+    context = click.get_current_context()
+    command_line = click.core.ParameterSource.COMMANDLINE
+    for name in names:
+        if context.get_parameter_source(name) == command_line:
+            raise _no_effect(name, where, way_out)
+
+
+def refuse_settings() -> None:
     """Make sure that nothing is asked for that a run which goes on cannot heed."""
-    given = click.core.ParameterSource.COMMANDLINE
-    for option in context.command.params:
-        name = option.name or ""
-        source = context.get_parameter_source(name)
-        if name in ("resume", "device", "data") or source != given:
-            continue
-        raise click.UsageError(
-            f"{option.opts[0]} has no effect with --resume: a run goes on with the "
-            "settings that it began with. Leave it out, or begin a new run."
-        )
+    options = [o.name or "" for o in click.get_current_context().command.params]
+    refuse_beside(
+        [name for name in options if name not in ("resume", "device", "data")],
+        "--resume: a run goes on with the settings that it began with",
+        "Leave it out, or begin a new run.",
+    )
+
+
+# -- data --------------------------------------------------------------------------
+
+
+def new_data_options(what: str) -> Decorator:
+    """The argument DIR of a command that makes data there, its seed and sizes.
+
+    The options `--train` and `--val` are numbers of `what`.
+    """
+
+    def refuse_old(_: click.Context, __: click.Parameter, folder: Path) -> Path:
+        if folder.exists():
+            raise click.ClickException(
+                f"{folder} exists already, and writing there would overwrite it. Give "
+                "a new folder, or remove that one."
+            )
+        return folder
+
+    def decorate(command: Any) -> Any:
+        for name, split in (("val", "validation"), ("train", "training")):
+            told = f"Number of {split} {what}."
+            command = click.option(f"--{name}", type=POSITIVE, help=told)(command)
+        new = click.argument("folder", metavar="DIR", type=FOLDER, callback=refuse_old)
+        return new(SEED(command))
+
+    return decorate
+
+
+def add_download(
+    group: click.Group, catalogue: str, place: str, told: str, *hints: str
+) -> None:
+    """Add the command `download`, which fetches the archive of a catalogue, a module.
+
+    `told` is its help, `hints` what it says at the end, "{}" standing for the folder.
+    """
+
+    @group.command(help=f"{told}\n\n{DOWNLOADING}")
+    @click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path(place))
+    @click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
+    def download(folder: Path, keep_zip: bool) -> None:
+        from apps.download import bring
+
+        console, published = new_console(), import_module(catalogue)
+        bring(published.ARCHIVE, folder, console, keep=keep_zip)
+        for line in (published.LICENCE, *(hint.format(folder) for hint in hints)):
+            say(line, console)

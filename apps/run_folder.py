@@ -1,4 +1,4 @@
-"""What is a run on disk? A folder that one process at a time writes.
+"""A run on disk: a folder that one process at a time writes.
 
 `config.json` holds the settings, `preparation.json` how inputs become the network's
 numbers, `metrics.jsonl` a line an epoch, `checkpoint.h5` everything needed to go on.
@@ -13,33 +13,25 @@ import hashlib
 import itertools
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 from apps.errors import UserError
-from apps.files import lock, write_text
+from apps.files import locked, write_text
 from apps.limits import shown
+from apps.settings import Settings
 from apps.texts import read_bytes
 from minigrad.io.damaged import reading, reason
 from minigrad.io.files import remove_unfinished
 
-S = TypeVar("S")
+S = TypeVar("S", bound=Settings)
 
-# How a newcomer calls what a setting may be.
-CALLED = {
-    int: "a whole number",
-    float: "a number",
-    str: "a text that can name a file",
-    bool: "true or false",
-    NoneType: "null",
-}
 WAY_OUT = "Undo what was changed in it, or train anew in another folder"
+PUT_BACK = "Put back the one that training wrote, or train anew in another folder"
 MOST_BYTES = {"config.json": 2**20, "preparation.json": 2**24}
 # JSON has no words for them, so these texts stand for them.
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -52,7 +44,7 @@ class RunError(UserError, RuntimeError):
 
 
 class PreparationError(ValueError):
-    """A preparation of inputs is not an application's."""
+    """A preparation of inputs does not suit the app."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,12 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             with run._locked():
-                run._refuse_another()
+                files = (run.config_path, run.metrics_path, run.checkpoint_path)
+                if any(file.exists() for file in files):
+                    raise RunError(
+                        f"{path} holds a run already, which a new one would overwrite. "
+                        "Choose another folder, or go on with that run by --resume."
+                    )
                 if preparation:
                     write_text(run.preparation_path, json.dumps(preparation) + "\n")
                 run.write_config(config)
@@ -124,10 +121,7 @@ class RunFolder:
         return self.path / "checkpoint.h5"
 
     def config(self) -> dict[str, Any]:
-        """Read the settings.
-
-        Raises: RunError if they are damaged.
-        """
+        """Read the settings. Raises: RunError if they are damaged."""
         return _read_json(self.config_path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -139,27 +133,22 @@ class RunFolder:
 
         Raises: RunError if the file is damaged.
         """
-        if not self.preparation_path.exists():
-            return {}
-        return _read_json(self.preparation_path)
+        path = self.preparation_path
+        return _read_json(path) if path.exists() else {}
 
     def settings(self, kind: type[S]) -> S:
-        """Read the settings into their dataclass, each one checked.
+        """Read the settings, each one checked.
 
-        Raises: RunError that names what is unknown, missing or of another type.
+        Raises: RunError that names what is unknown, missing or not as it must be.
         """
-        config = self.config()
-        problems = _misfits(config, kind)
-        if not problems:
-            try:
-                return _made(config, kind)
-            except ValueError as error:
-                problems = [str(error)]
-        raise RunError(
-            f"{self.config_path} does not hold the settings of a run: "
-            f"{'; '.join(problems)}. Undo what was changed in it; for other settings "
-            "train anew in another folder."
-        )
+        try:
+            return kind.read(self.config())
+        except ValueError as error:
+            raise RunError(
+                f"{self.config_path} does not hold the settings of a run: {error}. "
+                "Undo what was changed in it; for other settings train anew in another "
+                "folder."
+            ) from error
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read what was logged so far; a last line that was cut short does not count.
@@ -186,9 +175,13 @@ class RunFolder:
                 "went, and training does not need it."
             ) from error
 
-    def last_record(self, epoch: int) -> dict[str, Any]:
-        """The last line of the metrics; if they were lost, one of this epoch."""
-        return {"epoch": epoch, "step": epoch} | (self.metrics() or [{}])[-1]
+    def log_scores(self, epochs: int, **scores: float) -> None:
+        """Add what a trained network reaches to the metrics, at their last step.
+
+        If the metrics were lost, at one of the last epoch.
+        """
+        last = {"epoch": epochs, "step": epochs} | (self.metrics() or [{}])[-1]
+        self.log(epoch=last["epoch"], step=last["step"], **scores)
 
     def log(self, **record: Any) -> None:
         """Add one line to the metrics, unless that very line is there already.
@@ -234,26 +227,14 @@ class RunFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self.saving(self.path / ".lock"):
-            file = (self.path / ".lock").open("ab")
-        with file:
-            try:
-                lock(file.fileno())
-            except BlockingIOError as error:
-                raise RunError(
-                    f"another process is training in {self.path}. Wait for its end, "
-                    "or stop it, before going on with the run; a new one needs "
-                    "another folder."
-                ) from error
+        taken = RunError(
+            f"another process is training in {self.path}. Wait for its end, or stop "
+            "it, before going on with the run; a new one needs another folder."
+        )
+        with ExitStack() as stack:
+            with self.saving(self.path / ".lock"):
+                stack.enter_context(locked(self.path / ".lock", taken))
             yield
-
-    def _refuse_another(self) -> None:
-        files = (self.config_path, self.metrics_path, self.checkpoint_path)
-        if any(file.exists() for file in files):
-            raise RunError(
-                f"{self.path} holds a run already, which a new one would overwrite. "
-                "Choose another folder, or go on with that run by --resume."
-            )
 
 
 def new_folder(app: str) -> Path:
@@ -269,12 +250,14 @@ def new_folder(app: str) -> Path:
             # Making it is what takes the name: to look first would be too early.
             path.mkdir()
             break
-        except FileExistsError:
-            if not path.parent.is_dir():
-                raise RunError(_no_folder(path, "runs is a file")) from None
-            path = path.with_name(f"{name}-{count}")
         except OSError as error:
-            raise RunError(_no_folder(path, _reason(error))) from error
+            if not isinstance(error, FileExistsError) or not path.parent.is_dir():
+                why = _reason(error) if path.parent.is_dir() else "runs is a file"
+                raise RunError(
+                    f"the folder {path} for the results cannot be made: {why}. Name "
+                    "another one, or work in a folder that you may write."
+                ) from error
+        path = path.with_name(f"{name}-{count}")
     return path
 
 
@@ -284,13 +267,6 @@ def digest(preparation: Mapping[str, Any]) -> str:
         return ""
     text = json.dumps(preparation, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _no_folder(path: Path, why: str) -> str:
-    return (
-        f"the folder {path} for the results cannot be made: {why}. Name another one, "
-        "or work in a folder that you may write."
-    )
 
 
 def _reason(error: OSError) -> str:
@@ -316,16 +292,14 @@ def _checked_record(record: Any) -> dict[str, Any]:
         raise ValueError("its 'epoch' and 'step' must be whole numbers")
     if not 1 <= epoch <= step <= MOST_STEPS:
         raise ValueError("'epoch' must be at least 1, and 'step' at least that")
-    for name, value in record.items():
-        number = NOT_FINITE.get(value) if isinstance(value, str) else value
-        if type(number) is not int and type(number) is not float:
-            raise ValueError(f"{name!r:.60} is {shown(value)}, but must be a number")
-        record[name] = _in_reach(number)
-    return record
+    return {name: _number(name, value) for name, value in record.items()}
 
 
-def _in_reach(number: float) -> float:
-    """A number as it is, or infinity where a whole one has too many digits."""
+def _number(name: str, value: Any) -> float:
+    """A number that was logged, infinity where a whole one has too many digits."""
+    number = NOT_FINITE.get(value) if isinstance(value, str) else value
+    if type(number) is not int and type(number) is not float:
+        raise ValueError(f"{name!r:.60} is {shown(value)}, but must be a number")
     try:
         float(number)
     except OverflowError:
@@ -334,67 +308,11 @@ def _in_reach(number: float) -> float:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    """A record as a line of JSON."""
-    return json.dumps({n: _plain(v) for n, v in record.items()}, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON has: numbers that are not finite become texts."""
-    finite = not isinstance(value, float) or math.isfinite(value)
-    return value if finite else str(float(value))
-
-
-def _made(config: dict[str, Any], kind: type[S]) -> S:
-    """The dataclass with these values, dataclasses inside it too."""
-    kinds = get_type_hints(kind)
-    values = {
-        name: _made(value, kinds[name]) if is_dataclass(kinds[name]) else value
-        for name, value in config.items()
+    """A record as a line of JSON; numbers that are not finite become texts."""
+    plain = {
+        name: str(float(value))
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for name, value in record.items()
     }
-    return kind(**values)
-
-
-def _misfits(config: dict[str, Any], kind: Any) -> list[str]:
-    """What keeps these settings from being those of a dataclass."""
-    kinds = get_type_hints(kind)
-    problems = [f"{name!r:.60} is unknown" for name in config if name not in kinds]
-    for name, expected in kinds.items():
-        if name not in config:
-            problems.append(f"{name!r} is missing")
-        elif isinstance(config[name], dict) and is_dataclass(expected):
-            problems += [f"{name}: {p}" for p in _misfits(config[name], expected)]
-        elif not _is_of(config[name], expected):
-            found = shown(config[name])
-            problems.append(f"{name!r} is {found}, but must be {_called(expected)}")
-    return problems
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    parts = (kind,) if get_origin(kind) is Literal else get_args(kind) or (kind,)
-    return any(_is_one(value, part) for part in parts)
-
-
-def _is_one(value: Any, kind: Any) -> bool:
-    if get_origin(kind) is Literal:
-        return any(value == allowed for allowed in get_args(kind))
-    if kind is str:
-        return type(value) is str and _can_name_a_file(value)
-    # JSON has one kind of number; True is none.
-    return type(value) is kind or (type(value) is int and kind is float)
-
-
-def _can_name_a_file(text: str) -> bool:
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
-
-
-def _called(kind: Any) -> str:
-    """What a setting may be, in words."""
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(repr, get_args(kind)))
-    parts = get_args(kind)
-    if parts:
-        return " or ".join(map(_called, parts))
-    return CALLED.get(kind, "settings in braces")
+    return json.dumps(plain, allow_nan=False) + "\n"

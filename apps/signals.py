@@ -1,4 +1,4 @@
-"""How does work end that Ctrl-C, a scheduler or a closed terminal asks to stop?
+"""Signals that ask work to stop: Ctrl-C, a scheduler's, a closed terminal's.
 
 SIGTERM is what `kill`, `docker stop` and schedulers send, SIGHUP what a terminal sends
 that is closed. Both count as Ctrl-C does: between two steps of training where there is

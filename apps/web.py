@@ -1,12 +1,10 @@
-"""How is a server heard that is slow, silent, endless, or talks nonsense?
+"""Requests with a deadline, to servers that are slow, silent, endless or wrong.
 
-A request has a deadline, which every read from the network is held to, be it of a
-status, a header or a body; only bytes of the file move it on. What goes wrong is told
-as one of three errors: another request may help, what is here no longer fits, or
-nothing helps.
+Every read from the network is held to the deadline, be it of a status, a header or a
+body; only bytes of the file move it on. What goes wrong becomes one of three errors:
+another request may help, what is here no longer fits, or nothing helps.
 
-Source: RFC 9110, HTTP Semantics (2022), sections 13.1.5 (If-Range), 14 (Range) and 15
-(status codes).
+Source: RFC 9110, HTTP Semantics (2022), section 15 (status codes).
 """
 
 from __future__ import annotations
@@ -71,6 +69,7 @@ class Deadline:
 
     def __init__(self, patience: Patience, end: float) -> None:
         self._patience, self._end = patience, end
+        self.timeout = patience.timeout
         self._move_on()
 
     def _move_on(self) -> None:
@@ -118,7 +117,7 @@ class _Answer(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Watched(self.fp.detach(), deadline))
 
 
-class _Watching(urllib.request.AbstractHTTPHandler):
+class _Watching(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
     def __init__(self, deadline: Deadline) -> None:
         super().__init__()
         self._deadline = deadline
@@ -132,16 +131,8 @@ class _Watching(urllib.request.AbstractHTTPHandler):
         return super().do_open(connection, req, **settings)
 
 
-class _Http(_Watching, urllib.request.HTTPHandler):
-    pass
-
-
-class _Https(_Watching, urllib.request.HTTPSHandler):
-    pass
-
-
 def ask(
-    url: str, headers: Mapping[str, str], timeout: float, deadline: Deadline
+    url: str, headers: Mapping[str, str], deadline: Deadline
 ) -> http.client.HTTPResponse:
     """Ask for what is at an address; give the answer, of which the head is read.
 
@@ -151,17 +142,16 @@ def ask(
     # No others: nobody may send us on to a file, or to a server of another kind.
     for handler in (
         urllib.request.ProxyHandler(),
-        _Http(deadline),
-        _Https(deadline),
+        _Watching(deadline),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.UnknownHandler(),
     ):
         opener.add_handler(handler)
+    request = urllib.request.Request(url, headers=dict(headers))
     with network(url, goes_on="Range" in headers):
-        request = urllib.request.Request(url, headers=dict(headers))
-        answer = opener.open(request, timeout=timeout)
+        answer = opener.open(request, timeout=deadline.timeout)
     if answer.status not in (200, 206):
         answer.close()
         raise BrokenOffError(f"the server answers {answer.status}, without the file")

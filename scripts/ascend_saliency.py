@@ -18,7 +18,7 @@ from rich.table import Table
 
 from apps.image_gradients.fool import fool, other_classes
 from apps.image_gradients.gradients import frozen, probabilities, scores_of, unit
-from apps.image_gradients.pictures import normalize, read_many, samples
+from apps.image_gradients.pictures import find, normalize, samples
 from apps.image_gradients.squeezenet import CLASSES, SqueezeNet
 from apps.image_gradients.weights import load
 
@@ -63,7 +63,7 @@ def main(paths: list[str]) -> None:
     """Try each direction, and print the table."""
     network = frozen(SqueezeNet())
     load(network)
-    pictures = read_many(paths) if paths else samples()
+    pictures = list(find(paths)) if paths else samples()
     pixels = np.stack([picture.pixels for picture in pictures])
     start = scores_of(network, normalize(pixels))
     targets = other_classes(probabilities(start).argmax(axis=1), CLASSES, SEED)

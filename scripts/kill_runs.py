@@ -52,6 +52,7 @@ def child(pipe: int, arguments: list[str]) -> None:
     from apps import cli
     from apps import run as runs
     from apps.captioning import train as training
+    from apps.run_folder import RunFolder
 
     def marked(owner: Any, name: str, inside: bytes, after: bytes) -> None:
         function = getattr(owner, name)
@@ -68,7 +69,7 @@ def child(pipe: int, arguments: list[str]) -> None:
     runs.SAVE_EVERY = 0.0
     marked(training, "load_data", b"d", b"t")
     marked(mg, "save_checkpoint", b"c", b"t")
-    marked(runs.RunFolder, "_write_metrics", b"m", b"t")
+    marked(RunFolder, "_write_metrics", b"m", b"t")
     marked(runs.Loop, "train", b"t", b"f")
     cli.minigrad(arguments)
 

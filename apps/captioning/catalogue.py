@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from apps.download import Archive, Published
 
-COCO = Archive(
+ARCHIVE = Archive(
     url="http://cs231n.stanford.edu/coco_captioning.zip",
     size=1_035_210_391,
     files={

@@ -1,4 +1,4 @@
-"""What can one do with data from the command line? Look at it, fetch it, draw it."""
+"""The commands about data sets: look at one, fetch one, draw one."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from apps import limits
-from apps.console import clear_errors, new_console, say
-from apps.options import FOLDER, POSITIVE, SEED, numbers
+from apps.captioning.settings import Settings, Width
+from apps.console import Group, new_console, say
+from apps.options import (
+    FOLDER,
+    SEED,
+    add_download,
+    count_option,
+    new_data_options,
+    setting_option,
+)
 
 if TYPE_CHECKING:
-    from apps.captioning.data import Width
     from apps.captioning.look import Card
 
 DIR = click.argument("folder", metavar="DIR", type=FOLDER)
-FEATURES = click.option(
-    "--features",
-    "width",
-    type=click.Choice(["pca", "full"]),
-    default="pca",
-    show_default=True,
-    help="The short features of a picture, or the full ones.",
-)
+FEATURES = setting_option(Settings, "features")
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Look at a data set, fetch the published one, or draw one."""
 
@@ -36,7 +35,7 @@ def data() -> None:
 @click.option(
     "--split", type=click.Choice(["train", "val"]), default="train", show_default=True
 )
-@click.option("--count", type=numbers(limits.SHOWN), default=8, show_default=True)
+@count_option(8, "Pictures to show.")
 @SEED
 @FEATURES
 @click.option(
@@ -45,80 +44,59 @@ def data() -> None:
     help="PNG to write; the page lies beside it.  [default: runs/data-NAME-SPLIT.png]",
 )
 def show(
-    folder: Path, split: str, count: int, seed: int, width: Width, to: Path | None
+    folder: Path, split: str, count: int, seed: int, features: Width, to: Path | None
 ) -> None:
     """Show pictures with their captions: as a table, a PNG, and a page beside it."""
-    with clear_errors():
-        from apps.captioning import look, report
-        from apps.captioning.data import load_data
+    from apps.captioning import look, report
+    from apps.captioning.data import load_data
 
-        console = new_console()
-        opened = load_data(folder, width)
-        cards = look.choose(opened, getattr(opened, split), count, seed)
-        look.print_cards(cards, console)
-        png, page = _paths(to, folder, split)
-        shown = look.save_cards(cards, png)
-        report.write_cards(cards, folder, split, page)
-        say(f"{len(cards)} pictures with captions: {png}", console)
-        say(f"The same as a page: {page}", console)
-        if shown < len(cards):
-            say(_missing(folder, cards, shown), console)
+    console = new_console()
+    opened = load_data(folder, features)
+    cards = look.choose(opened, getattr(opened, split), count, seed)
+    look.print_cards(cards, console)
+    png, page = _paths(to, folder, split)
+    shown = look.save_cards(cards, png)
+    report.write_cards(cards, folder, split, page)
+    say(f"{len(cards)} pictures with captions: {png}", console)
+    say(f"The same as a page: {page}", console)
+    if shown < len(cards):
+        say(_missing(folder, cards, shown), console)
 
 
 @data.command()
 @DIR
 @FEATURES
-def info(folder: Path, width: Width) -> None:
+def info(folder: Path, features: Width) -> None:
     """Check a data set and say what is in it."""
-    with clear_errors():
-        from apps.captioning import look
-        from apps.captioning.data import load_data
+    from apps.captioning import look
+    from apps.captioning.data import load_data
 
-        look.print_info(load_data(folder, width), new_console())
+    look.print_info(load_data(folder, features), new_console())
 
 
-@data.command()
-@click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path("data/coco"))
-@click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
-def download(folder: Path, keep_zip: bool) -> None:
-    """Fetch CS231n's copy of COCO's captions (1.0 GB) into DIR (data/coco).
-
-    Every file is checked against the published size and sha256. Ctrl-C keeps what has
-    come, and the same command goes on with it. Needs 1.4 GB of disk on the way, 0.3 GB
-    in the end.
-    """
-    with clear_errors():
-        from apps.captioning.catalogue import COCO, LICENCE
-        from apps.download import bring
-
-        console = new_console()
-        bring(COCO, folder, console, keep=keep_zip)
-        say(LICENCE, console)
-        say(f"To train on it: minigrad caption train --data {folder}", console)
+add_download(
+    data,
+    "apps.captioning.catalogue",
+    "data/coco",
+    "Fetch CS231n's copy of COCO's captions (1.0 GB) into DIR (data/coco). Needs 1.4 "
+    "GB of disk on the way, 0.3 GB in the end.",
+    "To train on it: minigrad caption train --data {}",
+)
 
 
 @data.command("make-shapes")
-@DIR
-@SEED
-@click.option("--train", type=POSITIVE, help="Number of training scenes.")
-@click.option("--val", type=POSITIVE, help="Number of validation scenes.")
+@new_data_options("scenes")
 def make_shapes(folder: Path, seed: int, train: int | None, val: int | None) -> None:
     """Draw a set of coloured shapes with captions into a new folder."""
-    with clear_errors():
-        from apps.captioning import shapes
-        from apps.files import whole_folder
+    from apps.captioning import shapes
+    from apps.files import whole_folder
 
-        if folder.exists():
-            raise click.ClickException(
-                f"{folder} exists already, and drawing there would overwrite it. Give "
-                "a new folder, or remove that one."
-            )
-        scenes = (train or shapes.TRAIN_SCENES, val or shapes.VAL_SCENES)
-        with whole_folder(folder) as unfinished:
-            shapes.make(unfinished, seed, scenes)
-        console = new_console()
-        say(f"{scenes[0]} training and {scenes[1]} validation scenes.", console)
-        say(f"To look at them: minigrad caption data show {folder}", console)
+    scenes = (train or shapes.TRAIN_SCENES, val or shapes.VAL_SCENES)
+    with whole_folder(folder) as unfinished:
+        shapes.make(unfinished, seed, scenes)
+    console = new_console()
+    say(f"{scenes[0]} training and {scenes[1]} validation scenes.", console)
+    say(f"To look at them: minigrad caption data show {folder}", console)
 
 
 def _paths(to: Path | None, folder: Path, split: str) -> tuple[Path, Path]:

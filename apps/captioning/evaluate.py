@@ -1,4 +1,4 @@
-"""How well does a captioner do? Its scores on pictures that it never saw."""
+"""Scores of a captioner on pictures that it never saw."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from apps.captioning import baselines, shapes
-from apps.captioning.baselines import Shares
+from apps.captioning.baselines import Accuracy
 from apps.captioning.data import CaptionData, Split
-from apps.captioning.decode import Decoding
 from apps.captioning.metrics import corpus_bleu, mean_bleu
-from apps.captioning.sample import describe
+from apps.captioning.sample import Words, describe
+from apps.captioning.settings import Decoding
 from apps.captioning.train import Trained
 
 
@@ -23,8 +23,8 @@ class Likeness:
 
     `bleu` is the courses' unigram BLEU, against one true caption at a time; `corpus`
     holds BLEU-1 to BLEU-4 of all captions, against all true ones of their picture;
-    `exact` is the share of pictures whose caption is word for word one of theirs;
-    `invented` the share of words said that no training caption has.
+    `exact` is the fraction of pictures whose caption is word for word one of theirs;
+    `invented` that of the words said that no training caption has.
     """
 
     bleu: float
@@ -38,15 +38,15 @@ class Scores:
     """What came out of `pictures` pictures.
 
     `constant` is what one caption reaches, said of every picture: `safest`, which was
-    chosen to be as like as can be to all. `shares` has what is correct, by who speaks;
-    for drawn scenes only.
+    chosen to be as like as can be to all. `accuracy` has what is correct, by who
+    speaks; for drawn scenes only.
     """
 
     pictures: int
     captioner: Likeness
     constant: Likeness
     safest: str
-    shares: Mapping[str, Shares] = field(default_factory=dict)
+    accuracy: Mapping[str, Accuracy] = field(default_factory=dict)
 
 
 def evaluate(
@@ -59,43 +59,35 @@ def evaluate(
     return score(trained.data, split, said)
 
 
-def score(data: CaptionData, split: Split, said: Mapping[int, list[str]]) -> Scores:
+def score(data: CaptionData, split: Split, said: Mapping[int, Words]) -> Scores:
     """Compare what was said of each picture with its true captions."""
+    told = data.words(data.train.captions)
+    known = {word for words in told for word in words}
     true = defaultdict(list)
     references = data.words(split.captions)
-    for picture, reference in zip(
-        split.image_indices.tolist(), references, strict=True
-    ):
-        true[picture].append(reference)
-    safest = baselines.safest_caption(data)
+    for picture, words in zip(split.image_indices.tolist(), references, strict=True):
+        true[picture].append(words)
+    safest = baselines.safest_caption(told)
     drawn = shapes.are_drawn(data.folder, split.name)
     return Scores(
         pictures=len(true),
-        captioner=_likeness(data, true, said),
-        constant=_likeness(data, true, dict.fromkeys(true, safest)),
+        captioner=_likeness(true, said, known),
+        constant=_likeness(true, dict.fromkeys(true, safest), known),
         safest=" ".join(safest),
-        shares=baselines.compare(data, split, said) if drawn else {},
+        accuracy=baselines.compare(data, told, split, said) if drawn else {},
     )
 
 
 def _likeness(
-    data: CaptionData,
-    true: Mapping[int, list[list[str]]],
-    said: Mapping[int, list[str]],
+    true: Mapping[int, list[Words]], said: Mapping[int, Words], known: set[str]
 ) -> Likeness:
     """Compare captions with the true ones, both by their picture."""
     pairs = [(said[p], reference) for p, of_one in true.items() for reference in of_one]
     candidates, references = zip(*pairs, strict=True)
+    spoken = [word for words in said.values() for word in words]
     return Likeness(
         bleu=mean_bleu(references, candidates),
         exact=sum(said[p] in of_one for p, of_one in true.items()) / len(true),
-        invented=_invented(data, said),
+        invented=sum(word not in known for word in spoken) / max(1, len(spoken)),
         corpus=corpus_bleu([*true.values()], [said[picture] for picture in true]),
     )
-
-
-def _invented(data: CaptionData, said: Mapping[int, list[str]]) -> float:
-    """The share of words said that no training caption has."""
-    known = {word for words in data.words(data.train.captions) for word in words}
-    spoken = [word for words in said.values() for word in words]
-    return sum(word not in known for word in spoken) / max(1, len(spoken))

@@ -1,11 +1,11 @@
-"""What is in a data set? Pictures with their captions, and one screen of figures."""
+"""Pictures of a data set with their captions, and what the set holds in figures."""
 
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -14,14 +14,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
-from rich.table import Column, Table
 
 from apps import pictures
-from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
+from apps import report as pages
+from apps.captioning.data import CaptionData, Split
 from apps.captioning.grammar import Verdict
+from apps.captioning.layout import END, NULL, START, UNKNOWN
+from apps.console import say
 from apps.errors import UserError
 from apps.files import whole_file
-from apps.report import LARGEST, png
+from apps.report import LARGEST, Texts, png
+from apps.tables import Table, print_table, side_by_side
 
 MAX_CAPTIONS = 5  # shown of one picture
 LINE, BOLD_LINE = 44, 38  # letters a line below a picture
@@ -59,15 +62,29 @@ class Card:
     @property
     def judgement(self) -> str:
         """The verdict in words; empty where there is none."""
-        if self.verdict is None:
-            return ""
-        if self.verdict.correct:
-            return "correct"
-        if self.verdict.things:
+        verdict = self.verdict
+        if verdict is None or verdict.correct:
+            return "correct" if verdict else ""
+        if verdict.things:
             return "wrong place or size"
-        if self.verdict.relation:
-            return "a thing is missing or extra"
-        return "wrong"
+        return "a thing is missing or extra" if verdict.relation else "wrong"
+
+    @cached_property
+    def on_page(self) -> pages.Card:
+        """The card as a page and a PNG show it; its picture is read once."""
+        texts = [Texts("captions", self.captions)]
+        if self.generated is not None:
+            good = self.verdict is not None and self.verdict.correct
+            said = Texts("generated", [self.said], True, self.judgement, good)
+            texts = [said, Texts("true captions", self.captions)]
+        return pages.Card(
+            name=self.name,
+            picture=read_picture(self.path),
+            alt=f"{self.name}: {self.captions[0]}",
+            texts=texts,
+            address=self.url,
+            placeholder=f"No picture: {self.name} is missing or cannot be read.",
+        )
 
 
 def choose(data: CaptionData, split: Split, count: int, seed: int) -> list[Card]:
@@ -93,15 +110,11 @@ def picture_path(folder: Path, split: Split, row: int) -> Path | None:
     """
     if split.images:
         return split.images[row]
-    name = _last_part(split.urls[row]) if split.urls else ""
-    return folder / "images" / name if name else None
-
-
-def _last_part(url: str) -> str:
     try:
-        return PurePosixPath(urlsplit(url).path).name
+        name = PurePosixPath(urlsplit(split.urls[row]).path).name if split.urls else ""
     except ValueError:  # an address with a bracket that does not close
-        return ""
+        return None
+    return folder / "images" / name if name else None
 
 
 def read_picture(path: Path | None) -> Image.Image | None:
@@ -130,120 +143,85 @@ def save_cards(cards: Sequence[Card], path: Path) -> int:
     # Boxes of one size, with room for the longest text: nothing is cut off.
     below = LEADING * max(map(len, texts)) + GAP
     width, height = BOX[0] + GAP, BOX[1] + below + GAP
-    figure = Figure(figsize=(columns * width + GAP, rows * height + GAP))
-    shown = 0
+    size = (columns * width + GAP, rows * height + GAP)
+    figure = Figure(figsize=size)
     for i, (card, lines) in enumerate(zip(cards, texts, strict=True)):
         left = GAP + (i % columns) * width
         bottom = (rows - 1 - i // columns) * height + below + GAP
-        axis = _add_box(figure, left, bottom)
-        shown += _draw(axis, card)
-        _write_lines(axis, lines, left, bottom)
+        box = (left / size[0], bottom / size[1], BOX[0] / size[0], BOX[1] / size[1])
+        _draw(figure.add_axes(box, anchor="SW"), card, lines)
     with whole_file(path) as unfinished:
         unfinished.write_bytes(png(figure, dpi=100))
-    return shown
+    return sum(card.on_page.picture is not None for card in cards)
 
 
-def _add_box(figure: Figure, left: float, bottom: float) -> Axes:
-    """Add the place of a picture, given in inches."""
-    width, height = figure.get_size_inches()
-    box = (left / width, bottom / height, BOX[0] / width, BOX[1] / height)
-    axis = figure.add_axes(box, anchor="SW")
+def _draw(axis: Axes, card: Card, lines: Sequence[tuple[str, str]]) -> None:
+    """Draw a picture, or grey where there is none, and lines of text below it."""
+    picture = card.on_page.picture
     axis.axis("off")
-    return axis
-
-
-def _draw(axis: Axes, card: Card) -> bool:
-    """Draw one picture; say whether it was there."""
-    picture = read_picture(card.path)
-    if picture is not None:
-        axis.imshow(picture)
-        return True
-    axis.imshow(Image.new("RGB", (60, 50), (222, 222, 222)))
-    text = "\n".join(textwrap.wrap(f"no picture: {card.name}", 26))
-    axis.text(29.5, 24.5, text, ha="center", va="center")
-    return False
-
-
-def caption_lines(card: Card) -> list[tuple[str, str]]:
-    """The lines below a picture, each with its weight."""
-    lines: list[tuple[str, str]] = []
-    if card.generated is not None:
-        mark = "✓" if card.verdict and card.verdict.correct else "✗"
-        verdict = f"{mark} {card.judgement}" if card.verdict else ""
-        for text in (f"generated: {card.said}", verdict):
-            lines += [(line, "bold") for line in textwrap.wrap(text, BOLD_LINE)]
-        lines.append(("true:", "normal"))
-    for caption in card.captions:
-        wrapped = textwrap.wrap(f"· {caption}", LINE, subsequent_indent="  ")
-        lines += [(line, "normal") for line in wrapped]
-    return lines
-
-
-def _write_lines(
-    axis: Axes, lines: Sequence[tuple[str, str]], left: float, bottom: float
-) -> None:
-    """Write below a picture, whose corner is given in inches."""
+    axis.imshow(picture or Image.new("RGB", (60, 50), (222, 222, 222)))
+    if picture is None:
+        text = textwrap.fill(f"no picture: {card.name}", 26)
+        axis.text(29.5, 24.5, text, ha="center", va="center")
     for number, (line, weight) in enumerate(lines):
+        below = -(6 + 72 * number * LEADING)  # points
         axis.annotate(
-            line,
-            (left * 72, (bottom - number * LEADING) * 72 - 6),
-            xycoords="figure points",
+            *(line, (0, 0), (0, below), "axes fraction", "offset points"),
             va="top",
             fontsize=FONT,
             fontweight=weight,
         )
 
 
+def caption_lines(card: Card) -> list[tuple[str, str]]:
+    """The lines below a picture, each with its weight."""
+    lines: list[tuple[str, str]] = []
+    for group in card.on_page.texts:
+        if group.strong:
+            verdict = f"{'✓' if group.good else '✗'} {group.verdict}"
+            for text in (f"generated: {card.said}", verdict if group.verdict else ""):
+                lines += [(line, "bold") for line in textwrap.wrap(text, BOLD_LINE)]
+            lines.append(("true:", "normal"))
+            continue
+        for text in group.texts:
+            wrapped = textwrap.wrap(f"· {text}", LINE, subsequent_indent="  ")
+            lines += [(line, "normal") for line in wrapped]
+    return lines
+
+
 def print_cards(cards: Sequence[Card], console: Console) -> None:
     """Print a table: file, address if there is one, captions."""
-    # Folded, not cut: an address is of use only as a whole.
-    where = Column("picture", overflow="fold")
-    table = Table(where, "captions", show_lines=True)
-    for card in cards:
-        name = f"{card.name}\n{card.url}" if card.url else card.name
-        table.add_row(name, "\n".join(card.captions))
-    console.print(table)
+    rows = [
+        (f"{card.name}\n{card.url}".rstrip(), "\n".join(card.captions))
+        for card in cards
+    ]
+    print_table(Table(("picture", "captions"), rows), console, lines=True)
 
 
 def print_info(data: CaptionData, console: Console) -> None:
     """Print one screen: sizes of the splits, captions, vocabulary, features, memory."""
-    table = Table(title=str(data.folder), title_justify="left")
-    table.add_column("")
-    for split in (data.train, data.val):
-        table.add_column(split.name, justify="right")
-    figures = [_figures(data, split) for split in (data.train, data.val)]
-    for name in figures[0]:
-        table.add_row(name, *(found[name] for found in figures))
-    console.print(table)
-    words = _commonest(data)
-    console.print(
-        f"vocabulary: {len(data.vocabulary):,} words; the commonest: {words}",
-        highlight=False,
-        markup=False,
-    )
-
-
-def _figures(data: CaptionData, split: Split) -> dict[str, str]:
-    return (
-        _caption_figures(data, split)
+    figures = {
+        split.name: _caption_figures(data, split)
         | _picture_figures(data, split)
         | _feature_figures(split)
-    )
+        for split in (data.train, data.val)
+    }
+    print_table(side_by_side(figures), console, str(data.folder), right=True)
+    words = _commonest(data)
+    say(f"vocabulary: {len(data.vocabulary):,} words; the commonest: {words}", console)
 
 
 def _caption_figures(data: CaptionData, split: Split) -> dict[str, str]:
-    ids = data.vocabulary
-    special = [ids[NULL], ids[START], ids[END]]
-    words = ~np.isin(split.captions, special)
-    lengths = words.sum(axis=1)
-    unknown = np.count_nonzero(split.captions == ids[UNKNOWN]) / max(1, words.sum())
-    cut = np.mean(~(split.captions == ids[END]).any(axis=1))
+    ids, captions = data.vocabulary, split.captions
+    words = ~np.isin(captions, [ids[NULL], ids[START], ids[END]])
+    unknown = np.count_nonzero(captions == ids[UNKNOWN]) / max(1, words.sum())
+    cut = np.mean(~(captions == ids[END]).any(axis=1))
     per_picture = np.bincount(split.image_indices, minlength=len(split.features))
     return {
-        "captions": f"{len(split.captions):,}",
+        "captions": f"{len(captions):,}",
         "captions a picture": _span(per_picture),
-        "words a caption": _span(lengths),
-        f"captions cut off at {split.captions.shape[1]} ids": f"{cut:.1%}",
+        "words a caption": _span(words.sum(axis=1)),
+        f"captions cut off at {captions.shape[1]} ids": f"{cut:.1%}",
         f"words that are {UNKNOWN}": f"{unknown:.1%}",
     }
 
@@ -262,17 +240,16 @@ def _picture_figures(data: CaptionData, split: Split) -> dict[str, str]:
 
 def _feature_figures(split: Split) -> dict[str, str]:
     moments, features = split.moments, split.features
-    whole = features.shape[0] * features.shape[1] * 4
+    on_disk = features.shape[0] * features.shape[1] * 4
+    in_memory = split.captions.nbytes + split.image_indices.nbytes
     return {
         "features a picture": f"{split.input_dim:,} {features.dtype}",
         "feature mean": f"{moments.mean.mean():.3g}",
-        "feature deviation": f"{np.sqrt(max(moments.variance, 0)):.3g}",
+        "feature standard deviation": f"{np.sqrt(max(moments.variance, 0)):.3g}",
         "smallest, largest": f"{moments.smallest:.3g}, {moments.largest:.3g}",
         "features that are 0": f"{moments.zeros:.1%}",
-        "features on disk": _bytes(whole),
-        "captions in memory": _bytes(
-            split.captions.nbytes + split.image_indices.nbytes
-        ),
+        "features on disk": f"{on_disk / 1e6:,.1f} MB",
+        "captions in memory": f"{in_memory / 1e6:,.1f} MB",
     }
 
 
@@ -280,13 +257,10 @@ def _span(counts: np.ndarray) -> str:
     return f"{counts.min()} to {counts.max()}, mean {counts.mean():.1f}"
 
 
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
-
-
 def _commonest(data: CaptionData, count: int = 12) -> str:
-    ids, times = np.unique(data.train.captions, return_counts=True)
-    frequency = Counter(dict(zip(ids.tolist(), times.tolist(), strict=True)))
     word_of = {index: word for word, index in data.vocabulary.items()}
-    words = [word_of[index] for index, _ in frequency.most_common(count + 4)]
+    ids, times = np.unique(data.train.captions, return_counts=True)
+    words = [
+        word_of[index] for index in ids[np.argsort(-times, kind="stable")].tolist()
+    ]
     return ", ".join([w for w in words if w not in (NULL, START, END)][:count])

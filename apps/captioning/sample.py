@@ -1,4 +1,4 @@
-"""What does the captioner say? Pictures with true and generated captions."""
+"""Sampling: pictures with true and generated captions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from apps.captioning import grammar, look, shapes
 from apps.captioning.consensus import most_agreed
-from apps.captioning.data import DataError, Split
-from apps.captioning.decode import Decoding
+from apps.captioning.data import Split
+from apps.captioning.layout import DataError
 from apps.captioning.look import Card
+from apps.captioning.settings import Decoding
 from apps.captioning.train import Trained
+from apps.tables import Table, print_table
 
 # Words that a caption may have, the end included. Source: CS231n's captioning.
 MAX_LENGTH = 30
 # Texts that the network reads side by side.
 BATCH = 1024
+
+Words = list[str]
 
 
 def describe(
@@ -28,41 +31,41 @@ def describe(
     split: Split,
     pictures: np.ndarray,
     decoding: Decoding | None = None,
-) -> list[list[str]]:
+) -> list[Words]:
     """Say in words what these pictures of a split show; as in training, by default.
 
     Raises: ValueError if there are fewer words in the vocabulary than `top_k`.
     """
     how = decoding or trained.settings.decoding
     how.check_vocabulary(len(trained.data.vocabulary))
-    # A vocabulary of characters needs more steps for a caption than one of words.
-    length = max(MAX_LENGTH, trained.data.train.captions.shape[1])
-    captions: list[list[str]] = []
+    captions: list[Words] = []
     size = max(1, BATCH // how.width)
     for begin in range(0, len(pictures), size):
         chosen = pictures[begin : begin + size]
         features = trained.standard(split.read_features(chosen))
         if how.how == "mbr":
-            captions += _agreed(trained, features, chosen, length, how)
+            captions += _agreed(trained, features, chosen, how)
         else:
+            length = _longest(trained)
             ids = trained.model.sample(features, length, how, chosen.tolist())
             captions += trained.data.words(ids)
     return captions
 
 
+def _longest(trained: Trained) -> int:
+    """A vocabulary of characters needs more steps for a caption than one of words."""
+    return max(MAX_LENGTH, trained.data.train.captions.shape[1])
+
+
 def _agreed(
-    trained: Trained,
-    features: np.ndarray,
-    pictures: np.ndarray,
-    length: int,
-    how: Decoding,
-) -> list[list[str]]:
+    trained: Trained, features: np.ndarray, pictures: np.ndarray, how: Decoding
+) -> list[Words]:
     """Of many captions drawn of each picture, the one most like as many others."""
     drawing = replace(how, how="sample")
     # As people would write: at temperature 1, and words that we do not know too.
-    writing = Decoding("sample", seed=how.seed, allow_unknown=True)
+    writing = Decoding("sample", seed=how.seed, allow_unknown=True, draws=how.draws)
     candidates, references = (
-        _draw(trained, features, pictures, length, decoding, how.draws, role)
+        _draw(trained, features, pictures, decoding, role)
         for role, decoding in enumerate((drawing, writing))
     )
     pairs = zip(candidates, references, strict=True)
@@ -73,22 +76,20 @@ def _draw(
     trained: Trained,
     features: np.ndarray,
     pictures: np.ndarray,
-    length: int,
     how: Decoding,
-    draws: int,
     role: int,
-) -> list[list[list[str]]]:
-    """Draw captions of each picture; each voice of the model draws its share of them.
+) -> list[list[Words]]:
+    """Draw captions of each picture; each voice of the model draws some of them.
 
     `role` tells these captions' random numbers from others' of the same pictures.
     """
-    captions: list[list[list[str]]] = [[] for _ in pictures]
-    voices = trained.model.voices[:draws]
+    captions: list[list[Words]] = [[] for _ in pictures]
+    voices = trained.model.voices[: how.draws]
     for voice, model in enumerate(voices):
-        own = range(voice, draws, len(voices))
+        own = range(voice, how.draws, len(voices))
         rows = np.repeat(np.arange(len(pictures)), len(own))
         numbers = [(p, role, n) for p in pictures.tolist() for n in own]
-        ids = model.sample(features[rows], length, how, numbers)
+        ids = model.sample(features[rows], _longest(trained), how, numbers)
         for row, words in zip(rows, trained.data.words(ids), strict=True):
             captions[row].append(words)
     return captions
@@ -104,10 +105,10 @@ def draw_samples(
     """Caption some pictures of a split, chosen at random by the seed."""
     cards = look.choose(trained.data, split, count, seed)
     rows = np.array([card.row for card in cards])
-    captions = map(" ".join, describe(trained, split, rows, decoding))
+    captions = describe(trained, split, rows, decoding)
     captioned = [
-        replace(card, generated=caption)
-        for card, caption in zip(cards, captions, strict=True)
+        replace(card, generated=" ".join(words))
+        for card, words in zip(cards, captions, strict=True)
     ]
     return judge(captioned, trained.data.folder, split)
 
@@ -126,13 +127,14 @@ def judge(cards: Sequence[Card], folder: Path, split: Split) -> list[Card]:
 
 def print_samples(cards: Sequence[Card], console: Console) -> None:
     """Print a table: file, true caption, generated caption."""
-    table = Table("picture", "true caption", "generated caption", show_lines=True)
-    for card in cards:
-        verdict = f"\n({card.judgement})" if card.verdict else ""
-        table.add_row(card.name, _closest(card), card.said + verdict)
-    console.print(table)
-
-
-def _closest(card: Card) -> str:
-    """The true caption that was generated, if it was; otherwise the first."""
-    return card.said if card.said in card.captions else card.captions[0]
+    rows = [
+        (
+            card.name,
+            # The one that was generated, if one was.
+            card.said if card.said in card.captions else card.captions[0],
+            card.said + (f"\n({card.judgement})" if card.verdict else ""),
+        )
+        for card in cards
+    ]
+    heading = ("picture", "true caption", "generated caption")
+    print_table(Table(heading, rows), console, lines=True)

@@ -1,9 +1,9 @@
-"""How does the captioner learn? Settings, minibatches, and the run that holds them."""
+"""Training of the captioner: its data, its model, and the loss."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,81 +11,24 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps import limits
-from apps import run as runs
-from apps.app import App
-from apps.captioning import report
 from apps.captioning.data import (
-    NULL,
     UNITS,
     CaptionData,
-    Split,
     Standard,
-    Tokens,
-    Width,
     load_data,
 )
-from apps.captioning.decode import Decoding
+from apps.captioning.layout import NULL
 from apps.captioning.model import (
-    CELLS,
     Captioner,
     CaptionModel,
     Ensemble,
     count_kept,
     count_weights,
 )
+from apps.captioning.settings import Settings
 from apps.captioning.tokens import spell
-from apps.limits import shown
+from apps.job import Job, minibatches, some
 from apps.run_folder import PreparationError
-
-COUNTS = ("max_train", "wordvec_dim", "hidden_dim", "members", "batch", "epochs")
-RANGES = {
-    **dict.fromkeys(COUNTS, limits.COUNT),
-    "dropout": limits.SHARE,
-    "lr": limits.RATE,
-    "seed": limits.SEED,
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides how a run ends, apart from the data's content.
-
-    `max_train` is the number of training captions to learn from, None for all;
-    `decoding` how the trained network chooses its words, unless it is told otherwise.
-    """
-
-    data: str
-    features: Width = "pca"
-    tokens: Tokens = "word"
-    max_train: int | None = None
-    cell: str = "lstm"
-    wordvec_dim: int = 256
-    hidden_dim: int = 512
-    members: int = 1
-    dropout: float = 0.5
-    lr: float = 2e-3
-    batch: int = 64
-    epochs: int = 12
-    seed: int = 0
-    decoding: Decoding = field(default_factory=Decoding)
-
-    def __post_init__(self) -> None:
-        """Raises: ValueError for a setting with which nothing can be trained."""
-        limits.check(self, RANGES)
-        if self.cell not in CELLS:
-            raise ValueError(f"cell is {shown(self.cell)}, but must be in {[*CELLS]}")
-
-
-# The drawn pictures are simple: a smaller network learns them within two minutes. The
-# GRU, whose state is the picture from its first step on, needs fewer than the LSTM.
-DEMO: dict[str, Any] = {
-    "cell": "gru",
-    "wordvec_dim": 64,
-    "hidden_dim": 128,
-    "dropout": 0.0,
-    "lr": 3e-3,
-    "epochs": 10,
-}
 
 # Longest gradient that an update follows. Source: Pascanu, Mikolov, Bengio, On the
 # difficulty of training recurrent neural networks (2013), algorithm 1.
@@ -101,12 +44,28 @@ class Trained:
     model: CaptionModel
     standard: Standard
 
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """The minibatches of an epoch, each the rows of its captions."""
+        settings, count = self.settings, len(self.data.train.captions)
+        return minibatches(count, settings.batch, settings.seed, epoch)
+
+    def loss(self, batch: np.ndarray) -> tuple[mg.Tensor, int]:
+        """The loss of a minibatch, and how many words it says."""
+        train, null = self.data.train, self.data.vocabulary[NULL]
+        captions = train.captions[batch]
+        # Without the last columns if there is padding in all rows of them.
+        used = np.flatnonzero((captions != null).any(axis=0))
+        captions = captions[:, : used[-1] + 1]
+        features = self.standard(train.read_features(train.image_indices[batch]))
+        said = int(np.count_nonzero(captions[:, 1:] != null))
+        return self.model.loss(features, captions), said
+
 
 def build(
     settings: Settings,
     device: str = "cpu",
     preparation: Mapping[str, Any] | None = None,
-) -> tuple[Trained, runs.Job]:
+) -> tuple[Trained, Job]:
     """Open the data and make an untrained captioner and the job of training it.
 
     The device is no setting: random numbers are the same on every one, and a run that
@@ -114,11 +73,13 @@ def build(
     that it began with; without one, it is taken from the data.
 
     Raises: DataError for a data folder that does not hold what it should;
-    PreparationError for a preparation that is none; NetworkError.
+    PreparationError for a preparation that is none; NetworkError; DecodingError.
     """
     opened = open_data(settings)
     standard = _standard(preparation) if preparation else Standard.of(opened.train)
     _check_size(settings, opened)
+    if not preparation:
+        settings.decoding.check_vocabulary(len(opened.vocabulary))
     generator = mg.Generator(settings.seed)
     model = _model(settings, opened, generator).to(device)
     trained = Trained(settings, opened, model, standard)
@@ -167,17 +128,11 @@ def open_data(settings: Settings) -> CaptionData:
     """
     opened = load_data(settings.data, settings.features)
     if settings.max_train is not None:
-        train = _choose(opened.train, settings.max_train, settings.seed)
+        train = opened.train
+        rows = some(len(train.captions), settings.max_train, settings.seed)
+        train = train.with_captions(train.captions[rows], train.image_indices[rows])
         opened = replace(opened, train=train)
     return spell(opened) if settings.tokens == "char" else opened
-
-
-def _choose(split: Split, count: int, seed: int) -> Split:
-    """Some of a split's captions, chosen by a seed, in their order."""
-    total = len(split.captions)
-    rows = np.random.default_rng(seed).permutation(total)[:count]
-    rows.sort()
-    return split.with_captions(split.captions[rows], split.image_indices[rows])
 
 
 def _model(
@@ -198,43 +153,18 @@ def _model(
     return members[0] if settings.members == 1 else Ensemble(members)
 
 
-def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
-    settings, train = trained.settings, trained.data.train
-    null = trained.data.vocabulary[NULL]
-
-    def batches(epoch: int) -> list[np.ndarray]:
-        count = len(train.captions)
-        return runs.minibatches(count, settings.batch, settings.seed, epoch)
-
-    def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
-        captions = _trim(train.captions[batch], null)
-        features = train.read_features(train.image_indices[batch])
-        said = int(np.count_nonzero(captions[:, 1:] != null))
-        return trained.model.loss(trained.standard(features), captions), said
-
-    optimizer = nn.Adam(trained.model.parameters(), lr=settings.lr)
-    steps = settings.epochs * len(batches(0))
-    return runs.Job(
+def _job(trained: Trained, generator: mg.Generator) -> Job:
+    settings = trained.settings
+    return Job(
         model=trained.model,
-        optimizer=optimizer,
-        schedule=nn.CosineWithWarmup(optimizer, 0, steps),
+        optimizer=nn.Adam(trained.model.parameters(), lr=settings.lr),
         generator=generator,
         epochs=settings.epochs,
-        batches=batches,
-        loss=loss,
+        batches=trained.batches,
+        loss=trained.loss,
         # The loss is the members' mean, and so is each one's gradient.
         max_norm=MAX_NORM / settings.members**0.5,
         unit=UNITS[settings.tokens],
         data=trained.data.fingerprint,
         preparation=_prepare(trained),
     )
-
-
-def _trim(captions: np.ndarray, null: int) -> np.ndarray:
-    """Leave out the last columns if there is padding in all rows of them."""
-    used = np.flatnonzero((captions != null).any(axis=0))
-    return captions[:, : used[-1] + 1]
-
-
-APP = App("caption", Settings, build, report.write)
-start, resume, load = APP.start, APP.resume, APP.load

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from apps.download import Archive, Published
 
-COLA = Archive(
+ARCHIVE = Archive(
     url="https://nyu-mll.github.io/CoLA/cola_public_1.1.zip",
     size=255_330,
     files={

@@ -1,4 +1,4 @@
-"""What can one do with sentences from the command line? Look at, fetch, make them."""
+"""The commands about sentences: look at them, fetch them, make them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from apps import limits
-from apps.console import clear_errors, new_console, say
-from apps.options import POSITIVE, SEED, numbers
-
-if TYPE_CHECKING:
-    from apps.cola.data import Corpus, Division
-
-PLACE = click.Path(path_type=Path)
-CORPUS = click.argument("corpus", metavar="[CORPUS]", type=PLACE, required=False)
-DIVISION = click.option(
-    "--division",
-    type=click.Choice(["course", "published"]),
-    help="Train on CoLA's first 7,000 sentences, or on the whole file.  "
-    "[default: course for CoLA itself, else published]",
+from apps.cola.settings import Division, Settings
+from apps.console import Group, new_console, say
+from apps.options import (
+    FOLDER,
+    SEED,
+    add_download,
+    count_option,
+    new_data_options,
+    setting_option,
 )
 
+if TYPE_CHECKING:
+    from apps.cola.sentences import Corpus
 
-@click.group()
+CORPUS = click.argument("corpus", metavar="[CORPUS]", type=FOLDER, required=False)
+DIVISION = setting_option(Settings, "division")
+
+
+@click.group(cls=Group)
 def data() -> None:
     """Look at sentences, fetch CoLA, or write the embedded grammar's.
 
@@ -36,13 +37,7 @@ def data() -> None:
 @CORPUS
 @click.option("--split", default="validation", show_default=True)
 @click.option("--source", help="Only this phenomenon or publication.")
-@click.option(
-    "--count",
-    type=numbers(limits.SHOWN),
-    default=4,
-    show_default=True,
-    help="Sentences of each source.",
-)
+@count_option(4, "Sentences of each source.")
 @SEED
 @DIVISION
 def show(
@@ -54,16 +49,15 @@ def show(
     division: Division | None,
 ) -> None:
     """Show a few sentences of every source; a star is before unacceptable ones."""
-    with clear_errors():
-        from apps.cola import look
+    from apps.cola import look
 
-        opened = _open(corpus, division)
-        _require(split, list(opened.splits), "split")
-        sentences = opened.splits[split]
-        if source is not None:
-            _require(source, look.sources(sentences), opened.grouping)
-        chosen = look.choose(sentences, count, seed, source)
-        look.print_sentences(chosen, opened.grouping, new_console())
+    opened = _open(corpus, division)
+    _require(split, list(opened.splits), "split")
+    sentences = opened.splits[split]
+    if source is not None:
+        _require(source, look.sources(sentences), opened.grouping)
+    chosen = look.choose(sentences, count, seed, source)
+    look.print_sentences(chosen, opened.grouping, new_console())
 
 
 @data.command()
@@ -71,70 +65,42 @@ def show(
 @DIVISION
 def info(corpus: Path | None, division: Division | None) -> None:
     """Check a corpus and say what is in it."""
-    with clear_errors():
-        from apps.cola import look
+    from apps.cola import look
 
-        look.print_info(_open(corpus, division), new_console())
+    look.print_info(_open(corpus, division), new_console())
 
 
-@data.command()
-@click.argument("folder", metavar="[DIR]", type=PLACE, default=Path("data/cola"))
-@click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
-def download(folder: Path, keep_zip: bool) -> None:
-    """Fetch CoLA's public sentences (0.3 MB) into DIR (data/cola).
-
-    Every file is checked against the published size and sha256. Ctrl-C keeps what has
-    come, and the same command goes on with it.
-    """
-    with clear_errors():
-        from apps.cola.catalogue import COLA, LICENCE
-        from apps.download import bring
-
-        console = new_console()
-        bring(COLA, folder, console, keep=keep_zip)
-        say(LICENCE, console)
-        say(f"To look at it: minigrad cola data show {folder}", console)
-        say(f"To train on it: minigrad cola train --data {folder}", console)
+add_download(
+    data,
+    "apps.cola.catalogue",
+    "data/cola",
+    "Fetch CoLA's public sentences (0.3 MB) into DIR (data/cola).",
+    "To look at it: minigrad cola data show {}",
+    "To train on it: minigrad cola train --data {}",
+)
 
 
 @data.command()
-@click.argument("folder", metavar="DIR", type=PLACE)
-@SEED
-@click.option("--train", type=POSITIVE, help="Number of training sentences.")
-@click.option("--val", type=POSITIVE, help="Number of validation sentences.")
+@new_data_options("sentences")
 def make(folder: Path, seed: int, train: int | None, val: int | None) -> None:
     """Write the embedded grammar's sentences into a new folder, in CoLA's layout."""
-    with clear_errors():
-        from apps.cola import grammar
-        from apps.cola.data import write_corpus
+    from apps.cola import grammar
+    from apps.cola.data import write_corpus
 
-        if folder.exists():
-            raise click.ClickException(
-                f"{folder} exists already, and writing there would overwrite it. Give "
-                "a new folder, or remove that one."
-            )
-        made = grammar.corpus(
-            seed,
-            train or grammar.TRAIN_SENTENCES,
-            val or grammar.VALIDATION_SENTENCES,
-        )
-        write_corpus(folder, made)
-        console = new_console()
-        say(
-            f"{len(made.train):,} training and {len(made.validation):,} validation "
-            "sentences.",
-            console,
-        )
-        say(f"To look at them: minigrad cola data show {folder}", console)
+    sizes = (train or grammar.TRAIN_SENTENCES, val or grammar.VALIDATION_SENTENCES)
+    made = grammar.corpus(seed, *sizes)
+    write_corpus(folder, made)
+    console = new_console()
+    counts = f"{len(made.train):,} training and {len(made.validation):,} validation"
+    say(f"{counts} sentences.", console)
+    say(f"To look at them: minigrad cola data show {folder}", console)
 
 
 def _open(path: Path | None, division: Division | None) -> Corpus:
     from apps.cola import grammar
     from apps.cola.data import load_corpus
 
-    if path is None:
-        return grammar.corpus()
-    return load_corpus(path, division)
+    return grammar.corpus() if path is None else load_corpus(path, division)
 
 
 def _require(name: str, known: list[str], what: str) -> None:

@@ -1,4 +1,4 @@
-"""How well does a judge do? Its scores, beside those of judges that know nothing."""
+"""Scores of a judge, beside those of judges that know nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from apps.cola import baselines, metrics
 from apps.cola.baselines import Judge
-from apps.cola.data import Sentence
 from apps.cola.metrics import Confusion
+from apps.cola.sentences import Sentence
 from apps.cola.train import Trained
 
 # How tables call the judges of each kind.

@@ -1,4 +1,4 @@
-"""Why did the judge decide so? What it looked at, and which words pulled the verdict.
+"""Explanation of a verdict: what the judge attended to, and which words pulled it.
 
 Attention says from which words each word takes something; the gradient, how the verdict
 would move if a word's vector did. Neither is a proof of what the network "thinks".
@@ -10,21 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
 
 import minigrad as mg
 from apps.cola.reading import Reading
+from apps.cola.train import Trained
 from apps.console import say
 from apps.printable import printable
-
-if TYPE_CHECKING:
-    from apps.cola.train import Trained
-
+from apps.report import COLOURS
+from apps.tables import Table, print_table
 
 # So wide that its letters can be read on a page, and on a phone's.
 COLUMNS, SIDE, LAST = 2, 4.4, 3.0  # heads side by side; inches; of the last row
@@ -36,10 +34,10 @@ MOST_POSITIONS, MOST_HEADS, LONGEST = 64, 64, 24  # letters
 class Verdict:
     """A sentence, how likely it is to be acceptable, and why.
 
-    Shapes: attention, for each layer, (H, T, T): rows look, columns are looked at and
-    each row sums to 1 over all positions; pull (T,), how far the logarithm of the odds
-    would move, at most, with a word's vector, as a share of all words' together (for
-    runs of words, what each adds or takes away).
+    Shapes: attention, for each layer, (H, T, T), each query's weights over the keys;
+    pull (T,), how far the logarithm of the odds would move, at most, with a word's
+    vector, as a fraction of all words' together (for runs of words, what each adds or
+    takes away).
     """
 
     text: str
@@ -81,12 +79,11 @@ class Verdict:
     @property
     def outline(self) -> Outline:
         """What can be shown of it."""
-        strongest = np.argsort(-self.pull, kind="stable")[:MOST_POSITIONS]
-        places = np.sort(strongest)
+        shown = np.sort(np.argsort(-self.pull, kind="stable")[:MOST_POSITIONS])
         return Outline(
-            [_cut(self.reading.tokens[place]) for place in places],
-            self.pull[places],
-            [layer[:, places][:, :, places] for layer in self.attention],
+            [_cut(self.reading.tokens[position]) for position in shown],
+            self.pull[shown],
+            [layer[:, shown][:, :, shown] for layer in self.attention],
         )
 
 
@@ -125,43 +122,44 @@ def judge(trained: Trained, text: str) -> Verdict:
 
 
 def print_verdict(verdict: Verdict, console: Console) -> None:
-    """Print the verdict, and for each word its pull and what looks at it."""
+    """Print the verdict, and for each word its pull and what it attends to."""
     for line in (verdict.text, verdict.told, *verdict.warnings):
         say(line, console)
     tokens, pull, attention = verdict.outline
-    table = Table("word", "pull on the verdict")
-    for token, share in zip(tokens, pull, strict=True):
-        table.add_row(token, f"{_bar(share, pull.max())} {share:.0%}")
-    console.print(table)
+    rows = [
+        (token, f"{_bar(own, pull.max())} {own:.0%}")
+        for token, own in zip(tokens, pull, strict=True)
+    ]
+    print_table(Table(("word", "pull on the verdict"), rows), console)
     for number, layer in enumerate(attention, start=1):
-        say(f"What each word looks at most, in layer {number}:", console)
-        console.print(_looks(layer, tokens))
+        say(f"What each word attends to most, in layer {number}:", console)
+        print_table(_attended(layer, tokens), console)
 
 
-def _looks(layer: np.ndarray, tokens: Sequence[str]) -> Table:
-    """What each word looks at most, head by head."""
-    table = Table("word")
-    for head in range(1, len(layer) + 1):
-        table.add_column(f"head {head}")
-    for place, token in enumerate(tokens):
-        found = (_most(head[place], tokens) for head in layer)
-        table.add_row(token, *found)
-    return table
+def _attended(layer: np.ndarray, tokens: Sequence[str]) -> Table:
+    """The key of each query's largest weight, head by head."""
+    heading = ("word", *(f"head {h}" for h in range(1, len(layer) + 1)))
+    best = layer.argmax(axis=-1)
+    rows = [
+        (
+            token,
+            *(
+                f"{tokens[key]} {head[row, key]:.0%}"
+                for head, key in zip(layer, best[:, row], strict=True)
+            ),
+        )
+        for row, token in enumerate(tokens)
+    ]
+    return Table(heading, rows)
 
 
-def _most(weights: np.ndarray, tokens: Sequence[str]) -> str:
-    """The word that is looked at most, and how much."""
-    place = int(weights.argmax())
-    return f"{tokens[place]} {weights[place]:.0%}"
-
-
-def _bar(share: float, largest: float) -> str:
-    full = round(8 * share / max(largest, 1e-12))
+def _bar(part: float, largest: float) -> str:
+    full = round(8 * part / max(largest, 1e-12))
     return "█" * full + " " * (8 - full)
 
 
 def draw(verdict: Verdict) -> Figure:
-    """Draw what each head looks at, and how far each word pulls the verdict."""
+    """Draw each head's attention, and how far each word pulls the verdict."""
     outline = verdict.outline
     # Axes make up their labels while they are drawn.
     tokens = [printable(token) for token in outline.tokens]
@@ -171,19 +169,18 @@ def draw(verdict: Verdict) -> Figure:
         for h, head in enumerate(layer, start=1)
     ][:MOST_HEADS]
     rows = -(-len(heads) // COLUMNS)
-    figure = Figure(figsize=(COLUMNS * SIDE, rows * SIDE + LAST))
-    figure.set_layout_engine("constrained")
+    figure = Figure((COLUMNS * SIDE, rows * SIDE + LAST), layout="constrained")
     grid = figure.add_gridspec(rows + 1, COLUMNS, height_ratios=[*[SIDE] * rows, LAST])
-    font = min(11, 40 * SIDE / max(1, len(tokens)))
-    for place, (name, head) in enumerate(heads):
-        axis = figure.add_subplot(grid[place // COLUMNS, place % COLUMNS])
+    font, ticks = min(11, 40 * SIDE / max(1, len(tokens))), range(len(tokens))
+    for number, (name, head) in enumerate(heads):
+        axis = figure.add_subplot(grid[divmod(number, COLUMNS)])
         axis.imshow(head, cmap="Blues", vmin=0, vmax=1)
         axis.set_title(name, fontsize=12)
-        axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=font)
-        axis.set_yticks(range(len(tokens)), tokens, fontsize=font)
+        axis.set_xticks(ticks, tokens, rotation=90, fontsize=font)
+        axis.set_yticks(ticks, tokens, fontsize=font)
     axis = figure.add_subplot(grid[-1, :])
-    axis.bar(range(len(tokens)), outline.pull, color="#0072b2")
-    axis.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=font)
+    axis.bar(ticks, outline.pull, color=COLOURS[0])
+    axis.set_xticks(ticks, tokens, rotation=90, fontsize=font)
     axis.set_ylabel("pull", fontsize=12)
     axis.spines[["top", "right"]].set_visible(False)
     return figure

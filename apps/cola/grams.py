@@ -1,4 +1,4 @@
-"""What do neighbouring words tell of a sentence? A weight for each run of them.
+"""A weight for each run of neighbouring words: logistic regression on n-grams.
 
 Rare words are known by their endings, so that a run of two or three, with a gap or
 without, has been seen before: "the -er", "did _ -ing". A logistic regression on which
@@ -19,10 +19,10 @@ import numpy as np
 
 import minigrad as mg
 import nn
-from apps.cola.data import Sentence
 from apps.cola.model import Judge, placed
-from apps.cola.reading import Reading, SentenceError
-from apps.cola.tokens import words
+from apps.cola.reading import Reading, require_words
+from apps.cola.sentences import Sentence
+from apps.cola.tokens import padded, words
 
 BEGIN, END, PAD = "<s>", "</s>", "<PAD>"
 # Words seen less often than this are known by their endings.
@@ -56,11 +56,7 @@ class GramReader:
 
         Raises: SentenceError if there is no word in it.
         """
-        tokens = words(text)
-        if not tokens:
-            raise SentenceError(
-                f"{text!r} has no word, so there is nothing to judge. Give a sentence."
-            )
+        tokens = require_words(words(text), text)
         grams = dict.fromkeys(_grams(tokens, self.common))
         known = [gram for gram in grams if gram in self.ids]
         unknown = sum(token not in self.ids for token in tokens)
@@ -69,11 +65,7 @@ class GramReader:
 
     def rows(self, readings: Sequence[Reading]) -> np.ndarray:
         """Put sentences into one array. Shapes: N readings -> (N, T) int64."""
-        width = max(1, *(len(reading.ids) for reading in readings))
-        rows = np.full((len(readings), width), self.pad, dtype=np.int64)
-        for row, reading in zip(rows, readings, strict=True):
-            row[: len(reading.ids)] = reading.ids
-        return rows
+        return padded([reading.ids for reading in readings], self.pad, 1)
 
 
 def _grams(tokens: Sequence[str], common: frozenset[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Which words does the embedded grammar know, and how do they inflect?
+"""The words of the embedded grammar, and how they inflect.
 
 The classes are narrow on purpose. A transitive verb here wants its object in every
 context ("eat" would not do), and takes no second one ("buy" would not do); an
@@ -27,6 +27,16 @@ class Noun:
         """Whether it is a name."""
         return not self.plural
 
+    @property
+    def adjectives(self) -> tuple[str, ...]:
+        """What may stand before it."""
+        return THING_ADJECTIVES if self.kind == "thing" else PERSON_ADJECTIVES
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """What may stand after it and "is"."""
+        return THING_STATES if self.kind == "thing" else PERSON_STATES
+
     def form(self, plural: bool) -> str:
         """The noun in a number."""
         return self.plural if plural else self.singular
@@ -39,10 +49,6 @@ class Verb:
     base: str
     third: str
     past: str
-
-    def present(self, plural: bool) -> str:
-        """The present tense that agrees with a subject."""
-        return self.base if plural else self.third
 
 
 def _nouns(kind: Kind, words: str) -> tuple[Noun, ...]:
@@ -61,10 +67,7 @@ def _verbs(words: str) -> tuple[Verb, ...]:
 MEN = _nouns("man", "boy/boys king/kings uncle/uncles")
 WOMEN = _nouns("woman", "girl/girls queen/queens aunt/aunts")
 PERSONS = _nouns("person", "teacher/teachers doctor/doctors student/students")
-THINGS = _nouns(
-    "thing",
-    "car/cars clock/clocks key/keys lamp/lamps mirror/mirrors",
-)
+THINGS = _nouns("thing", "car/cars clock/clocks key/keys lamp/lamps mirror/mirrors")
 MEN_NAMES = _names("man", "John Peter")
 WOMEN_NAMES = _names("woman", "Mary Anna")
 
@@ -101,3 +104,21 @@ PREPOSITIONS = ("near", "behind")
 MODALS = ("will", "must")
 # They may follow any verb phrase, in any tense.
 ADJUNCTS = ("in the garden", "after lunch", "at the party", "before dinner")
+
+# Which nouns and verbs a word is a form of, by number; a state counts as a verb.
+NOUN_NUMBERS = {
+    form.lower(): number
+    for number, noun in enumerate(NOUNS)
+    for form in (noun.singular, noun.plural)
+    if form
+}
+VERB_NUMBERS = {
+    form: number
+    for number, verb in enumerate(VERBS)
+    for form in (verb.base, verb.third, verb.past)
+} | {
+    state: number
+    for number, state in enumerate(
+        dict.fromkeys(PERSON_STATES + THING_STATES), start=len(VERBS)
+    )
+}

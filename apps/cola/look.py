@@ -1,18 +1,20 @@
-"""What is in a corpus? A few of its sentences, and one screen of figures."""
+"""Sentences of a corpus, and what it holds in figures."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 from statistics import mean
 
+import rich.table
 from rich.console import Console
-from rich.table import Table
 
-from apps.cola.data import Corpus, Sentence
+from apps.cola.sentences import Corpus, Sentence
 from apps.cola.tokens import words
 from apps.console import say
+from apps.tables import print_table, side_by_side
 
 MARKS = {1: "", 0: "*"}
 
@@ -45,29 +47,23 @@ def print_sentences(
     sentences: Sequence[Sentence], grouping: str, console: Console
 ) -> None:
     """Print a table: source, a star before what is unacceptable, the sentence."""
-    table = Table(grouping, "", "sentence")
-    before = ""
-    for sentence in sentences:
-        if before and sentence.source != before:
-            table.add_section()
-        name = "" if sentence.source == before else sentence.source
-        table.add_row(name, MARKS[sentence.label], sentence.text)
-        before = sentence.source
+    table = rich.table.Table(grouping, "", "sentence")
+    for source, of_one in groupby(sentences, lambda sentence: sentence.source):
+        table.add_section()
+        for number, sentence in enumerate(of_one):
+            name = "" if number else source
+            table.add_row(name, MARKS[sentence.label], sentence.text)
     console.print(table)
 
 
 def print_info(corpus: Corpus, console: Console) -> None:
     """Print one screen: sizes, labels, lengths, words, and where sentences are from."""
-    table = Table(title=corpus.name, title_justify="left")
-    table.add_column("")
     known = _vocabulary(corpus.train)
-    columns = []
-    for name, sentences in corpus.splits.items():
-        table.add_column(name, justify="right")
-        columns.append(_figures(sentences, known) | _shares(corpus, sentences))
-    for row in columns[0]:
-        table.add_row(row, *(column[row] for column in columns))
-    console.print(table)
+    figures = {
+        name: _figures(sentences, known) | _by_source(corpus, sentences)
+        for name, sentences in corpus.splits.items()
+    }
+    print_table(side_by_side(figures), console, corpus.name, right=True)
     commonest = " ".join(word for word, _ in known.most_common(12))
     say(f"vocabulary: {len(known):,} words and marks; commonest: {commonest}", console)
 
@@ -90,7 +86,7 @@ def _figures(sentences: Sequence[Sentence], known: Counter[str]) -> dict[str, st
     }
 
 
-def _shares(corpus: Corpus, sentences: Sequence[Sentence]) -> dict[str, str]:
+def _by_source(corpus: Corpus, sentences: Sequence[Sentence]) -> dict[str, str]:
     """How many sentences are from each source of the corpus."""
     everything = [s for split in corpus.splits.values() for s in split]
     counts = Counter(sentence.source for sentence in sentences)

@@ -1,4 +1,4 @@
-"""As which numbers does each model read a sentence?"""
+"""Readers: from a sentence to the numbers that a model is given."""
 
 from __future__ import annotations
 
@@ -9,16 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from apps import limits
-from apps.cola.data import (
-    COURSE_CLS,
-    COURSE_PAD,
-    COURSE_UNKNOWN,
-    Corpus,
-    Sentence,
-    course_words,
-    prepare,
-)
-from apps.cola.tokens import CLS, PAD, UNKNOWN, Vocabulary, words
+from apps.cola.course import COURSE_CLS, COURSE_PAD, COURSE_UNKNOWN, prepare
+from apps.cola.sentences import Corpus, Sentence, course_words
+from apps.cola.tokens import CLS, PAD, UNKNOWN, numbered, padded, words
 from apps.errors import UserError
 
 COURSE_MARKS = (COURSE_CLS, COURSE_UNKNOWN, COURSE_PAD)
@@ -43,6 +36,15 @@ class Reading(NamedTuple):
     unknown: int
 
 
+def require_words(tokens: list[str], text: str) -> list[str]:
+    """The tokens of a text. Raises: SentenceError if there is none."""
+    if not tokens:
+        raise SentenceError(
+            f"{text!r} has no word, so there is nothing to judge. Give a sentence."
+        )
+    return tokens
+
+
 @dataclass(frozen=True)
 class Reader:
     """Splits sentences, numbers their words, and pads them.
@@ -63,9 +65,8 @@ class Reader:
         cls, sentences: Sequence[Sentence], min_count: int, max_length: int
     ) -> Reader:
         """One that knows the words of these sentences."""
-        split = [words(sentence.text) for sentence in sentences]
-        vocabulary = Vocabulary.of(split, min_count)
-        return cls(words, vocabulary.ids, (CLS, UNKNOWN, PAD), max_length)
+        ids = numbered([words(sentence.text) for sentence in sentences], min_count)
+        return cls(words, ids, (CLS, UNKNOWN, PAD), max_length)
 
     @classmethod
     def of_the_course(cls, corpus: Corpus) -> Reader:
@@ -108,11 +109,7 @@ class Reader:
 
         Raises: SentenceError if there is no word in it.
         """
-        tokens = self.split(text)
-        if not tokens:
-            raise SentenceError(
-                f"{text!r} has no word, so there is nothing to judge. Give a sentence."
-            )
+        tokens = require_words(self.split(text), text)
         kept = tokens[: self.max_length - 1]
         ids = [self.ids.get(token, self.unknown) for token in kept]
         unknown = ids.count(self.unknown)
@@ -124,9 +121,5 @@ class Reader:
 
     def rows(self, readings: Sequence[Reading]) -> np.ndarray:
         """Put sentences into one array. Shapes: N readings -> (N, T) int64."""
-        longest = max(len(reading.ids) for reading in readings)
-        width = self.max_length if self.fixed else longest
-        rows = np.full((len(readings), width), self.pad, dtype=np.int64)
-        for row, reading in zip(rows, readings, strict=True):
-            row[: len(reading.ids)] = reading.ids
-        return rows
+        width = self.max_length if self.fixed else 0
+        return padded([reading.ids for reading in readings], self.pad, width)

@@ -1,22 +1,20 @@
-"""How does the judge learn? Settings, minibatches, and the run that holds them."""
+"""Training of the judge: its sentences, its model, and the loss."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 import minigrad as mg
 import nn
 from apps import limits
-from apps import run as runs
-from apps.app import App, prepared, tell
-from apps.cola import grammar, report
-from apps.cola.data import Corpus, Division, Sentence, load_corpus
+from apps.cola import grammar
+from apps.cola.data import load_corpus
 from apps.cola.grams import GramJudge, GramReader
 from apps.cola.model import (
     ClassificationTransformer,
@@ -27,124 +25,10 @@ from apps.cola.model import (
     placed,
 )
 from apps.cola.reading import Reader, Reading
-from apps.run_folder import PreparationError, RunFolder
-
-# The name of the sentences that need no download.
-GRAMMAR = "grammar"
-
-COUNTS = (
-    "max_train",
-    "min_count",
-    "embed_dim",
-    "num_heads",
-    "hidden_dim",
-    "layers",
-    "batch",
-    "neighbours",
-    "epochs",
-)
-RANGES = {
-    **dict.fromkeys(COUNTS, limits.COUNT),
-    **dict.fromkeys(("dropout", "word_dropout", "warmup"), limits.SHARE),
-    "max_length": limits.LENGTH,
-    "lr": limits.RATE,
-    "weight_decay": limits.DECAY,
-    "seed": limits.SEED,
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides how a run ends, apart from the data's content.
-
-    `data` is a folder or zip in CoLA's layout, or "grammar"; `model` "course" reads and
-    judges as the course does, whose sizes it should then be given, and "grams" weighs
-    runs of words; `UNHEEDED` tells what these do not ask for. `warmup` is the share of
-    steps in which the learning rate rises. So many `neighbours` of the file stay in one
-    minibatch: 2 where they are pairs, whose difference is the lesson.
-    """
-
-    data: str = GRAMMAR
-    division: Division | None = None
-    model: Literal["transformer", "course", "grams"] = "transformer"
-    max_train: int | None = None
-    min_count: int = 1
-    max_length: int = 64
-    embed_dim: int = 128
-    num_heads: int = 4
-    hidden_dim: int = 512
-    layers: int = 2
-    dropout: float = 0.0
-    word_dropout: float = 0.0
-    lr: float = 1e-3
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    batch: int = 64
-    neighbours: int = 1
-    epochs: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Raises: ValueError for a setting with which nothing can be trained."""
-        limits.check(self, RANGES)
-        if self.embed_dim % self.num_heads and self.model != "course":
-            raise ValueError(
-                f"embed_dim {self.embed_dim} does not divide into {self.num_heads} "
-                "heads of one width"
-            )
-
-
-# Settings that a model does not heed.
-UNHEEDED = {
-    "transformer": (),
-    "course": ("min_count", "max_length", "layers", "dropout", "word_dropout"),
-    "grams": (
-        "min_count",
-        "max_length",
-        "embed_dim",
-        "num_heads",
-        "hidden_dim",
-        "layers",
-        "dropout",
-        "word_dropout",
-    ),
-}
-
-# As the course does it; nothing is tuned.
-COURSE: dict[str, Any] = {
-    "model": "course",
-    "embed_dim": 128,
-    "num_heads": 2,
-    "hidden_dim": 2048,
-    "lr": 1e-4,
-    "warmup": 0.0,
-    "weight_decay": 0.0,
-    "batch": 32,
-    "epochs": 10,
-}
-
-# Of what was tried on CoLA's sentences, the best on whole sources held out.
-CHOSEN: dict[str, Any] = {
-    "model": "grams",
-    "lr": 0.05,
-    "warmup": 0.0,
-    "weight_decay": 0.0,
-    "batch": 256,
-    "epochs": 12,
-}
-
-RECIPES: dict[str, dict[str, Any]] = {
-    "grammar": {"neighbours": 2, "warmup": 0.15},
-    "cola": CHOSEN,
-    "transformer": {
-        "min_count": 2,
-        "dropout": 0.3,
-        "word_dropout": 0.1,
-        "warmup": 0.1,
-        "epochs": 6,
-    },
-    "course": COURSE,
-}
+from apps.cola.sentences import Corpus
+from apps.cola.settings import GRAMMAR, Settings
+from apps.job import Job, minibatches, some
+from apps.run_folder import PreparationError
 
 COURSE_HEAD = 96  # numbers of each of its heads
 # Longest gradient that an update follows.
@@ -161,6 +45,27 @@ class Trained:
     corpus: Corpus
     reader: Reader | GramReader
     model: Judge
+
+    @cached_property
+    def readings(self) -> list[Reading]:
+        """The training sentences as the model reads them."""
+        return [self.reader.read(sentence.text) for sentence in self.corpus.train]
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """The minibatches of an epoch, in which neighbours stay together."""
+        settings, count = self.settings, len(self.corpus.train)
+        size = min(settings.neighbours, count)
+        groups, per_batch = -(-count // size), max(1, settings.batch // size)
+        chosen = minibatches(groups, per_batch, settings.seed, epoch)
+        rows = [(own[:, None] * size + np.arange(size)).ravel() for own in chosen]
+        return [own[own < count] for own in rows]
+
+    def loss(self, batch: np.ndarray) -> tuple[mg.Tensor, int]:
+        """The loss of a minibatch, and how many sentences it has."""
+        odds = self.model(self.reader.rows([self.readings[row] for row in batch]))
+        labels = [self.corpus.train[row].label for row in batch]
+        true = placed(np.array(labels, dtype="float32"), odds)
+        return nn.bce_with_logits(odds, true), len(batch)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """How likely each text is to be acceptable. Shapes: N texts -> (N,).
@@ -184,7 +89,7 @@ def build(
     settings: Settings,
     device: str = "cpu",
     preparation: Mapping[str, Any] | None = None,
-) -> tuple[Trained, runs.Job]:
+) -> tuple[Trained, Job]:
     """Open the sentences and make an untrained judge and the job of training it.
 
     A run's own `preparation` has the words that it began with; without one, they are
@@ -196,26 +101,9 @@ def build(
     corpus = open_corpus(settings)
     reader = reader_of(preparation) if preparation else _reader(settings, corpus)
     generator = mg.Generator(settings.seed)
-    model = _model(settings, reader, generator).to(device)
+    model = make_model(settings, reader, generator).to(device)
     trained = Trained(settings, corpus, reader, model)
     return trained, _job(trained, generator)
-
-
-def load_judge(path: Path, console: Console, device: str = "cpu") -> Trained:
-    """Load what a run has trained, without the sentences: to judge others needs none.
-
-    Raises: RunError if the run cannot be read.
-    """
-    run = RunFolder.open(path)
-    settings = run.settings(Settings)
-    if not run.preparation_path.exists():
-        return load(path, console, device)  # the run is older than that file
-    with prepared(run) as kept:
-        reader = reader_of(kept)
-    model = _model(settings, reader, mg.Generator(settings.seed)).to(device)
-    runs.restore_model(model, run)
-    tell(device, console)
-    return Trained(settings, Corpus(settings.data, (), ()), reader, model)
 
 
 def open_corpus(settings: Settings) -> Corpus:
@@ -229,10 +117,8 @@ def open_corpus(settings: Settings) -> Corpus:
         corpus = load_corpus(Path(settings.data), settings.division)
     if settings.max_train is None:
         return corpus
-    order = np.random.default_rng(settings.seed).permutation(len(corpus.train))
-    kept = sorted(order[: settings.max_train].tolist())
-    train = tuple(corpus.train[row] for row in kept)
-    return replace(corpus, train=train)
+    rows = some(len(corpus.train), settings.max_train, settings.seed)
+    return replace(corpus, train=tuple(corpus.train[row] for row in rows))
 
 
 def _reader(settings: Settings, corpus: Corpus) -> Reader | GramReader:
@@ -304,9 +190,10 @@ def _inner(settings: Settings) -> int:
     return settings.embed_dim
 
 
-def _model(
+def make_model(
     settings: Settings, reader: Reader | GramReader, generator: mg.Generator
 ) -> Judge:
+    """Make the judge that goes with a reader. Raises: NetworkError."""
     if isinstance(reader, GramReader):
         return GramJudge(len(reader.ids), reader.pad)
     _check_size(settings, reader)
@@ -332,56 +219,21 @@ def _model(
     )
 
 
-def _job(trained: Trained, generator: mg.Generator) -> runs.Job:
-    settings, train = trained.settings, trained.corpus.train
-    readings = _read_all(trained.reader, train)
+def _job(trained: Trained, generator: mg.Generator) -> Job:
+    settings, parameters = trained.settings, trained.model.parameters()
     if settings.model != "grams":
-        _check_minibatch(settings, readings)
-    labels = np.array([sentence.label for sentence in train], dtype="float32")
-
-    def batches(epoch: int) -> list[np.ndarray]:
-        return _together(len(train), settings, epoch)
-
-    def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
-        ids = trained.reader.rows([readings[row] for row in batch])
-        odds = trained.model(ids)
-        return nn.bce_with_logits(odds, placed(labels[batch], odds)), len(batch)
-
-    optimizer = nn.AdamW(
-        trained.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
-    )
-    steps = settings.epochs * len(batches(0))
-    warmup = min(int(settings.warmup * steps), steps - 1)
-    return runs.Job(
+        _check_minibatch(settings, trained.readings)
+    decay = settings.weight_decay
+    return Job(
         model=trained.model,
-        optimizer=optimizer,
-        schedule=nn.CosineWithWarmup(optimizer, warmup, steps),
+        optimizer=nn.AdamW(parameters, lr=settings.lr, weight_decay=decay),
         generator=generator,
         epochs=settings.epochs,
-        batches=batches,
-        loss=loss,
+        batches=trained.batches,
+        loss=trained.loss,
         max_norm=MAX_NORM,
+        warmup=settings.warmup,
         unit="sentences",
         data=trained.corpus.fingerprint,
         preparation=_prepare(trained),
     )
-
-
-def _together(count: int, settings: Settings, epoch: int) -> list[np.ndarray]:
-    """Minibatches in which neighbours stay together."""
-    size = min(settings.neighbours, count)
-    groups = -(-count // size)
-    per_batch = max(1, settings.batch // size)
-    chosen = runs.minibatches(groups, per_batch, settings.seed, epoch)
-    rows = [(own[:, None] * size + np.arange(size)).ravel() for own in chosen]
-    return [own[own < count] for own in rows]
-
-
-def _read_all(
-    reader: Reader | GramReader, sentences: Sequence[Sentence]
-) -> list[Reading]:
-    return [reader.read(sentence.text) for sentence in sentences]
-
-
-APP = App("cola", Settings, build, report.write)
-start, resume, load = APP.start, APP.resume, APP.load

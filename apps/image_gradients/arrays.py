@@ -1,4 +1,4 @@
-"""How are pictures read from an .npz of arrays?  One at a time; its sizes are checked.
+"""Pictures in an .npz of arrays, read one at a time, after checks of its sizes.
 
 So a file of thousands takes no more memory than one picture, and a small file that
 unpacks to gigabytes takes none.
@@ -40,11 +40,6 @@ class Member:
     by_columns: bool
     dtype: np.dtype
 
-    @property
-    def size(self) -> int:
-        """How many bytes the array has."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
     def read(self, shape: tuple[int, ...], by_columns: bool = False) -> np.ndarray:
         """Read as many of its numbers as make an array of a shape.
 
@@ -57,8 +52,14 @@ class Member:
         array = np.frombuffer(content, self.dtype)
         return array.reshape(shape, order="F" if by_columns else "C")
 
-    def finish(self) -> None:
-        """Make sure that this was all: only now zipfile compares the checksum."""
+    def rows(self) -> Iterator[np.ndarray]:
+        """Read what the first axis counts, one after the other if they lie so."""
+        if self.by_columns:
+            yield from self.read(self.shape, by_columns=True)
+        else:
+            for _ in range(self.shape[0]):
+                yield self.read(self.shape[1:])
+        # Only at the end does zipfile compare the checksum.
         if self.stream.read(1):
             raise ValueError("there are more numbers in it than its header says")
 
@@ -79,16 +80,19 @@ def read_arrays(path: Path) -> Iterator[tuple[np.ndarray, int]]:
             y = _open(archive, "y", path, stack)
             X = _open(archive, "X", path, stack)
             _check_headers(X, y, path)
-            labels = y.read(y.shape)
-            y.finish()
-            _check_classes(labels, path)
-        pictures = _pictures(X)
-        for label in labels.tolist():
+            labels = [int(label) for label in y.rows()]
+        if not 0 <= min(labels) <= max(labels) < CLASSES:
+            raise UserError(
+                f"y in {path} goes from {min(labels)} to {max(labels)}, but ImageNet's "
+                f"classes go from 0 to {CLASSES - 1}. Number them as ImageNet does."
+            )
+        pictures = X.rows()
+        for label in labels:
             with _reading(path):
                 picture = next(pictures)
             yield picture, label
         with _reading(path):
-            X.finish()
+            next(pictures, None)  # checks the end
 
 
 def _reading(path: Path) -> AbstractContextManager[None]:
@@ -96,9 +100,7 @@ def _reading(path: Path) -> AbstractContextManager[None]:
     return reading(path, "an .npz of pictures", UserError, again)
 
 
-def _open(
-    archive: zipfile.ZipFile, name: str, path: Path, stack: ExitStack
-) -> Member:
+def _open(archive: zipfile.ZipFile, name: str, path: Path, stack: ExitStack) -> Member:
     """Find an array, and read its header."""
     try:
         member = archive.getinfo(f"{name}.npy")
@@ -135,7 +137,7 @@ def _check_unpacked(member: zipfile.ZipInfo) -> None:
 
 
 def _check_headers(X: Member, y: Member, path: Path) -> None:
-    shape, count = X.shape, X.shape[0] if X.shape else 0
+    shape = X.shape
     if X.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or min(shape) < 1:
         raise UserError(
             f"X in {path} is {X.dtype} {shape}. It must hold pictures: uint8 "
@@ -144,32 +146,15 @@ def _check_headers(X: Member, y: Member, path: Path) -> None:
     if y.dtype.kind not in "iu" or y.shape != shape[:1]:
         raise UserError(
             f"y in {path} is {y.dtype} {y.shape}. It must hold one whole number for "
-            f"each picture of X: integers ({count},)."
+            f"each picture of X: integers ({shape[0]},)."
         )
-    if count > MOST:
-        raise TooLargeError(f"it has {count:,} pictures; at most {MOST:,} are read")
+    if shape[0] > MOST:
+        raise TooLargeError(f"it has {shape[0]:,} pictures; at most {MOST:,} are read")
     # Read, made a picture, and cut.
     check_memory(3 * math.prod(shape[1:]), (shape[2], shape[1]), path)
-    if X.by_columns and X.size > LIMIT:
+    if X.by_columns and math.prod(shape) > LIMIT:
         raise TooLargeError(
-            f"its pictures of {in_words(X.size)} lie column by column, so that they "
-            f"must be read at once, and at most {in_words(LIMIT)} are. Write them "
-            "as numpy.ascontiguousarray gives them"
+            f"its pictures of {in_words(math.prod(shape))} lie column by column, so "
+            f"that they must be read at once, and at most {in_words(LIMIT)} are. Write "
+            "them as numpy.ascontiguousarray gives them"
         )
-
-
-def _check_classes(labels: np.ndarray, path: Path) -> None:
-    if labels.min() < 0 or labels.max() >= CLASSES:
-        raise UserError(
-            f"y in {path} goes from {labels.min()} to {labels.max()}, but ImageNet's "
-            f"classes go from 0 to {CLASSES - 1}. Number the classes as ImageNet does."
-        )
-
-
-def _pictures(X: Member) -> Iterator[np.ndarray]:
-    """Read one picture after the other."""
-    if X.by_columns:
-        yield from X.read(X.shape, by_columns=True)
-    else:
-        for _ in range(X.shape[0]):
-            yield X.read(X.shape[1:])

@@ -1,4 +1,4 @@
-"""What are ImageNet's classes called, and which one does somebody mean?
+"""Names of ImageNet's classes, and which one somebody means.
 
 `imagenet_classes.txt` has the words of each class, the most usual first, and says where
 they are from. They are WordNet's, and some stand for several classes: "crane" is a bird
@@ -62,7 +62,9 @@ def find(text: str) -> int:
         return found[0]
     shown = repr(text[:LONGEST])
     if found:
-        listed = "; ".join(f"{i} is {_told(i)}" for i in found)
+        # Where all words of a class do not say what is meant, its name does.
+        told = [names()[i] if i in MEANT else ", ".join(synonyms()[i]) for i in found]
+        listed = "; ".join(f"{i} is {t}" for i, t in zip(found, told, strict=True))
         raise UserError(
             f"{shown} stands for several classes: {listed}. Give the id of the one "
             "that you mean."
@@ -73,11 +75,6 @@ def find(text: str) -> int:
         f"ImageNet has no class called {shown}.{guess} Give one of its names, or an id "
         f"from 0 to {CLASSES - 1}."
     )
-
-
-def _told(number: int) -> str:
-    """All words of a class; where they do not say what is meant, its name."""
-    return names()[number] if number in MEANT else ", ".join(synonyms()[number])
 
 
 def _of_id(text: str) -> int:
@@ -91,7 +88,6 @@ def _of_id(text: str) -> int:
 
 
 def _key(text: str) -> str:
-    """A text without what makes no difference."""
     return " ".join(re.sub("[-_]", " ", text).casefold().split())
 
 

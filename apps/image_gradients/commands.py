@@ -1,6 +1,6 @@
-"""What can one ask about what a network sees, from the command line?
+"""The commands that look into a network for pictures.
 
-The commands import what they need when they run, so that `--help` answers at once.
+They import what they need when they run, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -11,15 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apps.console import Group, clear_errors, new_console, say
-from apps.options import (
-    FOLDER,
-    POSITIVE,
-    SEED,
-    Number,
-    device_option,
-    setting_options,
-)
+from apps import options
+from apps.console import Group, new_console, say
+from apps.image_gradients.settings import RECIPES, Fooling, Settings
+from apps.options import FOLDER, SEED, device_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,10 +23,6 @@ if TYPE_CHECKING:
     from apps.image_gradients.squeezenet import SqueezeNet
     from minigrad import Device
 
-
-# A step over the whole of a picture, from black to white, is 1,700 long.
-RATE = Number(0, 10_000, min_open=True)
-STEPS = click.IntRange(0, 10_000)
 METHODS = ("gradient", "smoothgrad", "integrated", "grad-cam")
 IMAGE = click.option(
     "--image",
@@ -50,22 +41,8 @@ OUT = click.option(
     "--out", type=FOLDER, help="Folder for the results.  [default: runs/look-...-TIME]"
 )
 
-# Of a recipe: name, kind, help.
-SETTINGS: tuple[tuple[str, Any, str], ...] = (
-    ("iterations", POSITIVE, "Steps to take."),
-    ("l2", Number(0, 1000), "How strongly pixels are drawn to the mean colour."),
-    ("rate", RATE, "Length of a step."),
-    ("jitter", STEPS, "Pixels that a picture is moved by at most."),
-    ("blur", Number(0, 20), "Deviation of the filter, in pixels."),
-    ("every", POSITIVE, "Steps from one filtering to the next."),
-    ("ending", STEPS, "Last steps, which lead away from other classes."),
-    ("start", Number(0, 20), "Blur of the noise to begin with, in pixels."),
-    ("smooth", Number(0, 20), "Blur of the gradient that joins it, pixels."),
-    ("shrink", Number(0, 1), "Share of step and blur left at the end."),
-)
 
-
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings=options.HELP)
 def look() -> None:
     """See what a network looks at, fool it, and draw what classes look like to it."""
 
@@ -73,17 +50,16 @@ def look() -> None:
 @look.command()
 @IMAGE
 @WEIGHTS
-@device_option("auto")
+@device_option()
 def classify(images: tuple[Path, ...], weights: Path | None, device: Device) -> None:
     """Say what the network sees: the five likeliest classes of each picture."""
-    with clear_errors():
-        from apps.image_gradients import looking
+    from apps.image_gradients import looking
 
-        console = new_console()
-        pictures, network = _open(images, weights, device, console)
-        for few, _ in looking.parts(pictures):
-            shares = looking.certainty(network, looking.pixels_of(few))
-            looking.print_answers(few, shares, console)
+    console = new_console()
+    pictures, network = _open(images, weights, device, console)
+    for few, _ in looking.parts(pictures):
+        shares = looking.certainty(network, few.x)
+        looking.print_answers(few, shares, console)
 
 
 @look.command()
@@ -107,7 +83,7 @@ def classify(images: tuple[Path, ...], weights: Path | None, device: Device) -> 
 @SEED
 @WEIGHTS
 @OUT
-@device_option("auto")
+@device_option()
 def saliency(
     images: tuple[Path, ...],
     asked: str | None,
@@ -119,18 +95,17 @@ def saliency(
     device: Device,
 ) -> None:
     """Draw which pixels a class's score depends on, in one way or several."""
-    with clear_errors():
-        from apps.image_gradients.looking import Artist, parts
+    from apps.image_gradients.looking import Artist, parts
 
-        console = new_console()
-        number = _find(asked)
-        pictures, network = _open(images, weights, device, console)
-        drawn = [name for name in METHODS if name in (methods or METHODS)]
-        folder = _folder(out, "saliency")
-        artist = Artist(network, drawn, check, seed, console)
-        for few, part in parts(pictures):
-            page = artist.draw(few, part, number, folder)
-            say(f"Figures are in {folder}; the page: {page}", console)
+    console = new_console()
+    number = _find(asked)
+    pictures, network = _open(images, weights, device, console)
+    drawn = [name for name in METHODS if name in (methods or METHODS)]
+    folder = _folder(out, "saliency")
+    artist = Artist(network, drawn, check, seed, console)
+    for few, part in parts(pictures):
+        page = artist.draw(few, part, number, folder)
+        say(f"Figures are in {folder}; the page: {page}", console)
 
 
 @look.command()
@@ -141,54 +116,36 @@ def saliency(
 @click.option(
     "--smallest", is_flag=True, help="Change no pixel by more levels than it must."
 )
-@click.option(
-    "--aim",
-    type=click.Choice(["lead", "score"]),
-    default="lead",
-    show_default=True,
-    help="Climb the target's lead over all others, or its score alone.",
-)
-@click.option(
-    "--rate",
-    type=RATE,
-    default=1.0,
-    show_default=True,
-    help="Length of a step.",
-)
-@click.option(
-    "--steps", type=POSITIVE, default=100, show_default=True, help="Steps at most."
-)
+@options.setting_options(Fooling)
 @SEED
 @WEIGHTS
 @OUT
-@device_option("auto")
+@device_option()
 def fool(
     images: tuple[Path, ...],
     target: str | None,
     smallest: bool,
-    aim: str,
-    rate: float,
-    steps: int,
     seed: int,
     weights: Path | None,
     out: Path | None,
     device: Device,
+    **more: Any,
 ) -> None:
     """Change pictures until the network sees something else in them."""
     if smallest:
-        _refuse("--smallest", "aim", "rate", "steps")
-    with clear_errors():
-        from apps.image_gradients.looking import Trickster, parts
+        options.refuse_beside(more, "--smallest")
+    way = Fooling(**options.given(more))
+    how = {} if smallest else {"aim": way.aim, "rate": way.rate, "most": way.steps}
+    from apps.image_gradients.looking import Trickster, parts
 
-        console = new_console()
-        number = _find(target)
-        pictures, network = _open(images, weights, device, console)
-        how: dict[str, Any] = {"aim": aim, "rate": rate, "most": steps}
-        folder = _folder(out, "fool")
-        trickster = Trickster(network, {} if smallest else how, number, seed, console)
-        for few, part in parts(pictures):
-            trickster.fool(few, part, folder)
-        trickster.tell()
+    console = new_console()
+    number = _find(target)
+    pictures, network = _open(images, weights, device, console)
+    folder = _folder(out, "fool")
+    trickster = Trickster(network, how, number, seed, console)
+    for few, part in parts(pictures):
+        trickster.fool(few, part, folder)
+    trickster.tell()
 
 
 @look.command()
@@ -200,16 +157,16 @@ def fool(
 )
 @click.option(
     "--recipe",
-    type=click.Choice(["course", "vivid"]),
+    type=click.Choice([*RECIPES]),
     default="course",
     show_default=True,
     help="Settings to begin with.",
 )
-@setting_options(SETTINGS)
+@options.setting_options(Settings, "the recipe's")
 @SEED
 @WEIGHTS
 @OUT
-@device_option("auto")
+@device_option()
 def visualize(
     asked: tuple[str, ...],
     recipe: str,
@@ -217,33 +174,31 @@ def visualize(
     weights: Path | None,
     out: Path | None,
     device: Device,
-    **options: Any,
+    **more: Any,
 ) -> None:
     """Draw what classes look like to the network, from noise."""
-    with clear_errors():
-        from apps.image_gradients import classes, gallery
-        from apps.image_gradients import visualize as drawing
-        from apps.image_gradients.looking import steps
+    from apps.image_gradients import classes, gallery
+    from apps.image_gradients import visualize as drawing
+    from apps.image_gradients.looking import steps
 
-        console = new_console()
-        numbers = [classes.find(text) for text in asked] or drawing.CLASSES
-        given = {key: value for key, value in options.items() if value is not None}
-        settings = replace(drawing.RECIPES[recipe], **given)
-        network = _network(weights, device, console)
-        folder = _folder(out, "visualize")
-        count = settings.iterations
-        shown = (1, *(max(1, count * quarter // 4) for quarter in (1, 2, 3, 4)))
-        with steps(console, "drawing", count) as tell:
-            drawn = drawing.visualize(
-                network, numbers, settings, seed=seed, shown=shown, progress=tell
-            )
-        names = [gallery.named(number) for number in drawn.classes]
-        gallery.save_all(folder, names, drawn.pixels)
-        told = [(key, str(value)) for key, value in asdict(settings).items()]
-        page = gallery.classes_page(folder, drawn, [*told, ("seed", str(seed))])
-        for name, share in zip(names, drawn.certainty, strict=True):
-            say(f"{name}: {share:.1%} sure, of what was saved", console)
-        say(f"Pictures are in {folder}; the page: {page}", console)
+    console = new_console()
+    numbers = [classes.find(text) for text in asked] or drawing.CLASSES
+    settings = replace(RECIPES[recipe], **options.given(more))
+    network = _network(weights, device, console)
+    folder = _folder(out, "visualize")
+    count = settings.iterations
+    shown = (1, *(max(1, count * quarter // 4) for quarter in (1, 2, 3, 4)))
+    with steps(console, "drawing", count) as tell:
+        drawn = drawing.visualize(
+            network, numbers, settings, seed=seed, shown=shown, progress=tell
+        )
+    names = [gallery.named(number) for number in drawn.classes]
+    gallery.save_all(folder, names, drawn.pixels)
+    told = {name: str(value) for name, value in asdict(settings).items()}
+    page = gallery.classes_page(folder, drawn, [*told.items(), ("seed", str(seed))])
+    for name, share in zip(names, drawn.certainty, strict=True):
+        say(f"{name}: {share:.1%} sure, of what was saved", console)
+    say(f"Pictures are in {folder}; the page: {page}", console)
 
 
 @look.command()
@@ -254,17 +209,16 @@ def download(folder: Path | None) -> None:
     They go into DIR (data/look), are checked against size and sha256, and are found
     there. Ctrl-C keeps what has come, and the same command goes on with it.
     """
-    with clear_errors():
-        from apps.download import download_file, stoppable
-        from apps.image_gradients.catalogue import FILES, FOLDER, LICENCE, PICTURES
+    from apps.download import download_file, stoppable
+    from apps.image_gradients.catalogue import FILES, FOLDER, LICENCE, PICTURES
 
-        console = new_console()
-        place = folder or FOLDER
-        with stoppable(console):
-            for file in FILES:
-                download_file(file, place, console)
-        say(LICENCE, console)
-        say(f"To look: minigrad look saliency --image {place / PICTURES.name}", console)
+    console = new_console()
+    place = folder or FOLDER
+    with stoppable(console):
+        for file in FILES:
+            download_file(file, place, console)
+    say(LICENCE, console)
+    say(f"To look: minigrad look saliency --image {place / PICTURES.name}", console)
 
 
 # -- what the commands share -------------------------------------------------------
@@ -317,14 +271,3 @@ def _folder(out: Path | None, verb: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     clear(folder)
     return folder
-
-
-def _refuse(option: str, *others: str) -> None:
-    """Make sure that nothing is asked for which an option does not heed."""
-    context = click.get_current_context()
-    given = click.core.ParameterSource.COMMANDLINE
-    for name in others:
-        if context.get_parameter_source(name) == given:
-            raise click.UsageError(
-                f"--{name} has no effect with {option}. Leave one of them out."
-            )

@@ -1,4 +1,4 @@
-"""What do the results look like? Panels in rows, each with a caption, on white paper.
+"""Figures of results: panels in rows, each with a caption.
 
 Maps that have one sign are drawn in magma, maps of both signs from orange over white to
 purple: both keep their order in grey, and for those who do not tell red from green.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from textwrap import shorten, wrap
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -61,8 +63,9 @@ def draw(rows: Sequence[Sequence[Panel]], labels: Sequence[str] = ()) -> Figure:
             box = (start / width, bottom / height, SIDE / width, SIDE / height)
             _draw_panel(figure.add_axes(box), panel)
         if labels:
-            middle = (bottom + SIDE / 2) / height
-            _write_label(figure, labels[number], left / 2 / width, middle)
+            place = left / 2 / width, (bottom + SIDE / 2) / height
+            style: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "center"}
+            figure.text(*place, labels[number], fontsize=FONT + 1, **style)
         top = bottom - MARGIN
     return figure
 
@@ -71,26 +74,15 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     axis.set_axis_off()
     # A name may hold a dollar sign, which would begin a formula.
     axis.set_title("\n".join(panel.lines), fontsize=FONT, pad=3, parse_math=False)
+    colours: dict[str, Any] = {}
     if panel.image is None:
         return
-    if panel.image.ndim == 3:
-        axis.imshow(panel.image, interpolation="none")
-        return
-    top = float(np.quantile(np.abs(panel.image), 1 - CLIPPED / 1000)) or 1.0
-    signed = bool((panel.image < 0).any())
-    axis.imshow(
-        panel.image,
-        cmap="PuOr" if signed else "magma",
-        vmin=-top if signed else 0,
-        vmax=top,
-        interpolation="none",
-    )
-
-
-def _write_label(figure: Figure, text: str, x: float, y: float) -> None:
-    figure.text(
-        x, y, text, rotation=90, ha="center", va="center", fontsize=FONT + 1
-    )
+    if panel.image.ndim == 2:
+        top = float(np.quantile(np.abs(panel.image), 1 - CLIPPED / 1000)) or 1.0
+        colours = {"cmap": "magma", "vmin": 0, "vmax": top}
+        if (panel.image < 0).any():
+            colours |= {"cmap": "PuOr", "vmin": -top}
+    axis.imshow(panel.image, interpolation="none", **colours)
 
 
 def difference(before: np.ndarray, after: np.ndarray, times: float = 1) -> np.ndarray:
@@ -104,8 +96,8 @@ def difference(before: np.ndarray, after: np.ndarray, times: float = 1) -> np.nd
 
 def overlaid(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
     """A picture that is dark where a map is. Shapes: (H, W, 3), (H, W) -> (H, W, 3)."""
-    share = values / (values.max() or 1.0)
-    return np.rint(picture * (0.2 + 0.8 * share[..., None])).astype("uint8")
+    light = 0.2 + 0.8 * values / (values.max() or 1.0)
+    return np.rint(picture * light[..., None]).astype("uint8")
 
 
 def curves(
@@ -114,14 +106,9 @@ def curves(
     """Draw a curve for each name, over stages that have names too."""
     figure = Figure(figsize=(7.0, 3.8))
     axis = figure.add_axes((0.1, 0.24, 0.62, 0.73))
-    for number, (name, curve) in enumerate(values.items()):
-        axis.plot(
-            range(len(curve)),
-            curve,
-            color=COLOURS[number % len(COLOURS)],
-            marker=MARKERS[number % len(MARKERS)],
-            label=name,
-        )
+    looks = cycle(zip(COLOURS, MARKERS, strict=True))
+    for (name, curve), (colour, marker) in zip(values.items(), looks, strict=False):
+        axis.plot(range(len(curve)), curve, color=colour, marker=marker, label=name)
     axis.set_xticks(range(len(stages)), stages, rotation=40, ha="right", fontsize=9)
     axis.set_ylabel(label, fontsize=10)
     axis.set_ylim(min(0, *(min(curve) for curve in values.values())) - 0.05, 1.05)

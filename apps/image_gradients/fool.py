@@ -1,4 +1,4 @@
-"""How little must a picture change for the network to see something else in it?
+"""Adversarial pictures: small changes by which the network sees something else.
 
 Glossary of shapes: N batch, (H, W) picture; pictures are normalised, targets (N,).
 """
@@ -6,33 +6,22 @@ Glossary of shapes: N batch, (H, W) picture; pictures are normalised, targets (N
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 import nn
-from apps.image_gradients.gradients import (
-    Of,
-    lead_over_others,
-    score_of,
-    scores_of,
-    unit,
-    with_gradient,
-)
-from apps.image_gradients.pictures import (
-    DEVIATION,
-    denormalize,
-    normalize,
-    valid_range,
-)
+from apps.image_gradients import gradients
+from apps.image_gradients.gradients import Of, lead_over_others, unit, with_gradient
+from apps.image_gradients.pictures import STD, denormalize, normalize, valid_range
 
 MOST = 100  # steps
 TRIES = 40  # steps of a search with one bound
 LEVELS = 16  # the last bound that is searched with, of 255
-LEVEL = (1 / 255 / DEVIATION).astype("float32").reshape(3, 1, 1)  # of 255, normalised
+LEVEL = (1 / 255 / STD).astype("float32").reshape(3, 1, 1)  # of 255, normalised
 
 AIMS: dict[str, Callable[[np.ndarray], Of]] = {
-    "score": score_of,
+    "score": gradients.score_of,
     "lead": lead_over_others,
 }
 
@@ -40,7 +29,7 @@ Direction = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]  # (step, pictures not fooled yet)
 
 
-def no_progress(_: int, __: int) -> None:
+def no_progress(*_: int) -> None:
     """Tell nobody."""
 
 
@@ -67,8 +56,7 @@ class Fooled:
 
 def joined(parts: Sequence[Fooled]) -> Fooled:
     """What was done to a few pictures at a time, as if it had been done at once."""
-    every = fields(Fooled)
-    arrays = ([getattr(part, each.name) for part in parts] for each in every)
+    arrays = zip(*(vars(part).values() for part in parts), strict=True)
     return Fooled(*map(np.concatenate, arrays))
 
 
@@ -88,7 +76,7 @@ def fool(
     direction: Direction = unit,
     progress: Progress = no_progress,
 ) -> Fooled:
-    """Climb from pictures towards other classes until the network answers those.
+    """Gradient ascent from pictures until the network answers with other classes.
 
     Each step goes `rate` along the gradient's direction and stays a picture; a picture
     is done when the network is fooled by what can be saved of it. The score itself
@@ -102,7 +90,7 @@ def fool(
     steps = np.full(len(x), -1)
     left = np.arange(len(x))
     for step in range(most + 1):
-        answers = scores_of(network, saved(x[left])).argmax(axis=1)
+        answers = gradients.scores_of(network, saved(x[left])).argmax(axis=1)
         steps[left[answers == targets[left]]] = step
         left = left[answers != targets[left]]
         progress(step, len(left))
@@ -139,26 +127,24 @@ def smallest_change(
     left = np.arange(len(x))
     for step in range(most * tries + 1):
         # What is left from one bound on goes on from there under the next.
-        bound, share = step // tries + 1, step % tries / tries
-        scores, g = with_gradient(
-            network, saved(x[left]), lead_over_others(targets[left])
-        )
+        bound, done = step // tries + 1, step % tries / tries
+        lead = lead_over_others(targets[left])
+        scores, g = with_gradient(network, saved(x[left]), lead)
         fooled = scores.argmax(axis=1) == targets[left]
         steps[left[fooled]] = step
         left, g = left[~fooled], g[~fooled]
         progress(step, len(left))
         if not len(left) or step == most * tries:
             break
-        moved = x[left] + max(0.125, 0.5 * (1 - share)) * LEVEL * np.sign(g)
+        moved = x[left] + max(0.125, 0.5 * (1 - done)) * LEVEL * np.sign(g)
         x[left] = _within(moved, start[left], bound)
     return Fooled(pixels, denormalize(x), targets, steps)
 
 
 def _within(x: np.ndarray, start: np.ndarray, levels: int) -> np.ndarray:
     """The nearest picture that differs from another by so many levels at most."""
-    low, high = valid_range()
     near = np.clip(x, start - levels * LEVEL, start + levels * LEVEL)
-    return np.clip(near, low, high)
+    return np.clip(near, *valid_range())
 
 
 def other_classes(

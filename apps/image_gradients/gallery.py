@@ -1,25 +1,24 @@
-"""What came of looking into a network, as a page to read? Pictures, figures, tables."""
+"""Pages of results: maps, fooled pictures, drawn classes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from apps import report as pages
 from apps.image_gradients import classes as imagenet
 from apps.image_gradients.figures import Panel, curves, difference, draw, overlaid
 from apps.image_gradients.fool import Fooled
-from apps.image_gradients.pictures import Picture, save
+from apps.image_gradients.pictures import Batch, save
 from apps.image_gradients.saliency import Attribution
 from apps.image_gradients.visualize import Drawn
-from apps.report import Plot, Report, Section, Table
-
-T = TypeVar("T")
+from apps.report import Plot, Report, Section
+from apps.tables import Table
 
 COLUMNS = 5  # pictures side by side in a figure
 ROWS = 5  # pictures one below the other
@@ -46,19 +45,14 @@ class Part:
     total: int
 
     @property
-    def number(self) -> int:
-        """The page's number, from 1 on."""
-        return self.start // ON_PAGE + 1
+    def suffix(self) -> str:
+        """What tells files of this page from those of others; the first has none."""
+        return f"-{self.start // ON_PAGE + 1}" if self.start else ""
 
     @property
     def file(self) -> str:
         """The page's name."""
         return f"index{self.suffix}.html"
-
-    @property
-    def suffix(self) -> str:
-        """What tells files of this page from those of others; the first has none."""
-        return f"-{self.number}" if self.start else ""
 
     @property
     def neighbours(self) -> list[tuple[str, str]]:
@@ -83,23 +77,23 @@ class Part:
         return self.start // pictures + number
 
 
-def named(number: int, share: float | None = None) -> str:
+def named(number: int, certainty: float | None = None) -> str:
     """A class's name, and how sure the network is of it."""
     name = imagenet.names()[number]
-    return name if share is None else f"{name} {share:.0%}"
+    return name if certainty is None else f"{name} {certainty:.0%}"
 
 
-def best(shares: np.ndarray, count: int = 5) -> list[tuple[str, float]]:
+def best(p: np.ndarray, count: int = 5) -> list[tuple[str, float]]:
     """The likeliest classes of one picture, by name. Shapes: (K,)."""
-    order = np.argsort(-shares, kind="stable")[:count]
-    return [(named(int(i)), float(shares[i])) for i in order]
+    order = np.argsort(-p, kind="stable")[:count]
+    return [(named(int(i)), float(p[i])) for i in order]
 
 
 def saliency_page(
     folder: Path,
-    pictures: Sequence[Picture],
+    batch: Batch,
     asked: np.ndarray,
-    shares: np.ndarray,
+    p: np.ndarray,
     maps: Mapping[str, np.ndarray],
     attributions: Sequence[Attribution],
     check: Sequence[tuple[str, Mapping[str, float]]],
@@ -107,58 +101,58 @@ def saliency_page(
 ) -> Path:
     """Write maps of what the network looked at, and whether they tell anything.
 
-    `attributions` are of all pictures, a few in each, or there are none.
+    `p` are probabilities (N, K); `attributions` are of all pictures, a few in each, or
+    there are none.
     """
-    sections = [_maps(pictures, asked, shares, maps, part)]
+    sections = [_maps(batch, asked, p, maps, part)]
     if attributions:
-        sections.append(_completeness(pictures, asked, attributions))
+        sections.append(_completeness(batch, asked, attributions))
     if check:
         sections.append(_check(check, part))
-    sections.append(_answers(pictures, shares))
+    answers = ["; ".join(f"{n} {p:.0%}" for n, p in best(row, 3)) for row in p]
+    rows = list(zip(batch.names, answers, strict=True))
+    table = Table(("picture", "likeliest classes"), rows, batch.notes)
+    sections.append(Section("What the network says", "", [table]))
     return _written("What did the network look at?", sections, folder, part)
 
 
 def _maps(
-    pictures: Sequence[Picture],
+    batch: Batch,
     asked: np.ndarray,
-    shares: np.ndarray,
+    p: np.ndarray,
     maps: Mapping[str, np.ndarray],
     part: Part,
 ) -> Section:
-    plots = []
-    for number, few in enumerate(_parts(range(len(pictures)), COLUMNS), start=1):
-        captions = [named(int(asked[i]), shares[i, asked[i]]) for i in few]
-        rows = [
-            [
-                Panel(pictures[i].pixels, f"{pictures[i].name}\n{text}")
-                for i, text in zip(few, captions, strict=True)
-            ]
-        ]
+    captions = [named(int(c), row[c]) for c, row in zip(asked, p, strict=True)]
+
+    def drawn(few: Sequence[int]) -> tuple[Figure, str]:
+        top = [Panel(batch.pixels[i], f"{batch.names[i]}\n{captions[i]}") for i in few]
+        rows = [top]
         for method, values in maps.items():
-            rows.append([Panel(_shown(method, pictures[i], values[i])) for i in few])
-        figure = draw(rows, ["picture", *maps])
-        alt = f"Pictures over maps, for {'; '.join(captions)}"
-        name = f"saliency-{part.figure(number, COLUMNS)}"
-        plots.append(Plot(name, figure, alt))
+            rows.append(
+                [Panel(_shown(method, batch.pixels[i], values[i])) for i in few]
+            )
+        told = "; ".join(captions[i] for i in few)
+        return draw(rows, ["picture", *maps]), f"Pictures over maps, for {told}"
+
     meanings = Table(("map", "shows"), [(name, MEANINGS[name]) for name in maps])
     text = "Above each picture stands the class asked for, and how sure the network is."
+    plots = _plots("saliency", batch, COLUMNS, part, drawn)
     return Section("Maps", text, [*plots, meanings])
 
 
-def _shown(method: str, picture: Picture, values: np.ndarray) -> np.ndarray:
+def _shown(method: str, pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
     """A map as it is; a coarse one as light on the picture."""
-    return overlaid(picture.pixels, values) if method == "grad-cam" else values
+    return overlaid(pixels, values) if method == "grad-cam" else values
 
 
 def _completeness(
-    pictures: Sequence[Picture],
-    asked: np.ndarray,
-    attributions: Sequence[Attribution],
+    batch: Batch, asked: np.ndarray, attributions: Sequence[Attribution]
 ) -> Section:
-    found = [row for few in attributions for row in _sums(few)]
+    sums = [row for few in attributions for row in _sums(few)]
     rows = [
-        (picture.name, named(int(i)), *row)
-        for picture, i, row in zip(pictures, asked, found, strict=True)
+        (name, named(int(i)), *row)
+        for name, i, row in zip(batch.names, asked, sums, strict=True)
     ]
     text = (
         "Integrated gradients add up to what the class's score gains from a black "
@@ -170,20 +164,15 @@ def _completeness(
 
 def _sums(few: Attribution) -> Iterator[tuple[str, ...]]:
     """What the attributions of each picture add up to, in words."""
-    sums = few.attributed.sum(axis=(1, 2, 3), dtype=np.float64)
-    for gained, total, gap in zip(few.gained, sums, few.gap, strict=True):
+    for gained, total, gap in zip(few.gained, few.total, few.gap, strict=True):
         yield f"{gained:.3f}", f"{total:.3f}", f"{gap:.1%}", f"{few.steps}"
 
 
-def _check(
-    check: Sequence[tuple[str, Mapping[str, float]]], part: Part
-) -> Section:
+def _check(check: Sequence[tuple[str, Mapping[str, float]]], part: Part) -> Section:
     stages = ["trained", *(layer for layer, _ in check)]
-    names = list(check[0][1])
-    values = {name: [1.0, *(alike[name] for _, alike in check)] for name in names}
+    values = {name: [1.0, *(alike[name] for _, alike in check)] for name in check[0][1]}
     figure = curves(stages, values, "rank correlation")
-    last = {name: curve[-1] for name, curve in values.items()}
-    alt = "; ".join(f"{name}: {value:.2f} at the end" for name, value in last.items())
+    alt = "; ".join(f"{name}: {v[-1]:.2f} at the end" for name, v in values.items())
     text = (
         "Layer by layer, from the scores down, weights are shuffled, and maps compared "
         "with those of the trained network: 1 is the same order of pixels, 0 chance. A "
@@ -194,19 +183,9 @@ def _check(
     return Section("Do maps depend on what was learned?", text, plots)
 
 
-def _answers(pictures: Sequence[Picture], shares: np.ndarray) -> Section:
-    rows = [
-        (picture.name, "; ".join(f"{name} {share:.0%}" for name, share in best(of, 3)))
-        for picture, of in zip(pictures, shares, strict=True)
-    ]
-    notes = ["; ".join(picture.notes) for picture in pictures]
-    heading = ("picture", "likeliest classes")
-    return Section("What the network says", "", [Table(heading, rows, notes)])
-
-
 def fooling_page(
     folder: Path,
-    pictures: Sequence[Picture],
+    batch: Batch,
     fooled: Fooled,
     before: np.ndarray,
     after: np.ndarray,
@@ -214,22 +193,30 @@ def fooling_page(
 ) -> Path:
     """Write the pictures that fool the network, and what was done to them.
 
-    `before` and `after` are shares of certainty (N, K), `after` of what was saved and
-    read back.
+    `before` and `after` are probabilities (N, K), `after` of what was saved and read
+    back.
     """
-    plots = []
-    for number, few in enumerate(_parts(range(len(pictures)), ROWS), start=1):
-        rows = [_four(pictures[i].name, fooled, i, before[i], after[i]) for i in few]
-        seen = ", ".join(pictures[i].name for i in few)
-        alt = f"Picture, fooled picture, their difference, and ten times that: {seen}"
-        name = f"fooling-{part.figure(number, ROWS)}"
-        plots.append(Plot(name, draw(rows), alt))
+
+    def drawn(few: Sequence[int]) -> tuple[Figure, str]:
+        rows = [_four(batch.names[i], fooled, i, before[i], after[i]) for i in few]
+        told = ", ".join(batch.names[i] for i in few)
+        parts = "Picture, fooled picture, their difference, and ten times that"
+        return draw(rows), f"{parts}: {told}"
+
     text = (
         "Each picture, what the network takes for something else, their difference "
         f"around grey, and {TIMES} times that. The saved picture was read back and "
         "shown to the network once more."
     )
-    sections = [Section("Fooled", text, plots), _changes(pictures, fooled, after)]
+    plots = list(_plots("fooling", batch, ROWS, part, drawn))
+    rows = []
+    for i, target in enumerate(fooled.targets):
+        steps = str(fooled.steps[i]) if fooled.steps[i] >= 0 else "not fooled"
+        taken = (steps, str(fooled.levels[i]), f"{after[i, target]:.0%}")
+        rows.append((batch.names[i], named(int(target)), *taken))
+    heading = ("picture", "target", "steps", "levels of 255", "certainty, read back")
+    table = Table(heading, rows)
+    sections = [Section("Fooled", text, plots), Section("What it took", "", [table])]
     return _written("Pictures that fool the network", sections, folder, part)
 
 
@@ -246,47 +233,29 @@ def _four(
     ]
 
 
-def _changes(
-    pictures: Sequence[Picture], fooled: Fooled, after: np.ndarray
-) -> Section:
-    rows = [
-        (
-            picture.name,
-            named(int(target)),
-            f"{steps}" if steps >= 0 else "not fooled",
-            f"{levels}",
-            f"{after[i, target]:.0%}",
-        )
-        for i, (picture, target, steps, levels) in enumerate(
-            zip(pictures, fooled.targets, fooled.steps, fooled.levels, strict=True)
-        )
-    ]
-    heading = ("picture", "target", "steps", "levels of 255", "certainty, read back")
-    return Section("What it took", "", [Table(heading, rows)])
-
-
 def classes_page(folder: Path, drawn: Drawn, told: Sequence[tuple[str, str]]) -> Path:
     """Write what classes look like to the network, and how they came about."""
-    steps = sorted(drawn.stages)
-    rows = []
-    for i, (number, share) in enumerate(
-        zip(drawn.classes, drawn.certainty, strict=True)
-    ):
-        stages = [Panel(drawn.stages[step][i], f"iteration {step}") for step in steps]
-        last = Panel(drawn.pixels[i], named(number, share))
-        rows.append([*stages[:-1], last] if stages else [last])
-    grid = list(_parts([row[-1] for row in rows], 3))
+    steps = sorted(drawn.stages)[:-1]
+    last = [
+        Panel(pixels, named(number, p))
+        for pixels, number, p in zip(
+            drawn.pixels, drawn.classes, drawn.certainty, strict=True
+        )
+    ]
+    rows = [
+        [*(Panel(drawn.stages[step][i], f"iteration {step}") for step in steps), panel]
+        for i, panel in enumerate(last)
+    ]
+    grid = [last[begin : begin + 3] for begin in range(0, len(last), 3)]
     names = ", ".join(named(number) for number in drawn.classes)
+    text = "Above each stands how sure the network is of it, after saving."
+    alt = f"What classes look like: {names}"
     sections = [
-        Section(
-            "Classes",
-            "Above each stands how sure the network is of it, after saving.",
-            [Plot("classes", draw(grid), f"What classes look like: {names}")],
-        ),
+        Section("Classes", text, [Plot("classes", draw(grid), alt)]),
         Section("On the way", "", [Plot("stages", draw(rows), f"Stages of {names}")]),
         Section("Settings", "", [Table(("setting", "value"), list(told))]),
     ]
-    lead = "Pictures that were climbed from noise until the network was sure of them."
+    lead = "Pictures made from noise by gradient ascent, until the network was sure."
     path = folder / "index.html"
     pages.write(Report("What do classes look like?", sections, lead), path)
     return path
@@ -302,11 +271,11 @@ def save_all(
     part = part or Part(0, len(names))
     digits = max(2, len(str(part.total)))
     paths = []
-    for place, (name, image) in enumerate(zip(names, pixels, strict=True), start=1):
-        number = part.start + place
+    for number, (name, image) in enumerate(
+        zip(names, pixels, strict=True), start=part.start + 1
+    ):
         safe = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")
-        stem = f"{number:0{digits}}-{safe}".rstrip("-")
-        paths.append(folder / f"{stem}.png")
+        paths.append(folder / f"{f'{number:0{digits}}-{safe}'.rstrip('-')}.png")
         save(image, paths[-1])
     return paths
 
@@ -318,14 +287,21 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _written(
-    title: str, sections: Sequence[Section], folder: Path, part: Part
-) -> Path:
+def _plots(
+    kind: str,
+    batch: Batch,
+    size: int,
+    part: Part,
+    drawn: Callable[[Sequence[int]], tuple[Figure, str]],
+) -> Iterator[Plot]:
+    """Draw so many pictures a figure; `drawn` gives one and says what is in it."""
+    everything = range(len(batch.names))
+    for number, begin in enumerate(everything[::size], start=1):
+        figure, alt = drawn(everything[begin : begin + size])
+        yield Plot(f"{kind}-{part.figure(number, size)}", figure, alt)
+
+
+def _written(title: str, sections: Sequence[Section], folder: Path, part: Part) -> Path:
     path = folder / part.file
     pages.write(Report(title, sections, part.lead, others=part.neighbours), path)
     return path
-
-
-def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for begin in range(0, len(items), size):
-        yield items[begin : begin + size]

@@ -1,4 +1,4 @@
-"""How do a network's scores change with the picture? The gradient that all here use.
+"""Gradients of a network's scores with respect to the picture.
 
 Glossary of shapes: N batch, (H, W) picture, K classes.
 """
@@ -85,7 +85,7 @@ def lead_over_others(classes: Sequence[int] | np.ndarray) -> Of:
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
-    """Scores as shares of certainty. Shapes: (N, K) -> (N, K)."""
+    """The softmax of scores. Shapes: (N, K) -> (N, K)."""
     return np.asarray(mg.softmax(scores, axis=1))
 
 

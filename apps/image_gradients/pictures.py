@@ -1,4 +1,4 @@
-"""How does a picture become what the network reads, and back?
+"""Pictures: from files to what the network reads, and back.
 
 A picture is cut and scaled as torchvision's evaluation does it (the shorter side to
 256, of that the middle 224 x 224), in one step, so that a strip of a million pixels by
@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,19 +28,15 @@ from apps.files import whole_file
 from apps.image_gradients.arrays import read_arrays
 
 T = TypeVar("T")
-Progress = Callable[[int], None]  # how many pictures are read
 
 # Of ImageNet's pictures, for red, green and blue.
 MEAN = np.array([0.485, 0.456, 0.406])
-DEVIATION = np.array([0.229, 0.224, 0.225])
+STD = np.array([0.229, 0.224, 0.225])
 
 SIDE = 224
 SHARE = 224 / 256  # of the shorter side is looked at
-
 SMALLEST = 8  # pixels; below, there is nothing to see
-
 LISTED = 20  # files that cannot be read
-
 NAME_LENGTH = 24  # what a caption has room for
 
 # scikit-image's photos: name, file, its class of ImageNet where there is one.
@@ -70,6 +66,31 @@ class Picture:
     path: Path | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures side by side, as they are and as the network reads them.
+
+    `labels` are their true classes, where they are known.
+
+    Shapes: pixels (N, H, W, 3) uint8, x (N, 3, H, W) float32.
+    """
+
+    names: list[str]
+    pixels: np.ndarray
+    x: np.ndarray
+    labels: list[int | None]
+    notes: list[str]
+
+    @classmethod
+    def of(cls, pictures: Sequence[Picture]) -> Batch:
+        """Put pictures of one size side by side."""
+        names = [picture.name for picture in pictures]
+        pixels = np.stack([picture.pixels for picture in pictures])
+        labels = [picture.label for picture in pictures]
+        notes = ["; ".join(picture.notes) for picture in pictures]
+        return cls(names, pixels, normalize(pixels), labels, notes)
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Pictures that are read when they are asked for, each time anew, and not kept.
@@ -88,11 +109,9 @@ class Pictures:
         return cls(lambda: iter(pictures), notes)
 
     def __len__(self) -> int:
-        """How many pictures there are."""
         return len(self.notes)
 
     def __iter__(self) -> Iterator[Picture]:
-        """Read one after the other."""
         return self.again()
 
     def parts(self, size: int) -> Iterator[list[Picture]]:
@@ -110,8 +129,7 @@ def read(path: Path | str, side: int = SIDE) -> Picture:
     path = Path(path)
 
     def fit(image: Image.Image, notes: list[str]) -> Image.Image:
-        _check_size(image.size, path)
-        return _centre(image, side, notes)
+        return _centre(image, side, notes, path)
 
     photo = files.read(path, fit, 4 * side)
     pixels = np.asarray(photo.image)
@@ -119,34 +137,38 @@ def read(path: Path | str, side: int = SIDE) -> Picture:
 
 
 def find(
-    paths: Iterable[Path | str], side: int = SIDE, progress: Progress = lambda _: None
+    paths: Iterable[Path | str],
+    side: int = SIDE,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Pictures:
     """Find picture files, the pictures in folders, and arrays (.npz); read each once.
 
+    `progress` is told how many pictures are read.
     Raises: UserError that tells everything that cannot be read, not the first only.
     """
     faults: list[str] = []
-    places = [Path(path) for path in paths]
-    if not places:
-        raise UserError(
-            "no picture was given. Give one by --image: a file, or a folder of them."
-        )
+
+    def read_all(path: Path) -> Iterator[Picture]:
+        if path.suffix.lower() == ".npz":
+            yield from read_npz(path, side)
+        else:
+            yield read(path, side)
+
     # A folder and a picture in it may both be given.
-    found = list(dict.fromkeys(_gathered(faults, _expand, places)))
+    found = list(dict.fromkeys(_gathered(faults, _expand, map(Path, paths))))
+    if not found and not faults:
+        faults = ["no picture was given. Give one by --image: a file, or a folder."]
     notes = []
-    for picture in _gathered(faults, lambda file: _read_any(file, side), found):
+    for picture in _gathered(faults, read_all, found):
         notes.append((picture.name, picture.notes))
         progress(len(notes))
-    _refuse(faults)
-    return Pictures(lambda: _read_all(found, side), tuple(notes))
-
-
-def read_many(paths: Iterable[Path | str], side: int = SIDE) -> list[Picture]:
-    """Read what `find` finds, and keep all of it in memory.
-
-    Raises: UserError as `find` does.
-    """
-    return list(find(paths, side))
+    if len(faults) > 1:
+        lines = [f"  - {fault}" for fault in faults[:LISTED]]
+        more = [f"  ... and {len(faults) - LISTED} more."] * (len(faults) > LISTED)
+        faults = [f"{len(faults)} of the pictures cannot be used:", *lines, *more]
+    if faults:
+        raise UserError(*faults)
+    return Pictures(lambda: chain.from_iterable(map(read_all, found)), tuple(notes))
 
 
 def read_npz(path: Path | str, side: int = SIDE) -> Iterator[Picture]:
@@ -159,10 +181,8 @@ def read_npz(path: Path | str, side: int = SIDE) -> Iterator[Picture]:
     """
     path = Path(path)
     for number, (x, label) in enumerate(read_arrays(path)):
-        size = x.shape[1], x.shape[0]
-        _check_size(size, path)
         notes: list[str] = []
-        pixels = np.asarray(_centre(Image.fromarray(x), side, notes))
+        pixels = np.asarray(_centre(Image.fromarray(x), side, notes, path))
         name = _shortened(f"{path.stem}[{number}]")
         yield Picture(name, pixels, tuple(notes), label, path)
 
@@ -193,7 +213,7 @@ def normalize(pictures: np.ndarray) -> np.ndarray:
     In memory the channels stay last, as the network's convolutions have them.
     Shapes: (N, H, W, 3) uint8 -> (N, 3, H, W) float32.
     """
-    scaled = (pictures / 255.0 - MEAN) / DEVIATION
+    scaled = (pictures / 255.0 - MEAN) / STD
     return scaled.astype("float32").transpose(0, 3, 1, 2)
 
 
@@ -208,7 +228,7 @@ def denormalize(pictures: np.ndarray) -> np.ndarray:
             "the picture holds values that are not numbers (NaN), which no colour can "
             "show. The steps that made it were too large: make them smaller."
         )
-    scaled = pictures.transpose(0, 2, 3, 1) * DEVIATION + MEAN
+    scaled = pictures.transpose(0, 2, 3, 1) * STD + MEAN
     return np.rint(255 * scaled.clip(0, 1)).astype("uint8")
 
 
@@ -230,9 +250,14 @@ def save(pixels: np.ndarray, path: Path) -> None:
         Image.fromarray(pixels).save(unfinished, format="PNG")
 
 
-def _centre(image: Image.Image, side: int, notes: list[str]) -> Image.Image:
+def _centre(image: Image.Image, side: int, notes: list[str], path: Path) -> Image.Image:
     """Cut out the middle and scale it, in one step."""
     width, height = image.size
+    if min(image.size) < SMALLEST:
+        raise UserError(
+            f"{path} is {width} x {height} pixels: there is nothing to see below "
+            f"{SMALLEST} x {SMALLEST}. Give a larger one, best {SIDE} x {SIDE} or more."
+        )
     if width == height == side:
         return image
     length = SHARE * min(width, height)
@@ -247,19 +272,6 @@ def _centre(image: Image.Image, side: int, notes: list[str]) -> Image.Image:
     return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
 
 
-def _read_all(paths: Iterable[Path], side: int) -> Iterator[Picture]:
-    for path in paths:
-        yield from _read_any(path, side)
-
-
-def _read_any(path: Path, side: int) -> Iterator[Picture]:
-    """Read what a file holds: one picture, or arrays of many."""
-    if path.suffix.lower() == ".npz":
-        yield from read_npz(path, side)
-    else:
-        yield read(path, side)
-
-
 def _expand(path: Path) -> Iterator[Path]:
     """Give a file itself; of a folder, its pictures by name, hidden ones left out.
 
@@ -271,10 +283,8 @@ def _expand(path: Path) -> Iterator[Path]:
     with files.explained(path):
         found = [
             file
-            for file in sorted(path.iterdir())
-            if files.has_known_name(file)
-            and not file.name.startswith(".")
-            and file.is_file()
+            for file in sorted(path.glob("[!.]*"))
+            if files.has_known_name(file) and file.is_file()
         ]
     if not found:
         raise UserError(
@@ -287,7 +297,7 @@ def _expand(path: Path) -> Iterator[Path]:
 def _gathered(
     faults: list[str], work: Callable[[Path], Iterator[T]], paths: Iterable[Path]
 ) -> Iterator[T]:
-    """Give what the work finds; where it fails, nothing more, and remember why."""
+    """Give what the work finds; where it fails, add why to the faults."""
     for path in paths:
         try:
             yield from work(path)
@@ -295,25 +305,7 @@ def _gathered(
             faults.append(str(error))
 
 
-def _refuse(faults: Sequence[str]) -> None:
-    if len(faults) == 1:
-        raise UserError(faults[0])
-    if faults:
-        lines = [f"  - {fault}" for fault in faults[:LISTED]]
-        if len(faults) > LISTED:
-            lines.append(f"  ... and {len(faults) - LISTED} more.")
-        raise UserError(f"{len(faults)} of the pictures cannot be used:", *lines)
-
-
 def _shortened(name: str) -> str:
     """Make a name fit a caption; what cannot be shown becomes a question mark."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in name)
     return shown if len(shown) <= NAME_LENGTH else shown[: NAME_LENGTH - 1] + "…"
-
-
-def _check_size(size: tuple[int, int], path: Path) -> None:
-    if min(size) < SMALLEST:
-        raise UserError(
-            f"{path} is {size[0]} x {size[1]} pixels: there is nothing to see below "
-            f"{SMALLEST} x {SMALLEST}. Give a larger one, best {SIDE} x {SIDE} or more."
-        )

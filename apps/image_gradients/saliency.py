@@ -1,4 +1,4 @@
-"""Which pixels made the network say so? Maps of attention, and a check that they tell.
+"""Saliency maps, and a check that they depend on what was learned.
 
 Glossary of shapes: N batch, (H, W) picture; pictures are normalised, classes (N,).
 """
@@ -26,9 +26,7 @@ from apps.image_gradients.squeezenet import SqueezeNet
 Method = Callable[[SqueezeNet, np.ndarray, np.ndarray], np.ndarray]
 
 
-def gradient_map(
-    network: SqueezeNet, x: np.ndarray, classes: np.ndarray
-) -> np.ndarray:
+def gradient_map(network: SqueezeNet, x: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """How much the class's score changes with each pixel: the largest of its channels.
 
     The score is the one before any softmax. Shapes: (N, 3, H, W) -> (N, H, W), >= 0.
@@ -50,7 +48,8 @@ def smooth_grad(
 ) -> np.ndarray:
     """The mean of `gradient_map` over noisy copies: what one copy's alone has, goes.
 
-    `noise` is the deviation, as a share of each picture's range from least to largest.
+    `noise` is the standard deviation, as a fraction of each picture's range.
+
     Shapes: (N, 3, H, W) -> (N, H, W), >= 0.
     Source: Smilkov et al., SmoothGrad: removing noise by adding noise (2017).
     """
@@ -68,7 +67,7 @@ class Attribution:
     """What each number of a picture adds to its class's score, beside a baseline.
 
     `gained` is what the score gains from the baseline to the picture, which
-    `attributed` should add up to. `steps` is how many points between were looked at.
+    `attributed` should add up to; `steps` the number of points between.
 
     Shapes: attributed (N, 3, H, W), gained (N,).
     """
@@ -83,14 +82,18 @@ class Attribution:
         return self.attributed.sum(axis=1)
 
     @property
+    def total(self) -> np.ndarray:
+        """The sum of each picture's attributions. Shapes: (N,)."""
+        return self.attributed.sum(axis=(1, 2, 3), dtype=np.float64)
+
+    @property
     def gap(self) -> np.ndarray:
-        """How much the sum misses what was gained, as a share of it. Shapes: (N,).
+        """How much the sum misses what was gained, as a fraction of it. Shapes: (N,).
 
         Less than a point of score gained counts as one: next to nothing, any miss
         would be large.
         """
-        total = self.attributed.sum(axis=(1, 2, 3), dtype=np.float64)
-        return np.abs(total - self.gained) / np.maximum(np.abs(self.gained), 1)
+        return np.abs(self.total - self.gained) / np.maximum(np.abs(self.gained), 1)
 
 
 def integrated_gradients(
@@ -112,29 +115,20 @@ def integrated_gradients(
     """
     change = x - valid_range()[0].astype(x.dtype)
     pick = np.arange(len(x)), classes
-    gained = scores_of(network, x)[pick] - scores_of(network, x - change)[pick]
+    before, after = (scores_of(network, at)[pick] for at in (x - change, x))
+    gained = after - before
     steps = 16
     while True:
-        mean = _mean_gradient(network, x, change, classes, steps)
+        # The mean over the middles of equal steps on a straight line.
+        total = np.zeros(x.shape, np.float64)
+        for step in range(steps):
+            left = np.float32(1 - (step + 0.5) / steps)
+            total += with_gradient(network, x - left * change, score_of(classes))[1]
+        mean = (total / steps).astype(x.dtype)
         result = Attribution(change * mean, gained.astype(np.float64), steps)
         if steps >= most or result.gap.max(initial=0) <= tolerance:
             return result
         steps *= 2
-
-
-def _mean_gradient(
-    network: SqueezeNet,
-    x: np.ndarray,
-    change: np.ndarray,
-    classes: np.ndarray,
-    steps: int,
-) -> np.ndarray:
-    """The gradient's mean over the middles of equal steps on a straight way."""
-    total = np.zeros(x.shape, np.float64)
-    for step in range(steps):
-        left = np.float32(1 - (step + 0.5) / steps)
-        total += with_gradient(network, x - left * change, score_of(classes))[1]
-    return (total / steps).astype(x.dtype)
 
 
 def grad_cam(network: SqueezeNet, x: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -160,9 +154,6 @@ def enlarged(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     height, width = shape
     image = Image.fromarray(np.asarray(a, dtype="float32"))
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-
-
-# -- does a map tell anything? -----------------------------------------------------
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -196,16 +187,12 @@ def randomized(
     copy = frozen(SqueezeNet().to(device_of(network)))
     copy.load_state_dict(network.state_dict())
     for name, layer in _layers(copy):
-        state = {
-            key: _shuffled(parameter.numpy(), generator)
-            for key, parameter in layer.named_parameters()
-        }
+        state = {key: array.numpy() for key, array in layer.named_parameters()}
+        for key, w in state.items():
+            shuffled = w.ravel()[generator.permutation(w.size)]
+            state[key] = shuffled.reshape(w.shape)
         layer.load_state_dict(state)
         yield name, copy
-
-
-def _shuffled(values: np.ndarray, generator: mg.Generator) -> np.ndarray:
-    return values.ravel()[generator.permutation(values.size)].reshape(values.shape)
 
 
 def _layers(network: SqueezeNet) -> list[tuple[str, nn.Module]]:
@@ -241,12 +228,10 @@ def sanity_check(
     for layer, broken in randomized(network, generator):
         alike = {}
         for name, method in methods.items():
-            maps = method(broken, x, classes)
-            found = [
-                rank_correlation(*two) for two in zip(maps, trained[name], strict=True)
-            ]
+            pairs = zip(method(broken, x, classes), trained[name], strict=True)
             # A map without any difference is like no other.
-            alike[name] = float(np.mean(np.nan_to_num(found)))
+            found = np.nan_to_num([rank_correlation(*pair) for pair in pairs])
+            alike[name] = float(np.mean(found))
         result.append((layer, alike))
         progress(layer)
     return result

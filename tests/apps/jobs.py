@@ -11,7 +11,8 @@ from rich.console import Console
 
 import minigrad as mg
 import nn
-from apps import run as runs
+from apps.job import Job, minibatches
+from apps.run_folder import RunFolder
 
 CONFIG = {"app": "line"}
 
@@ -25,7 +26,7 @@ def interrupt() -> None:
 
 def make_job(
     stop_at: int | None = None, stop: Callable[[], None] = interrupt
-) -> runs.Job:
+) -> Job:
     """A small regression with dropout, so that the generator's state counts."""
     generator = mg.Generator(0)
     model = nn.Sequential(
@@ -45,15 +46,15 @@ def make_job(
         rows = x[batch]
         return nn.mse_loss(model(rows), rows.sum(axis=1, keepdims=True)), len(rows)
 
-    return runs.Job(
+    return Job(
         model=model,
         optimizer=optimizer,
-        schedule=nn.CosineWithWarmup(optimizer, 2, 15),
         generator=generator,
         epochs=3,
-        batches=lambda epoch: runs.minibatches(20, 4, 1, epoch),
+        batches=lambda epoch: minibatches(20, 4, 1, epoch),
         loss=loss,
         max_norm=1.0,
+        warmup=2 / STEPS,
     )
 
 
@@ -61,7 +62,7 @@ def quiet() -> Console:
     return Console(file=io.StringIO(), width=200)
 
 
-def outcome(job: runs.Job, run: runs.RunFolder) -> tuple[list[object], list[object]]:
+def outcome(job: Job, run: RunFolder) -> tuple[list[object], list[object]]:
     """The parameters, and the logged losses, after training."""
     weights = [(k, v.tobytes()) for k, v in job.model.state_dict().items()]
     return weights, [(m["epoch"], m["step"], m["loss"]) for m in run.metrics()]

@@ -9,24 +9,31 @@ import pytest
 from click.testing import CliRunner
 
 from apps import cli
-from apps.captioning import baselines, data, grammar, shapes, train
-from apps.captioning.baselines import Shares
-from apps.run import RunFolder
+from apps.captioning import baselines, commands, data, grammar, shapes
+from apps.captioning.baselines import Accuracy
+from apps.run_folder import RunFolder
+
+
+def compare(
+    loaded: data.CaptionData, said: dict[int, list[str]]
+) -> dict[str, Accuracy]:
+    told = loaded.words(loaded.train.captions)
+    return baselines.compare(loaded, told, loaded.val, said)
 
 
 @pytest.mark.parametrize("wording", range(5))
 def test_true_captions_are_all_correct(drawn: Path, wording: int) -> None:
     loaded = data.load_data(drawn)
     true = [loaded.words(loaded.val.references(p))[wording] for p in range(12)]
-    shares = baselines.compare(loaded, loaded.val, dict(enumerate(true)))
-    assert shares["captioner"] == Shares(correct=1, things=1, relation=1)
+    shares = compare(loaded, dict(enumerate(true)))
+    assert shares["captioner"] == Accuracy(correct=1, things=1, relation=1)
 
 
 def test_baselines_get_what_no_understanding_gets(drawn: Path) -> None:
     loaded = data.load_data(drawn)
-    shares = baselines.compare(loaded, loaded.val, {p: ["a"] for p in range(12)})
+    shares = compare(loaded, {p: ["a"] for p in range(12)})
     assert list(shares) == ["captioner", "nearest", "commonest"]
-    assert shares["captioner"] == Shares(correct=0, things=0, relation=0)
+    assert shares["captioner"] == Accuracy(correct=0, things=0, relation=0)
     # Training tells of no combination that validation tells of.
     assert shares["nearest"].correct == shares["commonest"].correct == 0
 
@@ -41,24 +48,25 @@ def test_shares_count_each_fault_apart() -> None:
         "a red circle above a green square",
         "a circle",
     ]
-    shares = Shares.of([caption.split() for caption in told], [scene] * 4)
-    assert shares == Shares(correct=0.25, things=0.5, relation=0.25)
+    shares = Accuracy.of([caption.split() for caption in told], [scene] * 4)
+    assert shares == Accuracy(correct=0.25, things=0.5, relation=0.25)
 
 
 def test_shares_need_a_scene_and_a_caption_each() -> None:
-    with pytest.raises(ValueError, match="a share needs at least one"):
-        Shares.of([], [])
+    with pytest.raises(ValueError, match="a fraction needs at least one"):
+        Accuracy.of([], [])
     scene = shapes.place(
         [("red", "circle"), ("blue", "square")], "above", np.random.default_rng(0)
     )
     with pytest.raises(ValueError, match="zip"):
-        Shares.of([], [scene])
+        Accuracy.of([], [scene])
 
 
 def test_nearest_is_the_picture_itself_in_training(drawn: Path) -> None:
     loaded = data.load_data(drawn)
     scenes = shapes.load_scenes(drawn, "train")
-    copied = baselines.nearest_captions(loaded, loaded.train, np.arange(51))
+    told, train = loaded.words(loaded.train.captions), loaded.train
+    copied = baselines.nearest_captions(train, told, train, np.arange(51))
     assert [" ".join(c) for c in copied] == [grammar.captions(s)[0] for s in scenes]
 
 
@@ -77,7 +85,7 @@ def test_the_demo_says_and_logs_how_many_are_correct(
 ) -> None:
     make = shapes.make
     monkeypatch.setattr(shapes, "make", lambda f, seed: make(f, seed, (12, 4)))
-    monkeypatch.setattr(train, "DEMO", {**train.DEMO, "epochs": 1})
+    monkeypatch.setattr(commands, "DEMO", {**commands.DEMO, "epochs": 1})
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(cli.minigrad, ["caption", "demo", "--run", "run"])
     assert result.exit_code == 0, result.output

@@ -15,7 +15,7 @@ from apps.captioning.data import CaptionData, load_data
 from apps.captioning.decode import Decoding
 from apps.captioning.evaluate import Likeness, Scores
 from apps.captioning.train import Trained
-from apps.run import RunFolder
+from apps.run_folder import RunFolder
 from tests.apps.test_report import Page, read_embedded
 
 CONFIG = {
@@ -81,7 +81,7 @@ def test_a_finished_run_is_told_in_full(run: RunFolder, captioner: Trained) -> N
     val = captioner.data.val
     cards = sample.draw_samples(captioner, val, 5, seed=0)
     scores = evaluate.evaluate(captioner, val)
-    shares = scores.shares
+    shares = scores.accuracy
     path = report.write(run, "finished", trained=captioner, cards=cards, scores=scores)
     page = read(path)
     assert not refreshes(page)
@@ -89,7 +89,6 @@ def test_a_finished_run_is_told_in_full(run: RunFolder, captioner: Trained) -> N
         "What it says",
         "Is it true?",
         "Scores on validation",
-        "How words are chosen",
         "How it learned",
         "Settings",
         "More",
@@ -233,18 +232,25 @@ def test_unknown_words_are_explained_where_they_are(
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        (Decoding(), "Greedily"),
-        (Decoding("beam", beam_size=7, length_penalty=0.5), "the 7 likeliest"),
-        (Decoding("sample", temperature=0.7, seed=3), "all words (temperature 0.7"),
-        (Decoding("sample", top_k=20), "from 20 likeliest words"),
-        (Decoding("mbr", draws=30), "30 captions are drawn"),
-        (Decoding(allow_unknown=True), "may choose <UNK>"),
+        (Decoding(), {}),
+        (Decoding("beam", beam_size=7), {"beam_size": "7", "length_penalty": "0.0"}),
+        (Decoding("sample", top_k=20), {"top_k": "20", "temperature": "1.0"}),
+        (Decoding("mbr", draws=30, seed=3), {"draws": "30", "seed": "3"}),
+        (Decoding(allow_unknown=True), {"allow_unknown": "True"}),
     ],
 )
-def test_how_words_are_chosen_is_told(run: RunFolder, how: Decoding, told: str) -> None:
-    likeness = Likeness(0.2, 0.03, 0.0, (0.5,))
-    scores = Scores(9, likeness, likeness, "a dog")
+def test_how_words_are_chosen_is_told(
+    run: RunFolder, how: Decoding, told: dict[str, str]
+) -> None:
+    """What has an effect, and nothing else."""
     config = run.config() | {"decoding": asdict(how)}
     run.config_path.write_text(json.dumps(config))
-    page = read(report.write(run, "finished", scores=scores))
-    assert told in " ".join(page.text("p"))
+    page = read(report.write(run, "finished"))
+    names = page.text("th")
+    assert "how" in names
+    assert ("beam_size" in names) == (how.how == "beam")
+    assert ("draws" in names) == (how.how == "mbr")
+    assert ("temperature" in names) == (how.how in ("sample", "mbr"))
+    for name, value in told.items():
+        assert name in names
+        assert value in page.text("td")

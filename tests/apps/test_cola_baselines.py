@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from apps.cola.baselines import AlwaysAcceptable, BagOfWords, judges
-from apps.cola.data import Corpus, Sentence
+from apps.cola.sentences import Corpus, Sentence
 
 TELLING = (
     Sentence("the good boy", 1, "a"),
@@ -49,7 +49,7 @@ def test_the_optimum_is_reached() -> None:
     judge = BagOfWords.fit(
         [Sentence(t, int(y), "a") for t, y in zip(texts, labels, strict=True)]
     )
-    ids = judge.vocabulary.ids
+    ids = judge.ids
     bags = np.zeros((200, len(ids)))
     bags[:, ids["<CLS>"]] = 1
     for bag, text in zip(bags, texts, strict=True):

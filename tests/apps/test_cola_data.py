@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.cola import data
-from apps.cola.data import Corpus, DataError, Sentence
+from apps.cola import course, data, sentences
+from apps.cola.sentences import Corpus, DataError, Sentence
 
 LINES = "a-1\t1\t\tThe boy slept.\na-1\t0\t*\tThe boy slept the car.\n"
 SENTENCES = (
@@ -47,7 +47,7 @@ def packed(path: Path, files: dict[str, str | bytes]) -> Path:
 
 
 def test_a_file_gives_its_sentences(tmp_path: Path) -> None:
-    assert data.read_tsv(write(tmp_path / "a.tsv", LINES)) == SENTENCES
+    assert sentences.read_tsv(write(tmp_path / "a.tsv", LINES)) == SENTENCES
 
 
 @pytest.mark.parametrize(
@@ -61,20 +61,20 @@ def test_a_file_gives_its_sentences(tmp_path: Path) -> None:
     ],
 )
 def test_line_ends_and_marks_of_the_encoding_do_not_matter(content: str) -> None:
-    assert data.parse_tsv(content.encode(), "a.tsv") == SENTENCES
+    assert sentences.parse_tsv(content.encode(), "a.tsv") == SENTENCES
 
 
 TEXTS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0"), min_size=1
-).filter(data.course_words)
+).filter(sentences.course_words)
 SOURCES = st.text("abc-_09 ", min_size=1)
 MADE = st.builds(Sentence, TEXTS, st.sampled_from([0, 1]), SOURCES)
 
 
 @given(st.lists(MADE, min_size=1))
-def test_what_is_written_is_read_again(sentences: list[Sentence]) -> None:
-    content = data.format_tsv(sentences).encode()
-    assert data.parse_tsv(content, "a.tsv") == tuple(sentences)
+def test_what_is_written_is_read_again(written: list[Sentence]) -> None:
+    content = sentences.format_tsv(written).encode()
+    assert sentences.parse_tsv(content, "a.tsv") == tuple(written)
 
 
 # A second line, or a whole file, and what the message must then say.
@@ -105,14 +105,14 @@ def test_a_faulty_line_is_named(tmp_path: Path, fault: str) -> None:
     first = LINES.encode().splitlines(keepends=True)[0]
     path = write(tmp_path / "a.tsv", first + line)
     with pytest.raises(DataError, match=rf"a\.tsv, {message}"):
-        data.read_tsv(path)
+        sentences.read_tsv(path)
 
 
 def test_a_missing_or_empty_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.tsv is missing"):
-        data.read_tsv(tmp_path / "a.tsv")
+        sentences.read_tsv(tmp_path / "a.tsv")
     with pytest.raises(DataError, match=r"a\.tsv is empty"):
-        data.read_tsv(write(tmp_path / "a.tsv", ""))
+        sentences.read_tsv(write(tmp_path / "a.tsv", ""))
 
 
 def test_a_folder(folder: Path) -> None:
@@ -300,7 +300,7 @@ def test_preparation_by_hand() -> None:
     """Five times "the" and "boy", in this order; "slept" comes after and is dropped."""
     known = [sentence("The boy, the BOY!"), sentence("The boy's boy slept", 0)] * 3
     known += [sentence("Slept slept.")]
-    found = data.prepare([*known, sentence("the don't boy")], train=7)
+    found = course.prepare([*known, sentence("the don't boy")], train=7)
     assert list(found.vocabulary.items()) == [
         ("the", 1),
         ("boy", 2),
@@ -316,7 +316,7 @@ def test_preparation_by_hand() -> None:
 @pytest.mark.parametrize("train", [0, 2, 3])
 def test_preparation_needs_sentences_on_both_sides(train: int) -> None:
     with pytest.raises(DataError, match=f"cannot be divided after {train}"):
-        data.prepare([sentence("a"), sentence("b")], train=train)
+        course.prepare([sentence("a"), sentence("b")], train=train)
 
 
 def test_the_published_corpus(shared: Path) -> None:
@@ -337,8 +337,10 @@ def test_the_published_corpus(shared: Path) -> None:
 
 def test_the_courses_arrays_come_from_its_preparation(shared: Path) -> None:
     """All of them but one row, which the course made from another sentence."""
-    given = data.load_prepared(shared / "data" / "cola_7643")
-    made = data.prepare(data.read_tsv(shared / "data" / "cola" / "in_domain_train.tsv"))
+    given = course.load_prepared(shared / "data" / "cola_7643")
+    made = course.prepare(
+        sentences.read_tsv(shared / "data" / "cola" / "in_domain_train.tsv")
+    )
     assert list(made.vocabulary.items()) == list(given.vocabulary.items())
     np.testing.assert_array_equal(made.val_ids, given.val_ids)
     np.testing.assert_array_equal(made.train_labels, given.train_labels)
@@ -359,7 +361,7 @@ def prepared(tmp_path: Path) -> Path:
 
 
 def test_prepared_arrays(prepared: Path) -> None:
-    found = data.load_prepared(prepared)
+    found = course.load_prepared(prepared)
     assert found.vocabulary == {"the": 1, "boy": 2, "UNK": 0, "CLS": 3, "PAD": 4}
     assert found.train_ids.tolist() == [[1, 2, 3], [2, 3, 4], [0, 0, 3]]
     assert found.val_labels.tolist() == [1, 0]
@@ -494,4 +496,4 @@ def test_faulty_arrays_give_one_clear_error(prepared: Path, fault: str) -> None:
     inject, message = PREPARED_FAULTS[fault]
     inject(prepared)
     with pytest.raises(DataError, match=message):
-        data.load_prepared(prepared)
+        course.load_prepared(prepared)

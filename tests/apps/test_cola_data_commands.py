@@ -124,7 +124,7 @@ def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(download, "download", fetch)
     output = run("download", tmp_path / "cola", "--keep-zip").output
-    assert asked == [(catalogue.COLA, tmp_path / "cola", True)]
+    assert asked == [(catalogue.ARCHIVE, tmp_path / "cola", True)]
     assert "fair use" in output
     assert "cola train --data" in output
 
@@ -144,8 +144,8 @@ def test_the_published_zip_is_what_the_catalogue_says(
     shared: Path, tmp_path: Path
 ) -> None:
     archive = shared / "data" / "cola" / "cola_public_1.1.zip"
-    assert archive.stat().st_size == catalogue.COLA.size
+    assert archive.stat().st_size == catalogue.ARCHIVE.size
     folder = tmp_path / "cola"
-    download.unpack(archive, catalogue.COLA.files, folder, Console(quiet=True))
+    download.unpack(archive, catalogue.ARCHIVE.files, folder, Console(quiet=True))
     unpacked, packed = data.load_corpus(folder), data.load_corpus(archive)
     assert unpacked.splits == packed.splits

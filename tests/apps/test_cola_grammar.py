@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from apps.cola import grammar, lexicon
 from apps.cola.baselines import BagOfWords
-from apps.cola.data import Corpus, DataError, Sentence
-from apps.cola.grammar import Pair
+from apps.cola.phrases import Pair
+from apps.cola.sentences import Corpus, DataError, Sentence
 from apps.cola.tokens import words
 from tests.apps import english
 

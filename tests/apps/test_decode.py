@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.captioning import data, decode, sample
+from apps.captioning import decode, layout, sample
 from apps.captioning.decode import Decoding, SpecialIds
 from apps.captioning.model import CaptionModel, special_ids
 from apps.captioning.train import Settings, Trained, build
@@ -323,15 +323,15 @@ def test_scores_that_are_no_numbers_are_an_error(bad: float) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"how": "best"}, "how is 'best', but must be one of greedy, sample, beam"),
-        ({"beam_size": 0}, "beam size is 0, but must be a whole number from 1"),
-        ({"length_penalty": -1}, "length penalty is -1, but must be from 0"),
-        ({"length_penalty": math.nan}, "length penalty is nan"),
+        ({"how": "best"}, "how is 'best', but must be one of .greedy., .sample"),
+        ({"beam_size": 0}, "beam_size is 0, but must be a whole number from 1"),
+        ({"length_penalty": -1}, "length_penalty is -1, but must be a number from 0"),
+        ({"length_penalty": math.nan}, "length_penalty is nan"),
         ({"temperature": 0}, "temperature is 0, but must be a number above 0, up to"),
         ({"temperature": -1}, "temperature is -1"),
         ({"temperature": math.nan}, "temperature is nan"),
         ({"temperature": math.inf}, "temperature is inf"),
-        ({"top_k": 0}, "top-k is 0, but must be 1 or more"),
+        ({"top_k": 0}, "top_k is 0, but must be a whole number from 1"),
         ({"seed": -1}, "seed is -1, but must be a whole number from 0"),
     ],
 )
@@ -429,4 +429,4 @@ def test_a_caption_may_be_as_long_as_any_in_training(captioner: Trained) -> None
         patch.setattr(sample, "MAX_LENGTH", 2)
         sample.describe(captioner, captioner.data.val, np.arange(2))
     assert lengths == [30, captioner.data.train.captions.shape[1]]
-    assert data.SPECIAL_WORDS == ("<NULL>", "<START>", "<END>", "<UNK>")
+    assert layout.SPECIAL_WORDS == ("<NULL>", "<START>", "<END>", "<UNK>")

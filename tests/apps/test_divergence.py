@@ -16,10 +16,12 @@ from click.testing import CliRunner, Result
 
 import minigrad as mg
 import nn
-from apps import cli
-from apps import report as pages
+from apps import cli, run_checkpoint
 from apps import run as runs
+from apps import run_report as pages
+from apps.job import Job
 from apps.run_folder import RunError, RunFolder
+from apps.signals import StopError
 from tests.apps.jobs import CONFIG, STEPS, make_job, quiet
 from tests.apps.test_report import Page, curves
 from tests.apps.test_run import every_step
@@ -42,7 +44,7 @@ def weights_of(run: RunFolder) -> dict[str, np.ndarray]:
     return mg.load_checkpoint(run.checkpoint_path).model
 
 
-def job_with(change: Callable[[runs.Job, mg.Tensor], mg.Tensor]) -> runs.Job:
+def job_with(change: Callable[[Job, mg.Tensor], mg.Tensor]) -> Job:
     """A job whose loss is changed, or whose weights are, at each step."""
     job = make_job()
     loss = job.loss
@@ -54,7 +56,7 @@ def job_with(change: Callable[[runs.Job, mg.Tensor], mg.Tensor]) -> runs.Job:
     return replace_loss(job, changed)
 
 
-def replace_loss(job: runs.Job, loss: Any) -> runs.Job:
+def replace_loss(job: Job, loss: Any) -> Job:
     job.loss = loss
     return job
 
@@ -66,7 +68,7 @@ def test_the_first_loss_that_is_not_finite_stops(
 ) -> None:
     """Whenever it comes, what was saved last is good, and what is told is true."""
 
-    def spoil(job: runs.Job, loss: mg.Tensor) -> mg.Tensor:
+    def spoil(job: Job, loss: mg.Tensor) -> mg.Tensor:
         return loss * value if job.step + 1 == step else loss
 
     run = RunFolder.create(tmp_path / "run", CONFIG)
@@ -95,7 +97,7 @@ def test_weights_that_are_not_finite_are_not_saved(
 ) -> None:
     """The loss of a step is that before its update, so it may be finite still."""
 
-    def spoil(job: runs.Job, loss: mg.Tensor) -> mg.Tensor:
+    def spoil(job: Job, loss: mg.Tensor) -> mg.Tensor:
         if job.step + 1 == 10:
             # Nothing reads it, so the loss stays finite.
             job.model.spare = nn.Parameter([value])
@@ -114,13 +116,13 @@ def test_no_step_waits_for_more_than_its_loss(
 ) -> None:
     """Whether weights are finite is asked before a save, and at no other step."""
     asked = []
-    finite = runs.Job.is_finite.fget
+    finite = Job.is_finite.fget
 
-    def noted(job: runs.Job) -> bool:
+    def noted(job: Job) -> bool:
         asked.append(job.step)
         return bool(finite(job))  # type: ignore[misc]
 
-    monkeypatch.setattr(runs.Job, "is_finite", property(noted))
+    monkeypatch.setattr(Job, "is_finite", property(noted))
     runs.train(make_job(), RunFolder.create(tmp_path / "run", CONFIG), quiet())
     assert sorted(set(asked)) == [5, 10, 15]
 
@@ -139,7 +141,7 @@ def test_a_checkpoint_that_is_not_finite_is_not_restored(
     job = make_job()
     before = {name: a.tobytes() for name, a in job.model.state_dict().items()}
     with pytest.raises(RunError, match=r"checkpoint\.h5 holds numbers that are not"):
-        runs.restore(job, run)
+        run_checkpoint.restore(job, run)
     after = {name: a.tobytes() for name, a in job.model.state_dict().items()}
     assert after == before
 
@@ -167,7 +169,7 @@ def test_where_the_loss_began_survives_a_stop(tmp_path: Path) -> None:
     whole = RunFolder.create(tmp_path / "whole", CONFIG)
     runs.train(make_job(), whole, quiet())
     half = RunFolder.create(tmp_path / "half", CONFIG)
-    with pytest.raises(runs.StopError):
+    with pytest.raises(StopError):
         runs.train(make_job(3), half, quiet())
     runs.train(make_job(), half, quiet(), resume=True)
     starts = [r["start_loss"] for run in (whole, half) for r in run.metrics()[:1]]

@@ -528,64 +528,84 @@ def overlapping() -> bytes:
 
 
 WORDS = CONTENTS["words.txt"]
-ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "parent": (lambda: archive_of(("../words.txt", WORDS)), "leads out"),
-    "parent within": (lambda: archive_of(("a/../../words.txt", WORDS)), "leads out"),
-    "parent beside": (
-        lambda: archive_of(("words.txt", WORDS), ("../evil.txt", b"")),
-        "leads out",
+TABLE = {"words.txt": FILES["words.txt"]}
+# Names that would lead out of the folder, or stand for what is no file.
+NAMES: dict[str, Callable[[], bytes]] = {
+    "parent": lambda: archive_of(("../words.txt", WORDS)),
+    "parent within": lambda: archive_of(("a/../../words.txt", WORDS)),
+    "parent beside": lambda: archive_of(("words.txt", WORDS), ("../evil.txt", b"")),
+    "absolute": lambda: archive_of(("/tmp/words.txt", WORDS)),
+    "drive": lambda: archive_of(("C:/words.txt", WORDS)),
+    "backslash": lambda: archive_of(("..\\words.txt", WORDS)),
+    "NUL": lambda: archive_of(("words.txt", WORDS), ("evil\0.txt", b"")),
+    "link": lambda: archive_of((special("words.txt", stat.S_IFLNK), b"/etc/passwd")),
+    "link to itself": lambda: archive_of((special("words.txt", stat.S_IFLNK), WORDS)),
+    "link on the way": lambda: archive_of(
+        (special("set", stat.S_IFLNK), b"/tmp"), ("set/words.txt", WORDS)
     ),
-    "absolute": (lambda: archive_of(("/tmp/words.txt", WORDS)), "leads out"),
-    "drive": (lambda: archive_of(("C:/words.txt", WORDS)), "leads out"),
-    "backslash": (lambda: archive_of(("..\\words.txt", WORDS)), "leads out"),
-    "link": (
-        lambda: archive_of((special("words.txt", stat.S_IFLNK), b"/etc/passwd")),
-        "is a link",
+    "device": lambda: archive_of((special("words.txt", stat.S_IFIFO), WORDS)),
+    "twice by case": lambda: archive_of(("set/words.txt", WORDS), ("WORDS.txt", b"")),
+    "twice by folder": lambda: archive_of(("a/words.txt", b""), ("b/words.txt", WORDS)),
+    "a file and its folder": lambda: archive_of(
+        ("words.txt", WORDS), ("words.txt/", b"")
     ),
-    "link on the way": (
-        lambda: archive_of(
-            (special("set", stat.S_IFLNK), b"/tmp"), ("set/words.txt", WORDS)
-        ),
-        "is a link",
-    ),
-    "device": (
-        lambda: archive_of((special("words.txt", stat.S_IFIFO), b"")),
-        "is a link or a device",
-    ),
-    "twice by case": (
-        lambda: archive_of(("set/words.txt", WORDS), ("set/WORDS.txt", b"")),
-        "stands in it twice",
-    ),
-    "twice by folder": (
-        lambda: archive_of(("a/words.txt", WORDS), ("b/words.txt", WORDS)),
-        "stands in it twice",
-    ),
-    "a file and its folder": (
-        lambda: archive_of(("words.txt", WORDS), ("words.txt/", b"")),
-        "stands in it twice",
-    ),
-    "larger": (
-        lambda: archive_of(("words.txt", bytes(50_000_000))),
-        "'words.txt' has 50,000,000 bytes, but the published",
-    ),
-    "bomb": (lying_about_size, "sha256|no zip that can be read|larger than it says"),
-    "missing": (lambda: archive_of(("other.txt", WORDS)), "does not hold 'words.txt'"),
-    "overlapping": (overlapping, "no zip that can be read|sha256"),
-    "many": (
-        lambda: archive_of(*((f"{i}", b"") for i in range(10_001))),
-        "lists 10,001 files",
+    "many": lambda: archive_of(
+        *((f"../{i}", b"") for i in range(10_001)), ("words.txt", WORDS)
     ),
 }
 
 
+@pytest.mark.parametrize("kind", NAMES)
+def test_whatever_names_a_zip_has_only_the_tables_are_written(
+    server: Server, fetch: Fetcher, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under each of them stands what was published, or nothing at all."""
+    written = []
+
+    def spied(path: Path, mode: str = "r", **options: Any) -> Any:
+        if mode == "xb":
+            written.append(path)
+        return opened(path, mode, **options)
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", spied)
+    body = NAMES[kind]()
+    served = server.will(Answer(body=body))
+    with suppress(DownloadError):
+        fetch(Archive(served.url, len(body), TABLE))
+        assert fetch.arrived() == {"words.txt": WORDS}
+    unfinished = fetch.folder.with_name(".data.unfinished")
+    assert set(written) <= {unfinished / "words.txt"}
+    found = {p for p in fetch.folder.parent.parent.rglob("*") if not p.is_dir()}
+    assert found <= {fetch.folder / "words.txt"}, "something else was written"
+
+
+ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "larger": (lambda: archive_of(("words.txt", bytes(50_000_000))), "sha256"),
+    "bomb": (lying_about_size, "sha256|no zip that can be read"),
+    "missing": (lambda: archive_of(("other.txt", WORDS)), "does not hold 'words.txt'"),
+    "overlapping": (overlapping, "no zip that can be read|sha256"),
+}
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_malicious_zip(server: Server, fetch: Fetcher, attack: str) -> None:
+def test_malicious_zip(
+    server: Server, fetch: Fetcher, attack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make, message = ATTACKS[attack]
     body = make()
     archive = server.will(Answer(body=body))
-    files = {"words.txt": FILES["words.txt"]}
+    unpacked = []
+    more = downloads.Meter.more
+
+    def counted(meter: downloads.Meter, count: int) -> None:
+        unpacked.append(count)
+        more(meter, count)
+
+    monkeypatch.setattr(downloads.Meter, "more", counted)
     with pytest.raises(DownloadError, match=message):
-        fetch(Archive(archive.url, len(body), files))
+        fetch(Archive(archive.url, len(body), TABLE))
+    assert sum(unpacked) < len(body) + 10**6, "all of it was unpacked"
     root = fetch.folder.parent.parent
     assert [p.name for p in root.rglob("*")] == ["below"], "something was left behind"
 
@@ -597,15 +617,15 @@ def test_strange_compression(server: Server, fetch: Fetcher) -> None:
     body = buffer.getvalue()
     served = server.will(Answer(body=body))
     with pytest.raises(DownloadError, match="packed in a way"):
-        fetch(Archive(served.url, len(body), {"words.txt": FILES["words.txt"]}))
+        fetch(Archive(served.url, len(body), TABLE))
 
 
 def test_a_name_that_stands_twice_in_a_zip(server: Server, fetch: Fetcher) -> None:
     with pytest.warns(UserWarning, match="Duplicate name"):
-        body = archive_of(("words.txt", WORDS), ("words.txt", b"evil"))
+        body = archive_of(("words.txt", b"evil"), ("words.txt", WORDS))
     served = server.will(Answer(body=body))
-    with pytest.raises(DownloadError, match="stands in it twice"):
-        fetch(Archive(served.url, len(body), {"words.txt": FILES["words.txt"]}))
+    with pytest.raises(DownloadError, match=r"words\.txt came out with sha256"):
+        fetch(Archive(served.url, len(body), TABLE))
 
 
 def test_files_are_found_by_the_end_of_their_path(

@@ -23,9 +23,10 @@ import pytest
 from click.testing import CliRunner
 
 import minigrad as mg
-from apps import cli
+from apps import cli, run_checkpoint
 from apps import run as runs
-from apps.captioning import data, train
+from apps.captioning import data, layout, train
+from apps.run_folder import RunError, RunFolder
 from minigrad.io import checkpoints
 from tests.apps.jobs import CONFIG, make_job, outcome, quiet
 from tests.edited import edited
@@ -131,17 +132,17 @@ def test_how_a_file_is_written(tmp_path: Path, disk: Disk) -> None:
 def test_a_checkpoint_survives_every_failure_of_a_save(
     tmp_path: Path, disk: Disk, number: int
 ) -> None:
-    job, run = make_job(), runs.RunFolder.create(tmp_path / "run", CONFIG)
+    job, run = make_job(), RunFolder.create(tmp_path / "run", CONFIG)
     runs.train(job, run, quiet())
     before, expected = contents(run.path), outcome(job, run)
     next(job.model.parameters()).data += 1
     disk.done, disk.refuse_at = [], number
-    with pytest.raises(runs.RunError, match="No space left on device"):
-        runs.save(job, run)
+    with pytest.raises(RunError, match="No space left on device"):
+        run_checkpoint.save(job, run)
     assert len(disk.done) >= number
     assert contents(run.path) == before  # and no unfinished file
     again = make_job()
-    runs.restore(again, run)
+    run_checkpoint.restore(again, run)
     assert outcome(again, run) == expected
 
 
@@ -177,14 +178,14 @@ def test_training_that_a_disk_stops_anywhere_goes_on(
     tmp_path: Path, disk: Disk
 ) -> None:
     """Refuse the first operation of a whole training, then the second, and so on."""
-    job, run = make_job(), runs.RunFolder.create(tmp_path / "whole", CONFIG)
+    job, run = make_job(), RunFolder.create(tmp_path / "whole", CONFIG)
     disk.done = []
     runs.train(job, run, quiet())
     expected = outcome(job, run)
     operations = disk.done
     assert operations == 6 * OPERATIONS  # three lines and three checkpoints
     for number in range(1, len(operations) + 1):
-        run = runs.RunFolder.create(tmp_path / str(number), CONFIG)
+        run = RunFolder.create(tmp_path / str(number), CONFIG)
         disk.done, disk.refuse_at = [], number
         with may_fail(operations[number - 1], run):
             runs.train(make_job(), run, quiet())
@@ -196,11 +197,11 @@ def test_training_that_a_disk_stops_anywhere_goes_on(
 
 
 @contextmanager
-def may_fail(operation: str, run: runs.RunFolder) -> Iterator[None]:
+def may_fail(operation: str, run: RunFolder) -> Iterator[None]:
     if operation == "fsync folder":
         yield
         return
-    with pytest.raises(runs.RunError) as raised:
+    with pytest.raises(RunError) as raised:
         yield
     message = str(raised.value)
     assert "could not be written: No space left on device" in message
@@ -208,18 +209,18 @@ def may_fail(operation: str, run: runs.RunFolder) -> Iterator[None]:
 
 
 def test_another_failure_than_a_full_disk(tmp_path: Path, disk: Disk) -> None:
-    run = runs.RunFolder.create(tmp_path, CONFIG)
+    run = RunFolder.create(tmp_path, CONFIG)
     disk.done, disk.refuse_at, disk.error = [], 1, errno.EACCES
-    with pytest.raises(runs.RunError, match="look after the disk and its permissions"):
-        runs.save(make_job(), run)
+    with pytest.raises(RunError, match="look after the disk and its permissions"):
+        run_checkpoint.save(make_job(), run)
 
 
 def test_a_run_that_cannot_begin(tmp_path: Path, disk: Disk) -> None:
     disk.refuse_at = 2
-    with pytest.raises(runs.RunError, match=r"no run can begin in .*: No space left"):
-        runs.RunFolder.create(tmp_path / "run", CONFIG)
+    with pytest.raises(RunError, match=r"no run can begin in .*: No space left"):
+        RunFolder.create(tmp_path / "run", CONFIG)
     disk.refuse_at = 0
-    runs.RunFolder.create(tmp_path / "run", CONFIG)
+    RunFolder.create(tmp_path / "run", CONFIG)
 
 
 def test_a_file_where_the_folder_should_be(drawn: Path, tmp_path: Path) -> None:
@@ -356,21 +357,21 @@ RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing setting": (change(lr=GONE), f"{NO_SETTINGS}: 'lr' is missing"),
     "words for a number": (
         change(hidden_dim="16"),
-        f"{NO_SETTINGS}: 'hidden_dim' is '16', but must be a whole number",
+        f"{NO_SETTINGS}: hidden_dim is '16', but must be a whole number",
     ),
     "a fraction of a batch": (
         change(batch=1.5),
-        "'batch' is 1.5, but must be a whole number",
+        "batch is 1.5, but must be a whole number",
     ),
     "truth for a number": (
         change(epochs=True),
-        "'epochs' is True, but must be a whole number",
+        "epochs is True, but must be a whole number",
     ),
     "a list of ways": (
         change(decoding=[]),
-        "'decoding' is [], but must be settings in braces",
+        "decoding is [], but must be settings in braces",
     ),
-    "no epochs": (change(epochs=None), "'epochs' is None, but must be a whole number"),
+    "no epochs": (change(epochs=None), "epochs is None, but must be a whole number"),
     "another width": (change(features="wide"), "must be one of 'pca', 'full'"),
     "a number without end": (
         write_config(f'{{"epochs": 1{"0" * 5000}}}'),
@@ -381,13 +382,16 @@ RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a name that is none": (change(data="a\0b"), "must be a text that can name a file"),
     "half a letter": (change(data="\ud800"), "must be a text that can name a file"),
     "a name without end": (change(data="x" * 2**20), "it has more than 1.0 MB"),
-    "many letters": (change(cell="x" * 10**5), "xxx..., but must be in"),
+    "many letters": (change(cell="x" * 10**5), "xxx..., but must be one of"),
     "no width": (
         change(hidden_dim=0),
         "hidden_dim is 0, but must be a whole number from 1 to 1,000,000,000",
     ),
     "no batch": (change(batch=0), "batch is 0, but must be a whole number from 1"),
-    "unknown cell": (change(cell="mlp"), "cell is 'mlp', but must be in"),
+    "unknown cell": (
+        change(cell="mlp"),
+        "cell is 'mlp', but must be one of 'rnn'",
+    ),
     "too much dropout": (
         change(dropout=1),
         "dropout is 1, but must be a number from 0 to below 1",
@@ -445,7 +449,7 @@ def test_a_faulty_run_gives_one_clear_error(damaged: Path, fault: str) -> None:
 def test_settings_that_fit_are_read(damaged: Path) -> None:
     """A whole number is a learning rate too."""
     change(lr=1)(damaged)
-    settings = runs.RunFolder.open(damaged).settings(train.Settings)
+    settings = RunFolder.open(damaged).settings(train.Settings)
     assert settings.lr == 1
     assert settings.hidden_dim == 16
 
@@ -455,7 +459,7 @@ def test_settings_that_fit_are_read(damaged: Path) -> None:
 
 def swap_words(folder: Path) -> None:
     """As many words as before, but two of them change places."""
-    path = folder / data.VOCABULARY_FILE
+    path = folder / layout.VOCABULARY_FILE
     words = json.loads(path.read_text())["idx_to_word"]
     words[-1], words[-2] = words[-2], words[-1]
     ids = {word: index for index, word in enumerate(words)}
@@ -463,7 +467,7 @@ def swap_words(folder: Path) -> None:
 
 
 def change_caption(folder: Path) -> None:
-    with h5py.File(folder / data.CAPTIONS_FILE, "r+") as file:
+    with h5py.File(folder / layout.CAPTIONS_FILE, "r+") as file:
         captions = file["train_captions"]
         captions[0, 1] = captions[0, 1] % 5 + 4
 
@@ -487,17 +491,17 @@ def test_data_may_move(damaged: Path, copy: Path) -> None:
 
 
 def set_nan(folder: Path) -> None:
-    with h5py.File(folder / data.features_file("train"), "r+") as file:
+    with h5py.File(folder / layout.features_file("train"), "r+") as file:
         file["features"][7, 3] = np.nan
 
 
 def cut_features(folder: Path) -> None:
-    path = folder / data.features_file("val")
+    path = folder / layout.features_file("val")
     path.write_bytes(path.read_bytes()[:2000])
 
 
 def far_word(folder: Path) -> None:
-    with h5py.File(folder / data.CAPTIONS_FILE, "r+") as file:
+    with h5py.File(folder / layout.CAPTIONS_FILE, "r+") as file:
         file["val_captions"][2, 3] = 999
 
 
@@ -531,7 +535,7 @@ def test_data_that_fail_amid_training_keep_what_was_saved(
 
     def fails(split: data.Split, rows: Any) -> np.ndarray:
         if isinstance(rows, np.ndarray) and next(reads) == 6:
-            raise data.DataError("the disk is gone")
+            raise layout.DataError("the disk is gone")
         return read(split, rows)
 
     arguments = ["--data", drawn, "--run", run, *SMALL, "--epochs", "2"]

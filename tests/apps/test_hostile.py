@@ -27,7 +27,8 @@ from PIL import Image
 
 import nn
 from apps import cli
-from apps.captioning import shapes, train
+from apps.captioning import commands as captioning
+from apps.captioning import shapes
 from apps.cola.data import TRAIN_FILE, VALIDATION_FILE
 from apps.console import Group
 from tests.apps.look_data import guessing, noise
@@ -223,7 +224,7 @@ def test_hostile_data(
 ) -> None:
     monkeypatch.chdir(world.here)
     monkeypatch.setattr(urllib.request.OpenerDirector, "open", refused)
-    monkeypatch.setattr(train, "DEMO", {**train.DEMO, "epochs": 1})
+    monkeypatch.setattr(captioning, "DEMO", {**captioning.DEMO, "epochs": 1})
     for line in LINES[command](world):
         shutil.rmtree(world.fresh, ignore_errors=True)
         result = run(command, line, charset)

@@ -26,6 +26,8 @@ from apps.cola import model as judging
 from apps.cola import train as cola
 from apps.limits import Range
 from apps.options import numbers
+from apps.settings import Settings, settings_of
+from tests.apps.test_cola_train import together
 
 # -- options -----------------------------------------------------------------------
 
@@ -58,9 +60,7 @@ NO_NUMBERS = ["nan", "-nan", "inf", "-inf", "1e400", "-1", "9" * 40, "x", "", "0
 
 
 @pytest.mark.parametrize(("path", "option"), OPTIONS)
-def test_every_number_has_a_range(
-    path: tuple[str, ...], option: click.Option
-) -> None:
+def test_every_number_has_a_range(path: tuple[str, ...], option: click.Option) -> None:
     """Before any work is done, and whatever else may be missing."""
     assert isinstance(option.type, click.types._NumberRangeBase)
     ends = (option.type.min, option.type.max)
@@ -86,7 +86,7 @@ def test_a_number_out_of_range_is_one_message(
 
 # -- ranges ------------------------------------------------------------------------
 
-RANGES = [limits.COUNT, limits.SEED, limits.SHARE, limits.RATE, limits.DECAY]
+RANGES = [limits.COUNT, limits.SEED, limits.FRACTION, limits.RATE, limits.DECAY]
 RANGES += [limits.LENGTH, limits.BEAMS, limits.TEMPERATURE, limits.PENALTY]
 VALUES = st.one_of(st.integers(), st.floats(), st.booleans(), st.text(), st.none())
 
@@ -112,9 +112,17 @@ def test_the_ends_of_a_range(of: Range) -> None:
         assert value not in of
 
 
+def counted(kind: type[Settings]) -> list[str]:
+    """The settings that are numbers of something."""
+    return [of.name for of in settings_of(kind) if of.of is limits.COUNT]
+
+
 BAD: list[tuple[type, dict[str, Any]]] = [
-    *((caption.Settings, {name: 0}) for name in caption.COUNTS),
-    *((cola.Settings, {name: 0}) for name in cola.COUNTS),
+    *(
+        (kind, {name: 0})
+        for kind in (caption.Settings, cola.Settings)
+        for name in counted(kind)
+    ),
     *((caption.Settings, {name: math.nan}) for name in ("lr", "dropout")),
     *((cola.Settings, {n: math.nan}) for n in ("lr", "dropout", "weight_decay")),
     *((of, {"seed": -1}) for of in (caption.Settings, cola.Settings, Decoding)),
@@ -217,7 +225,7 @@ def test_a_judge_too_large_is_refused_before_it_is_made(
 
 def test_neighbours_beyond_the_sentences_are_all_of_them() -> None:
     settings = cola.Settings(neighbours=10**9, batch=10**9)
-    (batch,) = cola._together(7, settings, epoch=0)
+    (batch,) = together(7, settings, epoch=0)
     assert sorted(batch.tolist()) == list(range(7))
 
 
@@ -245,7 +253,7 @@ def test_memory_that_runs_out_is_a_message(
     run = tmp_path / "run"
     line = ["caption", "train", "--data", str(drawn), "--run", str(run)]
     line += ["--hidden-dim", "8", "--epochs", "1", "--device", "cpu"]
-    monkeypatch.setattr(caption.runs.Job, "update", full)
+    monkeypatch.setattr(caption.Job, "update", full)
     result = CliRunner().invoke(cli.minigrad, line)
     assert result.exit_code == 1
     assert "memory ran out (Unable to allocate 3.00 TiB)" in result.output

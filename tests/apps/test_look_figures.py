@@ -21,7 +21,7 @@ from apps.image_gradients import figures, gallery
 from apps.image_gradients.figures import Panel, curves, difference, draw, overlaid
 from apps.image_gradients.fool import Fooled
 from apps.image_gradients.gallery import Part
-from apps.image_gradients.pictures import Picture, read
+from apps.image_gradients.pictures import Batch, Picture, read
 from apps.image_gradients.saliency import Attribution
 from apps.image_gradients.visualize import Drawn
 from tests.apps.look_data import noise
@@ -198,13 +198,19 @@ SHARES = np.full((6, 1000), 1e-4)
 SHARES[np.arange(6), [1, 2, 3, 4, 5, 6]] = 0.9
 
 
+def pictures_of(count: int) -> Batch:
+    names = ["one", "<two>", "$3$", "four", "five", "six"][:count]
+    return Batch.of(
+        [
+            Picture(name, image, ("grey, shown as colour",) if name == "one" else ())
+            for name, image in zip(names, noise(6, side=16), strict=False)
+        ]
+    )
+
+
 @pytest.fixture
-def pictures() -> list[Picture]:
-    names = ["one", "<two>", "$3$", "four", "five", "six"]
-    return [
-        Picture(name, image, ("grey, shown as colour",) if name == "one" else ())
-        for name, image in zip(names, noise(6, side=16), strict=True)
-    ]
+def pictures() -> Batch:
+    return pictures_of(6)
 
 
 def written(page: Path) -> Page:
@@ -216,7 +222,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_saliency_is_told_whole(tmp_path: Path, pictures: list[Picture]) -> None:
+def test_saliency_is_told_whole(tmp_path: Path, pictures: Batch) -> None:
     asked = np.array([1, 2, 3, 4, 5, 7])
     maps = {
         name: np.random.default_rng(0).random((6, 16, 16))
@@ -251,13 +257,13 @@ def test_saliency_is_told_whole(tmp_path: Path, pictures: list[Picture]) -> None
 
 
 def test_saliency_is_told_without_what_was_not_asked(
-    tmp_path: Path, pictures: list[Picture]
+    tmp_path: Path, pictures: Batch
 ) -> None:
     maps = {"gradient": np.ones((1, 16, 16))}
     page = written(
         gallery.saliency_page(
             tmp_path,
-            pictures[:1],
+            pictures_of(1),
             np.array([1]),
             SHARES[:1],
             maps,
@@ -270,8 +276,8 @@ def test_saliency_is_told_without_what_was_not_asked(
     assert "SqueezeNet 1.1, asked about 1 picture." in page.text("p")
 
 
-def test_fooling_is_told_whole(tmp_path: Path, pictures: list[Picture]) -> None:
-    before = np.stack([picture.pixels for picture in pictures])
+def test_fooling_is_told_whole(tmp_path: Path, pictures: Batch) -> None:
+    before = pictures.pixels
     after = before.copy()
     after[0, 0, 0, 0] ^= 4
     steps = np.array([3, 0, -1, 1, 1, 1])
@@ -289,18 +295,16 @@ def test_fooling_is_told_whole(tmp_path: Path, pictures: list[Picture]) -> None:
 
 
 def test_the_rows_of_a_fooling_say_what_was_and_is_seen(
-    tmp_path: Path, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pictures: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[list[Panel]] = []
     monkeypatch.setattr(gallery, "draw", lambda rows: drawn.extend(rows) or draw(rows))
-    before = np.stack([picture.pixels for picture in pictures])
+    before = pictures.pixels
     after = before.copy()
     after[1, 0, 0, 0] ^= 4
     fooled = Fooled(before, after, np.full(6, 9), np.ones(6, int))
     gallery.fooling_page(tmp_path, pictures, fooled, SHARES, SHARES[::-1], ALONE)
-    assert [row[0].caption.split("\n")[0] for row in drawn] == [
-        picture.name for picture in pictures
-    ]
+    assert [row[0].caption.split("\n")[0] for row in drawn] == pictures.names
     panels = drawn[1]
     assert [panel.caption for panel in panels] == [
         f"<two>\n{imagenet.names()[2]} 90%",
@@ -312,17 +316,18 @@ def test_the_rows_of_a_fooling_say_what_was_and_is_seen(
 
 
 def test_many_pictures_have_pages_that_lead_to_one_another(
-    tmp_path: Path, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pictures: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gallery, "ON_PAGE", 5)
     maps = {"gradient": np.ones((5, 16, 16))}
     check = [("features.0", {"gradient": 0.25})]
     for start in (0, 5, 10):
-        few = pictures[: 12 - start][:5]
-        asked = np.arange(len(few))
+        few = pictures_of(min(5, 12 - start))
+        count = len(few.names)
+        asked = np.arange(count)
         part = Part(start, 12)
         gallery.saliency_page(
-            tmp_path, few, asked, SHARES[: len(few)], maps, [], check, part
+            tmp_path, few, asked, SHARES[:count], maps, [], check, part
         )
     names = ["index.html", "index-2.html", "index-3.html"]
     figures = [f"saliency-{number}.png" for number in (1, 2, 3)]

@@ -15,7 +15,7 @@ from apps.image_gradients import fool as fooling
 from apps.image_gradients.fool import Fooled, fool, other_classes, smallest_change
 from apps.image_gradients.gallery import save_all
 from apps.image_gradients.gradients import scores_of
-from apps.image_gradients.pictures import normalize, read_many, valid_range
+from apps.image_gradients.pictures import find, normalize, valid_range
 from apps.image_gradients.squeezenet import SqueezeNet
 from tests.apps.look_data import guessing_here, imagenet, learned, noise
 
@@ -51,7 +51,7 @@ def answers(network: SqueezeNet, pixels: np.ndarray) -> np.ndarray:
 def read_back(found: Fooled, folder: Path) -> np.ndarray:
     """The pictures, after they were files."""
     names = [f"{number}" for number in range(len(found.after))]
-    pictures = read_many(save_all(folder, names, found.after))
+    pictures = list(find(save_all(folder, names, found.after)))
     return np.stack([picture.pixels for picture in pictures])
 
 
@@ -171,9 +171,7 @@ def test_the_direction_and_its_length_are_heeded(network: SqueezeNet) -> None:
     pixels = np.full((1, 40, 40, 3), 128, "uint8")
     targets = scores_of(network, normalize(pixels)).argmin(axis=1)
     level = float(fooling.LEVEL.max())
-    found = fool(
-        network, pixels, targets, rate=4 * level, most=1, direction=np.sign
-    )
+    found = fool(network, pixels, targets, rate=4 * level, most=1, direction=np.sign)
     change = np.abs(found.after.astype(int) - pixels)
     assert {*np.unique(change)} <= {0, 4}
     assert found.levels[0] == 4

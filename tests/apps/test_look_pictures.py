@@ -29,7 +29,6 @@ from apps.image_gradients.pictures import (
     find,
     normalize,
     read,
-    read_many,
     read_npz,
     samples,
     save,
@@ -151,7 +150,7 @@ def test_folders_are_read_in_order_and_files_once(tmp_path: Path):
         write(folder / name, noise(16, 16), format="PNG")
     (folder / "notes.txt").write_text("no picture")
     write(tmp_path / "z.png", noise(16, 16))
-    read_ = read_many([tmp_path / "z.png", folder, str(folder / "b.png")], side=16)
+    read_ = list(find([tmp_path / "z.png", folder, str(folder / "b.png")], side=16))
     assert [picture.name for picture in read_] == ["z", "a", "b", "c"]
 
 
@@ -161,7 +160,7 @@ def test_all_that_is_wrong_is_told(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "c.npz").touch()
     with pytest.raises(UserError) as caught:
-        read_many([tmp_path / "a.png", tmp_path / "b.png", tmp_path / "empty", "d.png"])
+        find([tmp_path / "a.png", tmp_path / "b.png", tmp_path / "empty", "d.png"])
     first, *others = str(caught.value).split("\n")
     assert first == "3 of the pictures cannot be used:"
     assert [any(part in line for line in others) for part in ("a.png is", "d.png.")]
@@ -172,7 +171,7 @@ def test_all_that_is_wrong_is_told(tmp_path: Path):
 def test_of_very_many_faults_the_first_are_told(tmp_path: Path):
     paths = [tmp_path / f"{number}.png" for number in range(30)]
     with pytest.raises(UserError) as caught:
-        read_many(paths)
+        list(find(paths))
     first, *others = str(caught.value).split("\n")
     assert first == "30 of the pictures cannot be used:"
     assert len(others) == pictures.LISTED + 1
@@ -211,12 +210,12 @@ def test_no_more_pictures_are_alive_than_are_asked_for(
 
 def test_one_thing_that_is_wrong_stands_alone(tmp_path: Path):
     with pytest.raises(UserError, match=r"^there is no file"):
-        read_many([tmp_path / "a.png"])
+        list(find([tmp_path / "a.png"]))
 
 
 def test_at_least_one_picture():
     with pytest.raises(UserError, match=r"no picture was given\. Give one by --image"):
-        read_many([])
+        list(find([]))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +250,7 @@ def write_npz(path: Path, **changes: Any) -> Path:
 
 def test_arrays_with_classes_are_read(tmp_path: Path):
     path = write_npz(tmp_path / "val.npz")
-    read_ = read_many([path], side=16)
+    read_ = list(find([path], side=16))
     assert [p.name for p in read_] == ["val[0]", "val[1]", "val[2]"]
     assert [p.label for p in read_] == [5, 0, 999]
     for seed, picture in enumerate(read_):

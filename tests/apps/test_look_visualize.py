@@ -22,16 +22,15 @@ from apps.image_gradients.gradients import (
 )
 from apps.image_gradients.pictures import (
     denormalize,
+    find,
     normalize,
-    read_many,
     valid_range,
 )
+from apps.image_gradients.settings import RECIPES, Settings
 from apps.image_gradients.squeezenet import SqueezeNet
 from apps.image_gradients.visualize import (
     CLASSES,
-    RECIPES,
     Drawn,
-    Settings,
     blurred,
     visualize,
 )
@@ -53,7 +52,7 @@ def drawn() -> Drawn:
 def test_the_network_is_sure_of_all_six(drawn: Drawn, tmp_path: Path) -> None:
     """As it sees them when they are read from files."""
     names = [f"{number}" for number in CLASSES]
-    files = read_many(save_all(tmp_path, names, drawn.pixels))
+    files = list(find(save_all(tmp_path, names, drawn.pixels)))
     pixels = np.stack([file.pixels for file in files])
     np.testing.assert_array_equal(pixels, drawn.pixels)
     scores = learned()(normalize(pixels)).numpy().astype("float64")

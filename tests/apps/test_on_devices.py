@@ -12,6 +12,7 @@ from apps.captioning import evaluate, sample
 from apps.captioning.train import Settings, Trained, build
 from apps.cola import explain
 from apps.cola import train as cola
+from apps.cola.settings import RECIPES
 
 TOLERANCE = 1e-5  # of float32 sums, which a device may take in another order
 
@@ -46,7 +47,7 @@ def test_steps_captions_and_scores_are_the_cpus(
 @pytest.mark.parametrize("recipe", ["grammar", "course", "cola"])
 def test_verdicts_and_their_reasons_are_the_cpus(recipe: str, device: str) -> None:
     sizes = {"embed_dim": 8, "num_heads": 2, "hidden_dim": 8, "batch": 10}
-    given = {**cola.RECIPES[recipe], **sizes, "max_train": 60}
+    given = {**RECIPES[recipe], **sizes, "max_train": 60}
     (expected, job), (made, other) = (
         cola.build(cola.Settings(**given), where) for where in ("cpu", device)
     )

@@ -12,7 +12,7 @@ import nn
 from apps.captioning import data
 from apps.captioning.decode import Decoding
 from apps.captioning.model import Captioner
-from apps.run import minibatches
+from apps.job import minibatches
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
 

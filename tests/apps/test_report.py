@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from apps import report
-from apps.report import Card, Command, Gallery, Plot, Report, Section, Table, Texts
+from apps import report, run_report
+from apps.report import Card, Command, Gallery, Plot, Report, Section, Texts
+from apps.tables import Table
 
 VOID = {"meta", "img"}
 # None of them loads or runs anything, but for pictures.
@@ -288,7 +289,7 @@ def test_a_run_is_plotted() -> None:
         {"epoch": 2, "step": 10, "val_bleu": 0.3},
         {"epoch": 2, "step": 10, "val_bleu": 0.2, "val_exact": 0.5, "note": "text"},
     ]
-    losses, scores = report.plot_run(metrics, epochs=8)
+    losses, scores = run_report.plot_run(metrics, epochs=8)
     assert curves(losses) == {
         "training loss": [(1, 3), (2, 2)],
         "validation loss": [(1, 4), (2, 3)],
@@ -299,13 +300,13 @@ def test_a_run_is_plotted() -> None:
 
 
 def test_a_run_without_an_epoch_has_no_plots() -> None:
-    assert report.plot_run([], epochs=3) == []
+    assert run_report.plot_run([], epochs=3) == []
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_is_a_gap(loss: float) -> None:
     metrics = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": loss}]
-    (plot,) = report.plot_run(metrics, epochs=3)
+    (plot,) = run_report.plot_run(metrics, epochs=3)
     ((_, first), (_, second)) = curves(plot)["training loss"]
     assert first == 2
     assert math.isnan(second)
@@ -332,5 +333,5 @@ def test_texts_in_a_figure_are_no_formulas_nor_orders() -> None:
 def test_a_run_whose_scores_have_odd_names_is_plotted() -> None:
     name = "$\\frac$\x1b[2J\udce9"
     metrics = [{"epoch": n, "loss": 1.0, name: 0.5} for n in (1, 2)]
-    for plot in report.plot_run(metrics, epochs=2):
+    for plot in run_report.plot_run(metrics, epochs=2):
         assert plot.png.startswith(b"\x89PNG")

@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import minigrad as mg
 from apps import run as runs
-from apps import run_folder
+from apps import run_checkpoint, run_folder
+from apps.job import Job, minibatches
 from apps.run_folder import RunError, RunFolder, new_folder
 from apps.signals import Interrupt, StopError
 from tests.apps.jobs import CONFIG, STEPS, make_job, outcome, quiet
@@ -36,7 +38,7 @@ def test_stopped_and_resumed_is_not_stopped(
     assert stopped.step == stop_at
 
     again = make_job()
-    runs.restore(again, run)
+    run_checkpoint.restore(again, run)
     assert again.step == stop_at
     assert resumed(run.path) == expected
 
@@ -78,13 +80,13 @@ def resumed(path: Path, **options: Any) -> Any:
 def test_saves_amid_epochs_change_nothing(
     tmp_path: Path, expected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved, save = [], runs.save
+    saved, save = [], run_checkpoint.save
 
-    def watched(job: runs.Job, run: RunFolder) -> None:
+    def watched(job: Job, run: RunFolder) -> None:
         saved.append(job.step)
         save(job, run)
 
-    monkeypatch.setattr(runs, "save", watched)
+    monkeypatch.setattr(run_checkpoint, "save", watched)
     job, run = make_job(), RunFolder.create(tmp_path / "run", CONFIG)
     minutes = iter([0, 59, 60, 61, 119, 120, *[120] * 99])
     runs.train(job, run, quiet(), clock=minutes.__next__)
@@ -178,7 +180,7 @@ DAMAGED += [f'{{"epoch": 1, "step": 5, {field}}}' for field in FIELDS]
 @pytest.mark.parametrize("line", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     run = RunFolder(tmp_path)
-    run.metrics_path.write_text(f'{GOOD}\n{line}\n{GOOD}\n')
+    run.metrics_path.write_text(f"{GOOD}\n{line}\n{GOOD}\n")
     before = run.metrics_path.read_bytes()
     log = partial(run.log, epoch=3, step=11)
     for use in (run.metrics, lambda: run.forget_after(5), log):
@@ -220,7 +222,7 @@ def test_after_each_epoch_it_is_logged_saved_and_told(tmp_path: Path) -> None:
     def look() -> None:
         job = make_job()
         if run.metrics():
-            runs.restore(job, run)
+            run_checkpoint.restore(job, run)
         seen.append((len(run.metrics()), job.step))
 
     runs.train(make_job(), run, quiet(), on_epoch=look)
@@ -379,7 +381,7 @@ def test_no_folder_for_results_is_a_message(
 # All of a checkpoint or nothing
 
 
-def state_of(job: runs.Job) -> Any:
+def state_of(job: Job) -> Any:
     """Everything that a checkpoint has of a job."""
     arrays = {**job.model.state_dict(), **job.optimizer.state_dict()}
     texts = {name: np.asarray(value).tobytes() for name, value in arrays.items()}
@@ -411,14 +413,15 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(
     run = RunFolder.create(tmp_path / "run", CONFIG)
     with pytest.raises(StopError):
         runs.train(make_job(7), run, quiet())
-    saved = runs.mg.load_checkpoint(run.checkpoint_path)._asdict()
+    saved = mg.load_checkpoint(run.checkpoint_path)._asdict()
     MISFITS[misfit](saved)
     job = make_job()
     job.update(job.batches(0)[0])
     before = state_of(job)
-    monkeypatch.setattr(runs.mg, "load_checkpoint", lambda _: runs.Checkpoint(**saved))
+    spoilt = run_checkpoint.Checkpoint(**saved)
+    monkeypatch.setattr(mg, "load_checkpoint", lambda _: spoilt)
     with pytest.raises(RunError, match="is no checkpoint of this run's training"):
-        runs.restore(job, run)
+        run_checkpoint.restore(job, run)
     assert state_of(job) == before
 
 
@@ -458,11 +461,11 @@ def test_a_folder_without_settings_is_no_run(tmp_path: Path) -> None:
 def test_what_was_never_saved_cannot_be_restored(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, CONFIG)
     with pytest.raises(RunError, match=r"checkpoint\.h5 is missing: the run was"):
-        runs.restore(make_job(), run)
+        run_checkpoint.restore(make_job(), run)
 
 
 def test_minibatches_are_everything_once_and_differ_by_epoch() -> None:
-    first, again, second = (runs.minibatches(10, 4, 0, e) for e in (0, 0, 1))
+    first, again, second = (minibatches(10, 4, 0, e) for e in (0, 0, 1))
     assert [len(b) for b in first] == [4, 4, 2]
     assert sorted(np.concatenate(first)) == list(range(10))
     assert np.concatenate(first).tolist() == np.concatenate(again).tolist()
@@ -501,9 +504,13 @@ def test_live_bar_on_a_terminal(tmp_path: Path) -> None:
     assert "letters/s" in text
 
 
-def test_the_last_record_of_lost_metrics_can_be_read_again(tmp_path: Path) -> None:
-    """A finished run whose lines were lost is scored all the same."""
+def test_a_finished_run_whose_lines_were_lost_is_scored_all_the_same(
+    tmp_path: Path,
+) -> None:
     run = RunFolder.create(tmp_path, CONFIG)
-    assert run.last_record(3) == {"epoch": 3, "step": 3}
-    run.log(**run.last_record(3), val_bleu=0.5)
-    assert run.last_record(9) == {"epoch": 3, "step": 3, "val_bleu": 0.5}
+    run.log_scores(3, val_bleu=0.5)
+    run.log_scores(9, val_exact=0.25)
+    assert run.metrics() == [
+        {"epoch": 3, "step": 3, "val_bleu": 0.5},
+        {"epoch": 3, "step": 3, "val_exact": 0.25},
+    ]

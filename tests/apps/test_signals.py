@@ -19,8 +19,8 @@ from click.testing import CliRunner
 import minigrad as mg
 from apps import cli
 from apps import run as runs
-from apps.captioning import evaluate as scoring
-from apps.run import Job
+from apps.captioning import app as captioning
+from apps.job import Job
 from apps.run_folder import RunFolder
 from apps.signals import Interrupt, StopError, ending_by_signals
 from tests.apps.jobs import CONFIG, make_job, outcome, quiet
@@ -158,7 +158,7 @@ def test_however_training_ends_its_page_waits_for_no_news(
     owner, name = {
         "a step": (Job, "update"),
         "a save": (mg, "save_checkpoint"),
-        "scoring": (scoring, "evaluate"),
+        "scoring": (captioning, "evaluate"),
     }[place]
     monkeypatch.setattr(owner, name, fail)
     line = ["caption", "train", "--data", str(drawn), "--run", str(run), *SMALL]
@@ -200,7 +200,7 @@ def run_python(program: str, *arguments: object) -> subprocess.CompletedProcess[
 UNHEARD = """
     import os, signal, sys
     from apps import cli
-    from apps.run import Job
+    from apps.job import Job
 
     number, update = int(sys.argv.pop(1)), Job.update
     reading, writing = os.pipe()

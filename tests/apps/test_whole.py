@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -13,7 +14,6 @@ from threading import Barrier
 
 import pytest
 
-from apps import files
 from apps.captioning import shapes
 from apps.files import TakenError, held, whole_folder
 
@@ -39,7 +39,7 @@ def test_a_lock_that_cannot_be_made_is_told_by_the_name_it_is_for(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError) as caught:
+    with pytest.raises(FileExistsError) as caught:
         held(tmp_path / "file" / "thing").__enter__()
     assert caught.value.filename == str(tmp_path / "file" / "thing")
 
@@ -48,22 +48,38 @@ def test_a_lock_that_is_removed_while_it_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its holder may do so between our opening and our locking it."""
-    path, lock = tmp_path / "thing", files.lock
+    path, lock = tmp_path / "thing", fcntl.flock
     name = tmp_path / ".thing.lock"
     removals = iter([lambda: None, lambda: name.touch()])
 
-    def late(file: int, wait: bool) -> None:
+    def late(file: int, how: int) -> None:
         again = next(removals, None)
         if again is not None:
             name.unlink()
             again()
-        lock(file, wait)
+        lock(file, how)
 
-    monkeypatch.setattr(files, "lock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with held(path):
         assert next(removals, None) is None
         with pytest.raises(TakenError):
             held(path).__enter__()
+
+
+def test_waiting_for_a_lock_that_its_holder_removes(tmp_path: Path) -> None:
+    """Removed between somebody's opening it and locking it, it must keep nobody out."""
+    inside = []
+
+    def turn(number: int) -> None:
+        for _ in range(5):
+            with held(tmp_path / "thing", wait=True):
+                inside.append(number)
+                assert inside == [number]
+                inside.clear()
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(turn, range(4)))
+    assert names(tmp_path) == []
 
 
 def test_one_fills_a_folder_at_a_time(tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""The captioning app: what it trains, and what is shown and printed of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from apps.app import App
+from apps.captioning import look, report, sample, train
+from apps.captioning.evaluate import Scores, evaluate
+from apps.captioning.settings import Decoding, Settings
+from apps.captioning.train import Trained
+from apps.console import say
+from apps.run_folder import RunFolder
+from apps.tables import print_table
+
+
+def finish(trained: Trained, run: RunFolder, console: Console) -> Path:
+    """Show what a trained captioner says, score it, and give the report's path."""
+    settings = trained.settings
+    how = settings.decoding
+    cards = show_samples(trained, run.path, "val", 8, settings.seed, console, how)
+    scores = print_scores(trained, "val", console, how)
+    right = {f"val_correct_{who}": a.correct for who, a in scores.accuracy.items()}
+    run.log_scores(settings.epochs, val_bleu=scores.captioner.bleu, **right)
+    return report.write(run, "finished", trained=trained, cards=cards, scores=scores)
+
+
+def show_samples(
+    trained: Trained,
+    path: Path,
+    split: str,
+    count: int,
+    seed: int,
+    console: Console,
+    how: Decoding,
+) -> list[look.Card]:
+    """Caption some pictures; print what is said, and draw it into a run's folder."""
+    cards = sample.draw_samples(trained, getattr(trained.data, split), count, seed, how)
+    sample.print_samples(cards, console)
+    if any(card.path and card.path.exists() for card in cards):
+        look.save_cards(cards, path / "samples.png")
+        console.print(f"Pictures with captions: {path / 'samples.png'}")
+    return cards
+
+
+def print_scores(
+    trained: Trained, split: str, console: Console, how: Decoding
+) -> Scores:
+    """Score a captioner on a split, and print what comes of it."""
+    scores = evaluate(trained, getattr(trained.data, split), how)
+    print_table(report.scored(scores), console, split, right=True)
+    if scores.accuracy:
+        kind = "unseen" if split == "val" else "training"
+        print_table(report.correct(scores), console, f"{kind} scenes", right=True)
+        say(report.told_correct(scores, kind), console)
+    return scores
+
+
+APP = App("caption", Settings, train.build, report.write, finish)

@@ -1,0 +1,99 @@
+"""A training job: what the loop that all apps share must know of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+import nn
+
+
+def minibatches(count: int, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Split the numbers below count into shuffled minibatches, anew in each epoch."""
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    return [order[i : i + size] for i in range(0, count, size)]
+
+
+def some(total: int, count: int, seed: int) -> np.ndarray:
+    """Rows to learn from, `count` of them chosen by a seed, in their order."""
+    return np.sort(np.random.default_rng(seed).permutation(total)[:count])
+
+
+@dataclass
+class Job:
+    """A model, how it learns, and how far it is.
+
+    `batches(epoch)` gives the same minibatches whenever it is asked for an epoch;
+    `loss(batch)` gives the loss to lower and how many of `unit` went into it.
+    `warmup` is the fraction of steps in which the learning rate rises. `data` stands
+    for all that is learned from: a run goes on with the same only. `preparation` says
+    how inputs become numbers; the run keeps it, so that what it trained can be used
+    without the data. `start_loss` is the first minibatch's.
+    """
+
+    model: nn.Module
+    optimizer: Any
+    generator: mg.Generator
+    epochs: int
+    batches: Callable[[int], Sequence[np.ndarray]]
+    loss: Callable[[np.ndarray], tuple[mg.Tensor, int]]
+    max_norm: float
+    warmup: float = 0.0
+    unit: str = "words"
+    data: str = ""
+    preparation: Mapping[str, Any] = field(default_factory=dict)
+    step: int = 0
+    epoch_loss: float = 0.0
+    start_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        steps = self.total_steps
+        warmup = min(int(self.warmup * steps), steps - 1)
+        self.schedule = nn.CosineWithWarmup(self.optimizer, warmup, steps)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many minibatches an epoch has."""
+        return len(self.batches(0))
+
+    @property
+    def total_steps(self) -> int:
+        """How many minibatches all epochs have."""
+        return self.steps_per_epoch * self.epochs
+
+    def update(self, batch: np.ndarray) -> tuple[float, int]:
+        """Learn from one minibatch; give its loss and how many units it had."""
+        loss, units = self.loss(batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.clip_grad_norm(self.model.parameters(), self.max_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
+        value = loss.item()  # the one number that a step waits for
+        self.epoch_loss += value
+        if self.step == 1:
+            self.start_loss = value
+        return value, units
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every weight is; one number comes from the device."""
+        flags = [np.isfinite(p.data).all() for p in self.model.parameters()]
+        return float(reduce(np.logical_and, flags)) == 1
+
+
+def not_finite(state: Mapping[str, Any]) -> str:
+    """The names of some arrays of a state that are not finite, in a row."""
+    found = [
+        str(name)
+        for name, array in state.items()
+        if getattr(getattr(array, "dtype", None), "kind", "") == "f"
+        and not np.isfinite(array).all()
+    ]
+    return ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")

@@ -1,0 +1,158 @@
+"""Checkpoints of a run: all that training needs to go on, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import minigrad as mg
+import nn
+from apps.job import Job, not_finite
+from apps.run_folder import PUT_BACK, RunError, RunFolder, digest
+from minigrad.io import Checkpoint
+
+
+def save(job: Job, run: RunFolder) -> None:
+    """Write down everything that `restore` needs to go on.
+
+    Raises: RunError if the disk refuses; the checkpoint before is still there.
+    """
+    config = run.config()
+    with run.saving(run.checkpoint_path):
+        mg.save_checkpoint(
+            run.checkpoint_path,
+            model=job.model,
+            optimizer=job.optimizer,
+            step=job.step,
+            config=config,
+            generator=job.generator,
+            extra={
+                "schedule": job.schedule.state_dict(),
+                "epoch_loss": job.epoch_loss,
+                "start_loss": job.start_loss,
+                "data": job.data,
+                "preparation": digest(job.preparation),
+            },
+        )
+
+
+def restore(job: Job, run: RunFolder) -> None:
+    """Put a job back to where its run was saved, all of it or nothing.
+
+    Raises: RunError if the checkpoint is missing, cannot be read, is of another model
+    or no run's, holds what is not finite, or if the data are others.
+    """
+    saved = read(run)
+    if saved.extra.get("data", job.data) != job.data:
+        raise other_data(run, run.config().get("data"))
+    with _of_this_run(run):
+        _take_over(job, saved)
+
+
+def restore_model(model: nn.Module, run: RunFolder) -> None:
+    """Load what a run has trained into its model; that needs no data.
+
+    Raises: RunError as `restore` does.
+    """
+    saved = read(run)
+    with _of_this_run(run):
+        model.load_state_dict(saved.model)
+
+
+def read(run: RunFolder) -> Checkpoint:
+    """Read a run's checkpoint and hold it against the run's other files.
+
+    Raises: RunError if it is missing, cannot be read, does not go with the settings or
+    the preparation, or holds what is not finite.
+    """
+    path = run.checkpoint_path
+    try:
+        saved = mg.load_checkpoint(path)
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{path} is missing: the run was stopped before its first save, which "
+            f"--resume {run.path} makes good, or the file is lost. {PUT_BACK}."
+        ) from error
+    except (ValueError, OSError) as error:
+        raise RunError(str(error)) from error
+    _check_same_settings(run, saved)
+    own = digest(run.preparation())
+    if saved.extra.get("preparation", own) != own:
+        raise RunError(
+            f"{run.preparation_path} is missing, or not what {path.name} was trained "
+            f"with. {PUT_BACK}."
+        )
+    if names := not_finite({**saved.model, **saved.optimizer}):
+        raise RunError(
+            f"{path} holds numbers that are not finite ({names}): the training that "
+            "wrote it diverged, and nothing can be done with it. Train anew in another "
+            "folder with a smaller --lr."
+        )
+    return saved
+
+
+def other_data(run: RunFolder, data: object) -> RunError:
+    """The error for data that a run was not trained on."""
+    return RunError(
+        f"the data in {data} are not those that {run.path} was trained on. Put those "
+        "back, say where they are by --data, or train anew in another folder."
+    )
+
+
+@contextmanager
+def _of_this_run(run: RunFolder) -> Iterator[None]:
+    """Say clearly that a checkpoint does not hold what is looked for in it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise RunError(
+            f"{run.checkpoint_path} is no checkpoint of this run's training: {why}. "
+            f"{PUT_BACK}."
+        ) from error
+
+
+def _check_same_settings(run: RunFolder, saved: Checkpoint) -> None:
+    """A run goes on with what it began with; only its data may have moved."""
+    config = run.config()
+    changed = [
+        f"{name} is {config.get(name)!r:.60}, but was {saved.config.get(name)!r:.60}"
+        for name in {**saved.config, **config}
+        if name != "data" and config.get(name) != saved.config.get(name)
+    ]
+    if changed:
+        raise RunError(
+            f"{run.config_path} is not what {run.checkpoint_path.name} was trained "
+            f"with: {'; '.join(changed)}. Undo the change; for other settings train "
+            "anew in another folder."
+        )
+
+
+def _take_over(job: Job, saved: Checkpoint) -> None:
+    """Load a checkpoint's states: all of them, or where one does not fit, none.
+
+    Raises: KeyError, TypeError, ValueError, OverflowError.
+    """
+    schedule = dict(saved.extra["schedule"])
+    if type(saved.step) is not int or not 0 <= saved.step <= job.total_steps:
+        raise ValueError(f"it is at step {saved.step} of {job.total_steps}")
+    if saved.generator is None:
+        raise KeyError("generator")
+    epoch_loss = float(saved.extra["epoch_loss"])
+    start_loss = saved.extra.get("start_loss")
+    start_loss = None if start_loss is None else float(start_loss)
+    if schedule["steps"] != saved.step or schedule["peak"] != job.schedule.peak:
+        raise ValueError(f"its schedule is {schedule!r:.60}")
+    # A generator that may be spoilt tells whether the state is one.
+    mg.Generator(0).set_state(saved.generator)
+    # Each takes all of its state or nothing.
+    before = job.model.state_dict()
+    job.model.load_state_dict(saved.model)
+    try:
+        job.optimizer.load_state_dict(saved.optimizer)
+    except BaseException:
+        job.model.load_state_dict(before)
+        raise
+    job.generator.set_state(saved.generator)
+    job.schedule.load_state_dict(schedule)
+    job.step, job.epoch_loss, job.start_loss = saved.step, epoch_loss, start_loss

@@ -1,0 +1,238 @@
+"""Training reports: what the pages about a run have in common, whatever the app."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from apps import report as pages
+from apps.report import COLOURS, MARKERS, Command, Plot, Report, Section
+from apps.run_folder import RunFolder
+from apps.settings import Settings, settings_of
+from apps.tables import Table
+
+State = Literal["training", "stopped", "finished"]
+Metrics = Sequence[Mapping[str, Any]]
+
+REPORT_FILE = "report.html"
+REFRESH = 10  # seconds until a page about something unfinished looks for news
+
+PLOT_SIZE = (6.0, 3.4)  # inches; so small that its letters can be read on a phone
+PLOT_BOX = (0.14, 0.16, 0.84, 0.8)  # left, bottom, width, height: of the figure's
+MOST_DRAWN = 1e100
+
+# What a line of a run's metrics holds besides what is worth a curve.
+NO_SCORES = ("epoch", "step", "per_second", "start_loss")
+# A loss that ends above this fraction of what it began with has ended where it began.
+NOTHING_LEARNED = 0.99
+CURVE_NAMES = {"loss": "training loss", "val_loss": "validation loss"}
+
+
+@dataclass(frozen=True)
+class Story:
+    """What an app has to tell of a run, besides what all runs have.
+
+    `facts` and `results` are what it has come to so far; `targets` what its loss holds
+    the network against; `sizes` how large data and network are; `use` the command that
+    uses what was trained, `evaluate` the one that scores it.
+    """
+
+    title: str
+    lead: str
+    unit: str
+    targets: str
+    settings: type[Settings]
+    use: str
+    evaluate: str
+    facts: Sequence[tuple[str, str]] = ()
+    results: Sequence[Section] = ()
+    sizes: str = ""
+
+
+def write(run: RunFolder, state: State, story: Story) -> Path:
+    """Write `report.html`, and its plots as PNG, into a run's folder; give its path.
+
+    While training goes on, state is "training" and the page looks for news by itself.
+    """
+    config, metrics = run.config(), run.metrics()
+    report = Report(
+        title=story.title,
+        lead=story.lead,
+        status=_status(state, metrics, config["epochs"]),
+        facts=[*story.facts, *_facts(metrics, story.unit)],
+        sections=[
+            *story.results,
+            _learning(metrics, config["epochs"], story.targets),
+            _settings(config, story),
+            _commands(run.path, state, story),
+        ],
+        refresh=REFRESH if state == "training" else None,
+    )
+    path = run.path / REPORT_FILE
+    with run.saving(path):
+        pages.write(report, path)
+    return path
+
+
+def _status(state: State, metrics: Metrics, epochs: int) -> str:
+    """Say how far a run is, as of now."""
+    now = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+    done = max((record["epoch"] for record in metrics), default=0)
+    if state == "finished":
+        return f"finished on {now}, after {epochs} epochs"
+    if state == "stopped":
+        return f"stopped on {now}: {done} of {epochs} epochs are done"
+    return f"training: {done} of {epochs} epochs are done, as of {now}"
+
+
+def _logged(metrics: Metrics, name: str) -> list[Any]:
+    return [record[name] for record in metrics if name in record]
+
+
+def _facts(metrics: Metrics, unit: str) -> list[tuple[str, str]]:
+    """The last loss, and how many units a second were learned from."""
+    facts = [("training loss", f"{loss:.3g}") for loss in _logged(metrics, "loss")[-1:]]
+    speeds = _logged(metrics, "per_second")[-1:]
+    name = f"{unit} a second in training"
+    return facts + [(name, f"{speed:,.0f}") for speed in speeds]
+
+
+def learned_nothing(metrics: Metrics) -> str:
+    """Say so if the loss ended where it began, going by what a run logged; else ""."""
+    starts, losses = _logged(metrics, "start_loss"), _logged(metrics, "loss")
+    if not starts or not losses or losses[-1] < NOTHING_LEARNED * starts[0]:
+        return ""
+    return (
+        f"The loss ended at {losses[-1]:.3g}, where it began ({starts[0]:.3g}): "
+        "nothing was learned. Try a smaller --lr in a new run, or more --epochs."
+    )
+
+
+def _learning(metrics: Metrics, epochs: int, targets: str) -> Section:
+    """The curves of what was logged."""
+    text = (
+        f"The loss says how unlikely the network finds {targets}; learning lowers it. "
+        "Each point is the mean over one epoch."
+    )
+    plots = plot_run(metrics, epochs)
+    if not plots:
+        text = "The first epoch is not over yet; the loss curve begins with it."
+    text = f"{text} {learned_nothing(metrics)}".strip()
+    return Section("How it learned", text, plots)
+
+
+def _settings(config: Mapping[str, Any], story: Story) -> Section:
+    """A run's settings that had an effect, each with what it means."""
+    rows, notes = [], []
+    for name, value, note in _meant(config, story.settings):
+        rows.append((name, value))
+        notes.append(note)
+    table = Table(("setting", "value"), rows, notes)
+    return Section("Settings", story.sizes, [table])
+
+
+def _meant(
+    config: Mapping[str, Any], kind: type[Settings]
+) -> Iterator[tuple[str, str, str]]:
+    declared = {of.name: of for of in settings_of(kind)}
+    for name, value in config.items():
+        of = declared.get(name)
+        if of and of.inner:
+            yield from _meant(value, of.inner)
+        elif not of or of.has_effect(config):
+            yield name, str(value), of.help if of else ""
+
+
+def _commands(path: Path, state: State, story: Story) -> Section:
+    """What can be done with the run."""
+    run = shlex.quote(str(path))
+    use, evaluate = (Command(c.format(run=run)) for c in (story.use, story.evaluate))
+    if state == "finished":
+        return Section("More", "Use it, or score it again:", [use, evaluate])
+    train = story.evaluate.replace(" evaluate ", " train --resume ")
+    text = "Go on if training has stopped, or use what it has learned so far:"
+    return Section("More", text, [Command(train.format(run=run)), use])
+
+
+# -- curves ------------------------------------------------------------------------
+
+
+def plot_run(metrics: Metrics, epochs: int) -> list[Plot]:
+    """Plot what a run logged at its epochs: its losses, and its scores if it has any.
+
+    A score that was logged at one epoch only is no curve.
+    """
+    names = dict.fromkeys(name for record in metrics for name in record)
+    curves = {name: _curve(metrics, name) for name in names if name not in NO_SCORES}
+    losses = {n: xy for n, xy in curves.items() if xy and n.endswith("loss")}
+    scores = {n: xy for n, xy in curves.items() if n not in losses and len(xy) > 1}
+    plots = []
+    if losses:
+        figure = _draw("loss", losses, epochs)
+        plots.append(Plot("loss", figure, _told(losses), "Less is better."))
+    if scores:
+        figure = _draw("score", scores, epochs)
+        plots.append(Plot("scores", figure, _told(scores), "More is better."))
+    return plots
+
+
+def _curve(metrics: Metrics, name: str) -> dict[int, float]:
+    """What was logged under a name, by epoch; the last of several.
+
+    What is not finite, or too far off to be drawn, is a gap.
+    """
+    found = {r["epoch"]: r[name] for r in metrics if name in r}
+    return {
+        epoch: value if abs(value) < MOST_DRAWN else math.nan
+        for epoch, value in found.items()
+        if isinstance(value, int | float)
+    }
+
+
+def _draw(label: str, curves: Mapping[str, Mapping[int, float]], epochs: int) -> Figure:
+    # Margins with room for six digits; a layout engine would draw everything twice.
+    figure = Figure(figsize=PLOT_SIZE)
+    axis = figure.add_axes(PLOT_BOX)
+    for number, (curve, points) in enumerate(curves.items()):
+        axis.plot(
+            [*points.keys()],
+            [*points.values()],
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number % len(MARKERS)],
+            markevery=max(1, len(points) // 12),
+            label=_curve_name(curve),
+        )
+    axis.set_xlabel("epoch (once through the training data)", fontsize=11)
+    axis.set_ylabel(label, fontsize=11)
+    # The whole way, so that the eye sees how much of it is done.
+    axis.set_xlim(0.5, max(epochs, *map(max, curves.values())) + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.tick_params(labelsize=11)
+    axis.grid(color="#dddddd")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=11)
+    return figure
+
+
+def _curve_name(name: str) -> str:
+    return CURVE_NAMES.get(name, name.replace("val_", "validation ").replace("_", " "))
+
+
+def _told(curves: Mapping[str, Mapping[int, float]]) -> str:
+    """Curves in words."""
+    told = []
+    for name, points in curves.items():
+        (first, start), (last, end) = (min(points.items()), max(points.items()))
+        told.append(
+            f"{_curve_name(name)}: {start:.3g} after epoch {first}, "
+            f"{end:.3g} after epoch {last}"
+        )
+    return "; ".join(told)
