@@ -20,7 +20,7 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps.cola.model import Judge, placed
-from apps.cola.reading import Reading, SentenceError
+from apps.cola.reading import Reading, padded, words_of
 from apps.cola.sentences import Sentence
 from apps.cola.tokens import words
 
@@ -56,11 +56,7 @@ class GramReader:
 
         Raises: SentenceError if there is no word in it.
         """
-        tokens = words(text)
-        if not tokens:
-            raise SentenceError(
-                f"{text!r} has no word, so there is nothing to judge. Give a sentence."
-            )
+        tokens = words_of(text, words)
         grams = dict.fromkeys(_grams(tokens, self.common))
         known = [gram for gram in grams if gram in self.ids]
         unknown = sum(token not in self.ids for token in tokens)
@@ -69,11 +65,7 @@ class GramReader:
 
     def rows(self, readings: Sequence[Reading]) -> np.ndarray:
         """Put sentences into one array. Shapes: N readings -> (N, T) int64."""
-        width = max(1, *(len(reading.ids) for reading in readings))
-        rows = np.full((len(readings), width), self.pad, dtype=np.int64)
-        for row, reading in zip(rows, readings, strict=True):
-            row[: len(reading.ids)] = reading.ids
-        return rows
+        return padded(readings, self.pad, 1)
 
 
 def _grams(tokens: Sequence[str], common: frozenset[str]) -> Iterator[str]:

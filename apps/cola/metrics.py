@@ -66,22 +66,6 @@ class Confusion:
         return float(_matthews(*map(np.array, counts + others)))
 
 
-def matthews(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Matthews correlation of labels and judgements. Shapes: (N,), (N,).
-
-    Raises: ValueError as `Confusion.of` does.
-    """
-    return Confusion.of(labels, predicted).matthews
-
-
-def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """The share that was judged as labelled. Shapes: (N,), (N,).
-
-    Raises: ValueError as `Confusion.of` does.
-    """
-    return Confusion.of(labels, predicted).accuracy
-
-
 def accuracy_by(
     groups: Sequence[str], labels: np.ndarray, predicted: np.ndarray
 ) -> dict[str, float]:

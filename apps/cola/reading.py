@@ -36,6 +36,27 @@ class Reading(NamedTuple):
     unknown: int
 
 
+def words_of(text: str, split: Callable[[str], list[str]]) -> list[str]:
+    """Split a sentence into words. Raises: SentenceError if there is none in it."""
+    if not (tokens := split(text)):
+        raise SentenceError(
+            f"{text!r} has no word, so there is nothing to judge. Give a sentence."
+        )
+    return tokens
+
+
+def padded(readings: Sequence[Reading], pad: int, width: int) -> np.ndarray:
+    """Put sentences into one array, as wide as it must, `width` at least.
+
+    Shapes: N readings -> (N, T) int64.
+    """
+    longest = max(width, *(len(reading.ids) for reading in readings))
+    rows = np.full((len(readings), longest), pad, dtype=np.int64)
+    for row, reading in zip(rows, readings, strict=True):
+        row[: len(reading.ids)] = reading.ids
+    return rows
+
+
 @dataclass(frozen=True)
 class Reader:
     """Splits sentences, numbers their words, and pads them.
@@ -101,11 +122,7 @@ class Reader:
 
         Raises: SentenceError if there is no word in it.
         """
-        tokens = self.split(text)
-        if not tokens:
-            raise SentenceError(
-                f"{text!r} has no word, so there is nothing to judge. Give a sentence."
-            )
+        tokens = words_of(text, self.split)
         kept = tokens[: self.max_length - 1]
         ids = [self.ids.get(token, self.unknown) for token in kept]
         unknown = ids.count(self.unknown)
@@ -117,9 +134,4 @@ class Reader:
 
     def rows(self, readings: Sequence[Reading]) -> np.ndarray:
         """Put sentences into one array. Shapes: N readings -> (N, T) int64."""
-        longest = max(len(reading.ids) for reading in readings)
-        width = self.max_length if self.fixed else longest
-        rows = np.full((len(readings), width), self.pad, dtype=np.int64)
-        for row, reading in zip(rows, readings, strict=True):
-            row[: len(reading.ids)] = reading.ids
-        return rows
+        return padded(readings, self.pad, self.max_length if self.fixed else 1)

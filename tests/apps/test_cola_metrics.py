@@ -20,18 +20,26 @@ def columns(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     return labels, predicted
 
 
+def matthews(labels: np.ndarray, predicted: np.ndarray) -> float:
+    return Confusion.of(labels, predicted).matthews
+
+
+def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
+    return Confusion.of(labels, predicted).accuracy
+
+
 def test_by_hand() -> None:
     labels, predicted = np.array([1, 1, 1, 1, 0, 0, 0]), np.array([1, 1, 1, 0, 1, 0, 0])
     assert Confusion.of(labels, predicted) == Confusion(3, 1, 1, 2)
-    assert metrics.accuracy(labels, predicted) == pytest.approx(5 / 7)
+    assert accuracy(labels, predicted) == pytest.approx(5 / 7)
     expected = (3 * 2 - 1 * 1) / np.sqrt(4 * 4 * 3 * 3)
-    assert metrics.matthews(labels, predicted) == pytest.approx(expected)
+    assert matthews(labels, predicted) == pytest.approx(expected)
 
 
 @given(PAIRS)
 def test_it_is_the_correlation_where_there_is_one(pairs: list[tuple[int, int]]) -> None:
     labels, predicted = columns(pairs)
-    found = metrics.matthews(labels, predicted)
+    found = matthews(labels, predicted)
     if len(set(labels)) == len(set(predicted)) == 2:
         assert found == pytest.approx(np.corrcoef(labels, predicted)[0, 1])
     else:
@@ -41,24 +49,24 @@ def test_it_is_the_correlation_where_there_is_one(pairs: list[tuple[int, int]]) 
 @given(PAIRS, st.randoms())
 def test_laws(pairs: list[tuple[int, int]], random: Random) -> None:
     labels, predicted = columns(pairs)
-    found = metrics.matthews(labels, predicted)
+    found = matthews(labels, predicted)
     assert -1 - 1e-12 <= found <= 1 + 1e-12
-    assert metrics.matthews(predicted, labels) == pytest.approx(found)
-    assert metrics.matthews(1 - labels, 1 - predicted) == pytest.approx(found)
-    assert metrics.matthews(labels, 1 - predicted) == pytest.approx(-found)
-    assert metrics.matthews(*columns(pairs * 3)) == pytest.approx(found)
+    assert matthews(predicted, labels) == pytest.approx(found)
+    assert matthews(1 - labels, 1 - predicted) == pytest.approx(found)
+    assert matthews(labels, 1 - predicted) == pytest.approx(-found)
+    assert matthews(*columns(pairs * 3)) == pytest.approx(found)
     random.shuffle(pairs)
-    assert metrics.matthews(*columns(pairs)) == pytest.approx(found)
+    assert matthews(*columns(pairs)) == pytest.approx(found)
 
 
 @given(PAIRS)
 def test_accuracy(pairs: list[tuple[int, int]]) -> None:
     labels, predicted = columns(pairs)
-    assert metrics.accuracy(labels, predicted) == np.mean(labels == predicted)
+    assert accuracy(labels, predicted) == np.mean(labels == predicted)
     groups = [f"group {label}" for label in labels]
     by = metrics.accuracy_by(groups, labels, predicted)
     total = sum(by[group] for group in groups) / len(groups)
-    assert total == pytest.approx(metrics.accuracy(labels, predicted))
+    assert total == pytest.approx(accuracy(labels, predicted))
 
 
 def test_counts_beyond_what_a_product_of_integers_holds() -> None:
@@ -92,11 +100,11 @@ def test_an_interval_is_that_of_drawing_sentences_again() -> None:
     labels = generator.integers(0, 2, 200)
     predicted = np.where(generator.random(200) < 0.7, labels, 1 - labels)
     drawn = [generator.integers(0, 200, 200) for _ in range(4_000)]
-    scores = [metrics.matthews(labels[rows], predicted[rows]) for rows in drawn]
+    scores = [matthews(labels[rows], predicted[rows]) for rows in drawn]
     found = metrics.matthews_interval(labels, predicted, resamples=4_000)
     assert found == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])), abs=0.01)
     narrow = metrics.matthews_interval(labels, predicted, level=0.5)
-    assert found[0] < narrow[0] < metrics.matthews(labels, predicted) < narrow[1]
+    assert found[0] < narrow[0] < matthews(labels, predicted) < narrow[1]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,7 @@ def test_what_cannot_be_scored(
     labels: list[object], predicted: list[object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        metrics.matthews(np.array(labels), np.array(predicted))
+        matthews(np.array(labels), np.array(predicted))
 
 
 @pytest.mark.parametrize("level", [0, 1, -0.5, 2])
