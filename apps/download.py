@@ -80,17 +80,9 @@ def download(
     Raises: DownloadError, one message that says what, why, and a way out.
     """
     folder = folder.resolve()
-    if not _missing(archive.files, folder):
-        say(f"{folder} holds all of it already, checked.", console)
-        return
     part = folder.with_name(f".{folder.name}.zip.part")
-    with _alone(part, folder):
-        missing = _missing(archive.files, folder)
-        if not missing:  # brought by another process since
-            return
-        _refuse_to_overwrite(folder, missing)
-        _require_space(archive.size + sum(f.size for f in missing.values()), part)
-        with _fetched(archive.url, archive.size, part, console, patience):
+    with _fetched(archive, archive.files, part, folder, console, patience) as missing:
+        if missing:
             unpack(part, missing, folder, console)
             if keep:
                 os.replace(part, folder.with_name(f"{folder.name}.zip"))
@@ -107,16 +99,8 @@ def download_file(
     """
     folder = folder.resolve()
     path, part = folder / file.name, folder / f".{file.name}.part"
-    if is_published(path, file):
-        say(f"{path} is here already, checked.", console)
-        return path
-    _refuse_to_overwrite(folder, [file.name])
-    with _alone(part, folder):
-        if is_published(path, file):  # brought by another process since
-            return path
-        _refuse_to_overwrite(folder, [file.name])
-        _require_space(file.size, part)
-        with _fetched(file.url, file.size, part, console, patience):
+    with _fetched(file, {file.name: file}, part, folder, console, patience) as missing:
+        if missing:
             _require_sum(file.name, sha256(part), file)
             os.replace(part, path)
     return path
@@ -183,17 +167,36 @@ def _alone(part: Path, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _fetched(
-    url: str, size: int, part: Path, console: Console, patience: Patience
-) -> Iterator[None]:
-    """Fetch a part, whose name goes when it was used, or turns out to be wrong."""
-    fetch(url, size, part, console, patience)
-    try:
-        yield
-    except DownloadError:
-        # Going on with these bytes would lead here again.
+    source: Archive | Single,
+    files: Mapping[str, Published],
+    part: Path,
+    folder: Path,
+    console: Console,
+    patience: Patience,
+) -> Iterator[dict[str, Published]]:
+    """Fetch a part for what a folder lacks, and give that, if it lacks anything.
+
+    The part goes when it was used, or turns out to be wrong.
+    """
+    missing = _missing(files, folder)
+    if not missing:
+        say(f"{folder} holds all of it already, checked.", console)
+        yield missing
+        return
+    _refuse_to_overwrite(folder, missing)
+    with _alone(part, folder):
+        missing = _missing(files, folder)
+        if missing:  # not brought by another process since
+            unpacked = sum(file.size for file in missing.values() if file != source)
+            _require_space(source.size + unpacked, part)
+            fetch(source.url, source.size, part, console, patience)
+        try:
+            yield missing
+        except DownloadError:
+            # Going on with these bytes would lead here again.
+            forget(part)
+            raise
         forget(part)
-        raise
-    forget(part)
 
 
 def _refuse_to_overwrite(folder: Path, files: Iterable[str]) -> None:

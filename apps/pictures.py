@@ -1,4 +1,4 @@
-"""How does a picture file become an upright picture in colour?  One reader for all.
+"""The reader of picture files: upright pictures in colour.
 
 Pillow decodes; around it stands what it leaves to its users. Formats are allowed by
 name. A file says how large its picture is, and a few bytes may say anything: what that
@@ -52,6 +52,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+SAVE = "Save it as JPEG or PNG in a picture program."
 SMALLER = "Make it smaller in a picture program: 1,000 x 1,000 pixels are plenty."
 TURNED = "turned as its EXIF data say"
 ROWS = 64  # of a picture of numbers that are made levels at once
@@ -93,7 +94,8 @@ def read(path: Path | str, fit: Fit, enough: int) -> Photo:
                     notes.append(TURNED)
                 _load(image, file, path, enough)
                 upright = _upright(image, path, notes)
-                if _has_others(image):
+                # Photos of telephones have a preview, of which none need know.
+                if image.format != "MPO" and getattr(image, "is_animated", False):
                     notes.append("the first of several pictures in the file")
                 seen = fit(_to_colours(upright, notes), notes)
         return Photo(_on_white(seen, notes), tuple(notes))
@@ -108,9 +110,6 @@ def formats() -> list[str]:
 def has_known_name(path: Path) -> bool:
     """Whether a file is called as pictures that can be read are."""
     return Image.registered_extensions().get(path.suffix.lower()) in FORMATS
-
-
-# -- before anything is decoded ----------------------------------------------------
 
 
 def check_is_file(path: Path) -> None:
@@ -143,7 +142,7 @@ def _check_head(file: BinaryIO, path: Path) -> None:
     if length > LIMIT:
         raise UserError(
             f"{path} is a file of {in_words(length)}; of a picture at most "
-            f"{in_words(LIMIT)} are read. Save it as JPEG or PNG in a picture program."
+            f"{in_words(LIMIT)} are read. {SAVE}"
         )
     head = file.read(30)
     file.seek(0)
@@ -151,17 +150,13 @@ def _check_head(file: BinaryIO, path: Path) -> None:
         size = _webp_size(head)
         check_memory(size[0] * size[1] * DECODERS["WEBP"], size, path)
     elif head[:4] == b"\x89PNG":
-        _check_sums(file)
+        # Those behind the pixels, Pillow reads past.
+        with Image.open(file, formats=["PNG"]) as image:
+            image.verify()
+        file.seek(0)
     elif head[:3] == b"GIF":
         size = struct.unpack_from("<HH", head, 6)
         check_memory(2 * size[0] * size[1], size, path)
-
-
-def _check_sums(file: BinaryIO) -> None:
-    """Compare all checksums of a PNG; those behind the pixels, Pillow reads past."""
-    with Image.open(file, formats=["PNG"]) as image:
-        image.verify()
-    file.seek(0)
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
@@ -190,12 +185,6 @@ def _load(image: Image.Image, file: BinaryIO, path: Path, enough: int) -> None:
         each += _stored_bytes(image.mode)
     check_memory(beside + image.width * image.height * each, size, path)
     image.load()
-
-
-def _has_others(image: Image.Image) -> bool:
-    """Whether a file has other pictures that its owner may expect to be read."""
-    # Photos of telephones have a preview as a second picture, of which none need know.
-    return image.format != "MPO" and getattr(image, "is_animated", False)
 
 
 def _bytes_afterwards(image: Image.Image) -> int:
@@ -231,8 +220,7 @@ def _bytes_beside(image: Image.Image, file: BinaryIO, path: Path) -> float:
     if scans * pixels > SCANS:
         raise UserError(
             f"{path} has {image.width:,} x {image.height:,} pixels in {scans:,} scans, "
-            "which would take minutes to read. Save it as JPEG or PNG in a picture "
-            "program."
+            f"which would take minutes to read. {SAVE}"
         )
     # Of 16 bits each; colours may be stored more coarsely.
     shares = [h * v for _, h, v, _ in getattr(image, "layer", [])]
@@ -274,9 +262,6 @@ def _scans(file: BinaryIO) -> int:
     return max(2, content.count(b"\xff\xda", place))
 
 
-# -- once it is decoded ------------------------------------------------------------
-
-
 def _turned_by_pillow(image: Image.Image) -> bool:
     """Whether Pillow will turn a picture while it loads it, as it does with a TIFF."""
     tags = getattr(image, "tag_v2", {})
@@ -290,8 +275,7 @@ def _upright(image: Image.Image, path: Path, notes: list[str]) -> Image.Image:
     these data, and what is wrong with the picture must not pass for a fault of theirs.
     """
     turn = None
-    # What is wrong with the data about a picture does not make the picture wrong, and
-    # damaged data raise nearly anything.
+    # Damaged data about a picture raise nearly anything, and do not make it wrong.
     with contextlib.suppress(Exception):
         turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     if turn is None:
@@ -364,9 +348,6 @@ def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:
     return white.convert("RGB")
 
 
-# -- what goes wrong ---------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong with a file into what its owner can do about it.
@@ -374,9 +355,8 @@ def explained(path: Path) -> Iterator[None]:
     Raises: UserError.
     """
     try:
-        with warnings.catch_warnings():
-            # About oddities in the file; the picture comes out all the same.
-            warnings.simplefilter("ignore")
+        # About oddities in the file; the picture comes out all the same.
+        with warnings.catch_warnings(action="ignore"):
             yield
     except UserError:
         raise
@@ -404,8 +384,7 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return (
             f"{path} is none of the pictures that can be read here "
-            f"({', '.join(formats())}), or is damaged. Save it as JPEG or PNG in a "
-            "picture program."
+            f"({', '.join(formats())}), or is damaged. {SAVE}"
         )
     return (
         f"{path} is damaged: {reason(error)}. Copy or download it again; or, if a "

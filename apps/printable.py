@@ -1,4 +1,4 @@
-r"""Which characters may be shown? Those that a terminal neither obeys nor hides.
+r"""The characters that may be shown: those that a terminal neither obeys nor hides.
 
 Words, names, addresses and what a server says come from outside. A terminal takes some
 characters for orders (to clear, to colour, to set its title), draws nothing for some,

@@ -1,4 +1,4 @@
-"""How do tables, lines and bars get to a terminal? By rich, every text filtered."""
+"""The console: rich's, on which every text is filtered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a text come in, whoever saved it? In UTF-8, no larger than it may be."""
+"""Texts that are read: in UTF-8, no larger than they may be."""
 
 from __future__ import annotations
 

@@ -15,42 +15,28 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
+from apps import web
 from apps.console import say
-from apps.web import (
-    BrokenOffError,
-    ChangedError,
-    Deadline,
-    DownloadError,
-    Patience,
-    ask,
-    network,
-)
+from apps.web import BrokenOffError, ChangedError, DownloadError, Patience
 
 BLOCK = 2**18  # bytes read at a time
 MAX_VERSION = 200  # letters; a server that gives a longer one may not take it back
 AGENT = "minigrad-download"
 
 
-class Meter(Progress):
+class Meter(progress.Progress):
     """How far a transfer is: a bar on a terminal, a line each tenth elsewhere."""
 
     def __init__(self, what: str, size: int, console: Console) -> None:
         super().__init__(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
             transient=True,
@@ -90,7 +76,7 @@ def fetch(
     farthest, failures = transfer.have(), 0
     with Meter(f"fetching {url}", size, console) as meter:
         while (have := transfer.have()) < size:
-            trouble = _attempt(transfer, meter, Deadline(patience, end))
+            trouble = transfer.go_on(meter, web.Deadline(patience, end))
             have = transfer.have()
             if have == size:
                 break
@@ -120,18 +106,6 @@ def _note(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _attempt(transfer: Transfer, meter: Meter, deadline: Deadline) -> str:
-    """Go on with a transfer as far as it comes, and say why it went no further."""
-    try:
-        transfer.go_on(meter, deadline)
-    except BrokenOffError as error:
-        return str(error)
-    except ChangedError:
-        forget(transfer.part)
-        return "what has come does not fit what the server has now"
-    return "the transfer broke off"
-
-
 class Transfer:
     """A file that comes in pieces: how much is here, and of which version."""
 
@@ -147,31 +121,39 @@ class Transfer:
             forget(self.part)
         return 0
 
-    def go_on(self, meter: Meter, deadline: Deadline) -> None:
-        """Ask for what is missing and add it to the file, as far as it comes.
+    def go_on(self, meter: Meter, deadline: web.Deadline) -> str:
+        """Go on as far as it comes, and say why it went no further.
 
-        Raises: ChangedError if what is here does not belong to what the server has;
-            BrokenOffError if the connection fails; DownloadError if asking again is
-            no use.
+        Raises: DownloadError if asking again is no use.
         """
+        try:
+            self._go_on(meter, deadline)
+        except BrokenOffError as error:
+            return str(error)
+        except ChangedError:
+            forget(self.part)
+            return "what has come does not fit what the server has now"
+        return "the transfer broke off"
+
+    def _go_on(self, meter: Meter, deadline: web.Deadline) -> None:
         have = self.have()
-        with ask(self._url, self._headers(have), deadline) as answer:
+        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+        if have:
+            # If the file is another by now, the server sends all of it instead.
+            headers |= {"Range": f"bytes={have}-", "If-Range": self._version()}
+        with web.ask(self._url, headers, deadline) as answer:
             begin = self._begin(answer, have)
             if begin == 0:
-                self._write_version(answer)
+                forget(self.part)
+                if version := _version_of(answer):
+                    note = json.dumps({"url": self._url, "version": version})
+                    _note(self.part).write_text(note, encoding="utf-8")
             meter.at(begin)
             with self.part.open("ab" if begin else "wb") as file:
                 for block in self._blocks(answer, self._size - begin):
                     file.write(block)
                     deadline.more(len(block))
                     meter.more(len(block))
-
-    def _headers(self, have: int) -> dict[str, str]:
-        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
-        if have:
-            # If the file is another by now, the server sends all of it instead.
-            headers |= {"Range": f"bytes={have}-", "If-Range": self._version()}
-        return headers
 
     def _begin(self, answer: http.client.HTTPResponse, have: int) -> int:
         """Where the answer's bytes belong; refuse an answer of the wrong length."""
@@ -207,18 +189,12 @@ class Transfer:
         while left:
             # read1 gives what has come; read would wait for a whole block, and lose
             # it if the connection broke meanwhile.
-            with network(self._url):
+            with web.network(self._url):
                 block = answer.read1(min(BLOCK, left))
             if not block:
                 break
             yield block
             left -= len(block)
-
-    def _write_version(self, answer: http.client.HTTPResponse) -> None:
-        forget(self.part)
-        if version := _version_of(answer):
-            note = json.dumps({"url": self._url, "version": version})
-            _note(self.part).write_text(note, encoding="utf-8")
 
     def _version(self) -> str:
         """What the server called the version that the bytes here are of, if it did."""

@@ -117,7 +117,7 @@ class _Answer(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Watched(self.fp.detach(), deadline))
 
 
-class _Watching(urllib.request.AbstractHTTPHandler):
+class _Watching(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
     def __init__(self, deadline: Deadline) -> None:
         super().__init__()
         self._deadline = deadline
@@ -131,14 +131,6 @@ class _Watching(urllib.request.AbstractHTTPHandler):
         return super().do_open(connection, req, **settings)
 
 
-class _Http(_Watching, urllib.request.HTTPHandler):
-    pass
-
-
-class _Https(_Watching, urllib.request.HTTPSHandler):
-    pass
-
-
 def ask(
     url: str, headers: Mapping[str, str], deadline: Deadline
 ) -> http.client.HTTPResponse:
@@ -150,16 +142,15 @@ def ask(
     # No others: nobody may send us on to a file, or to a server of another kind.
     for handler in (
         urllib.request.ProxyHandler(),
-        _Http(deadline),
-        _Https(deadline),
+        _Watching(deadline),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.UnknownHandler(),
     ):
         opener.add_handler(handler)
+    request = urllib.request.Request(url, headers=dict(headers))
     with network(url, goes_on="Range" in headers):
-        request = urllib.request.Request(url, headers=dict(headers))
         answer = opener.open(request, timeout=deadline.timeout)
     if answer.status not in (200, 206):
         answer.close()

@@ -7,7 +7,16 @@ Read the engine in this order: the idea, in `docs/engine.md`, then `tape`, `ops`
 from minigrad import inspect, io, testing
 from minigrad.backend import Device, device
 from minigrad.checkpointing import checkpoint
-from minigrad.creation import asarray, from_dlpack, full, one_hot, ones, zeros
+from minigrad.creation import (
+    arange,
+    asarray,
+    bernoulli,
+    from_dlpack,
+    full,
+    one_hot,
+    ones,
+    zeros,
+)
 from minigrad.functions import (
     dropout,
     einsum,
@@ -29,6 +38,13 @@ from minigrad.inspect import (
 )
 from minigrad.io import load_checkpoint, save_checkpoint
 from minigrad.memory import keep_memory
+from minigrad.ops.convolution import (
+    conv2d,
+    conv2d_relu,
+    conv2d_relu_to_input,
+    conv2d_to_input,
+    conv2d_to_weight,
+)
 from minigrad.ops.elementwise import (
     absolute,
     add,
@@ -71,15 +87,7 @@ from minigrad.ops.shape import (
     transpose,
     unstack,
 )
-from minigrad.ops.windows import (
-    conv2d,
-    conv2d_relu,
-    conv2d_relu_to_input,
-    conv2d_to_input,
-    conv2d_to_weight,
-    fold,
-    unfold,
-)
+from minigrad.ops.windows import fold, unfold
 from minigrad.random import Generator, default_generator, manual_seed
 from minigrad.tape import no_grad, primitive, record_write
 from minigrad.tensor import Tensor
@@ -103,11 +111,13 @@ __all__ = [
     "abs",
     "absolute",
     "add",
+    "arange",
     "argmax",
     "argmin",
     "asarray",
     "astype",
     "at_largest",
+    "bernoulli",
     "broadcast_to",
     "checkpoint",
     "clip",

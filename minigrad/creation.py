@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.backend import as_array, to_device
+from minigrad.backend import as_array, device_of
+from minigrad.ops import sources
+from minigrad.ops.elementwise import equal
 from minigrad.ops.index import checks_ids
-from minigrad.ops.shape import Shape, expand_dims
+from minigrad.ops.shape import Shape, astype, expand_dims
+from minigrad.ops.sources import filled
+from minigrad.random import Generator, generator_of
 from minigrad.tape import new_leaf, wrap
 from minigrad.tensor import Tensor
 
@@ -35,16 +39,39 @@ def full(
             "one argument. Write it as a tuple, for example zeros((2, 3))."
         )
     try:
-        filled = np.full(shape, value, dtype)
-    except (TypeError, ValueError, MemoryError) as error:
+        array = filled(shape=shape, value=value, dtype=dtype, device=device)
+    except (TypeError, ValueError, MemoryError) as explained:
+        error = explained.__cause__ or explained
         kinds = (TypeError, ValueError, MemoryError)  # NumPy's own are subclasses
         raise next(kind for kind in kinds if isinstance(error, kind))(
             f"cannot make a tensor of shape {shape!r} and dtype {dtype!r}: "
             f"{str(error).rstrip('.')}. Give sizes as a tuple of whole numbers, 0 or "
             "more, and a dtype such as 'float32'."
         ) from error
-    array = to_device(filled, device)
     return wrap(array, new_leaf(array) if requires_grad else None)
+
+
+def arange(start: int, stop: int, device: str = "cpu") -> Tensor:
+    """The integers start, ..., stop - 1. Shapes: (stop - start,)."""
+    return wrap(sources.arange(start=start, stop=stop, device=device))
+
+
+def bernoulli(
+    shape: Shape, p: float, generator: Generator | None = None, device: str = "cpu"
+) -> Tensor:
+    """Random booleans of `shape`, each True with probability p.
+
+    Raises:
+        ValueError: p is not in [0, 1].
+        TypeError: the generator is none of minigrad's.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(
+            f"bernoulli got p={p}: a probability lies in [0, 1]. Pass for example "
+            "p=0.5."
+        )
+    state = generator_of(generator).drawn_from()
+    return wrap(sources.bernoulli(state, shape=shape, p=p, device=device))
 
 
 def zeros(
@@ -129,5 +156,6 @@ def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
             f"one_hot got ids from {array.min()} to {array.max()} for {classes} "
             "classes: an id is at least 0 and below that number. Check the ids."
         )
-    columns = np.arange(classes, like=array)
-    return wrap((expand_dims(array, axis=-1) == columns).astype(dtype))
+    columns = sources.arange(start=0, stop=classes, device=device_of(array))
+    hot = equal(expand_dims(array, axis=-1), columns)
+    return wrap(astype(hot, dtype=dtype))

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad import backend, functions
+from minigrad.in_place import in_place, like, refuse_recorded, write
 from minigrad.ops import elementwise, index, linalg, reduce
 from minigrad.ops import shape as shapes
 from minigrad.tape import (
@@ -22,8 +23,6 @@ from minigrad.tape import (
     make_results,
     new_leaf,
     read,
-    record_write,
-    recording,
     wrap,
 )
 
@@ -39,21 +38,6 @@ def _method(operation: Callable[..., Any]) -> Operation:
 
 def _swapped(operation: Callable[[Any, Any], Any]) -> Operation:
     return lambda self, other: operation(other, self)
-
-
-def _in_place(operator: Callable[[Any, Any], Any], sign: str) -> Operation:
-    """``x += y``: recorded results get a new tensor, plain data is written in place."""
-
-    def update(self: Any, other: Any) -> Any:
-        moves = isinstance(other, Tensor) and other.entry is not None
-        leaf = isinstance(self.entry, Leaf)
-        if recording.enabled and not leaf and (moves or self.entry is not None):
-            return operator(self, other)
-        result = operator(self.array, plain(other))
-        write(self, Ellipsis, result, sign)
-        return self
-
-    return update
 
 
 @make_results
@@ -89,31 +73,6 @@ class Tensor(TensorBase):
                     "that shape and dtype. Make a new Tensor instead."
                 )
         self.array = array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The sizes of the axes."""
-        return self.array.shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self.array.ndim
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self.array.size
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of the elements."""
-        return self.array.dtype
-
-    @property
-    def device(self) -> str:
-        """Where the array is: "cpu", "cuda" or "cuda:1"."""
-        return backend.device_of(self.array)
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a NumPy array: shared on the CPU, copied from a GPU."""
@@ -326,10 +285,10 @@ class Tensor(TensorBase):
         """Write into a part, in place; the tape does not record it."""
         write(self, key, values, "an assignment to [...]")
 
-    __iadd__ = _in_place(elementwise.add, "+=")
-    __isub__ = _in_place(elementwise.subtract, "-=")
-    __imul__ = _in_place(elementwise.multiply, "*=")
-    __itruediv__ = _in_place(elementwise.divide, "/=")
+    __iadd__ = in_place(elementwise.add, "+=")
+    __isub__ = in_place(elementwise.subtract, "-=")
+    __imul__ = in_place(elementwise.multiply, "*=")
+    __itruediv__ = in_place(elementwise.divide, "/=")
 
     # -- operators -----------------------------------------------------------------
 
@@ -416,79 +375,6 @@ class Tensor(TensorBase):
         """Permute the axes: x.transpose(1, 0), x.transpose((1, 0)), or all reversed."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         return shapes.transpose(self, axes=tuple(order) if order else None)
-
-
-# -- what the class uses ------------------------------------------------------------
-
-
-def like(self: Tensor, data: Any) -> Any:
-    """Data as an array: lists in the tensor's dtype, arrays in their own."""
-    listed = isinstance(data, list | tuple | int | float)
-    return backend.as_array(data, self.array.dtype if listed else None)
-
-
-def refuse_recorded(tensor: Tensor, action: str) -> None:
-    if tensor.entry is not None and not isinstance(tensor.entry, Leaf):
-        raise RuntimeError(
-            f"{action} on the result of {tensor.entry.name} (entry "
-            f"{tensor.entry.order}) would make its gradient wrong: the tape does not "
-            "record writes. Write into Tensor(x.detach()), or compute a new tensor, "
-            "for example with where()."
-        )
-
-
-def write(self: Tensor, key: Any, values: Any, operation: str) -> None:
-    """Write into the array and stamp it, so that backward notices a stale read."""
-    refuse_recorded(self, operation)
-    _refuse_lost_gradients(self, values, operation)
-    array = _storable(self, values, operation)
-    try:
-        self.array[plain(key)] = array
-    except (ValueError, IndexError) as error:
-        raise type(error)(
-            f"{operation} of values of shape {np.shape(array)} into a tensor of shape "
-            f"{self.array.shape} failed: {error}. The values must broadcast to the "
-            "part that is written: check key and shapes."
-        ) from error
-    record_write(self.array, operation)
-
-
-def _refuse_lost_gradients(self: Tensor, values: Any, operation: str) -> None:
-    if not recording.enabled:
-        return
-    if self.entry is not None:
-        raise RuntimeError(
-            f"{operation} on a leaf that requires gradients: the tape does not record "
-            "writes. Do it inside no_grad(), as an optimiser does."
-        )
-    if isinstance(values, Tensor) and values.entry is not None:
-        raise RuntimeError(
-            f"{operation} with values that carry gradients: the tape does not record "
-            "writes, so their gradient would be lost. Build the tensor with stack, "
-            "concatenate or where, or write values.detach()."
-        )
-
-
-def _storable(self: Tensor, values: Any, operation: str) -> Any:
-    """The values on the tensor's device, if its dtype can hold them."""
-    array = plain(values)
-    if isinstance(array, list | tuple):
-        array = np.asarray(array, self.array.dtype)
-    if not backend.is_array(array):
-        return array
-    if not np.can_cast(array.dtype, self.array.dtype, "same_kind"):
-        raise TypeError(
-            f"{operation} would store {array.dtype} values in a tensor of dtype "
-            f"{self.array.dtype} and lose what that cannot hold. Convert one of them "
-            "first, for example with .astype('float32')."
-        )
-    return backend.to_device(array, backend.device_of(self.array))
-
-
-def plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(map(plain, value))
-    return value.array if isinstance(value, Tensor) else value
 
 
 def _hooks(entry: Entry) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Attention: each query compares itself with all keys and mixes their values.
 
-The scores of a query, made into weights that sum to 1 by a softmax, say how much it
-takes of each value. A mask is True where a query may see a key.
+A softmax turns the scores of a query into weights that sum to 1: how much it takes of
+each value. A mask is True where a query may see a key.
 
 Glossary of shapes: N batch, H heads, T queries, S keys and values, E width of a query
 and a key in one head, M width of a value, D width of the model.
@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import beside
+from minigrad.backend import beside, device_of
+from minigrad.ops import sources
+from minigrad.ops.elementwise import greater, less_equal, logical_and
 from nn import init
 from nn.checks import array_of, check_shape, check_size
 from nn.dropout import Dropout
@@ -52,8 +54,9 @@ def scaled_dot_product_attention(
     """
     if chunk is not None:
         check_size("scaled_dot_product_attention", chunk=chunk)
-    given = floats("attention", q=q, k=k, v=v)
-    mask = _checked(mask, causal, *given)
+    q, k, v = given = floats("attention", q=q, k=k, v=v)
+    _check_lengths(causal, q, k, v)
+    mask = None if mask is None else _checked(mask, q, k)
     q, k, v = map(wide, given)
     q = q * (1 / math.sqrt(q.shape[-1]))  # fewer numbers than the scores
     drop = functools.partial(mg.dropout, p=dropout, generator=generator)
@@ -72,7 +75,7 @@ def _at_once(q: Any, k: Any, v: Any, mask: Any, causal: bool, drop: Any) -> Any:
     scores = _scores(q, k, visible)  # (..., T, S)
     weights = mg.softmax(scores, axis=-1) if S else scores
     y = drop(weights) @ v  # (..., T, M)
-    # Without a mask a query sees at least itself.
+    # Without a mask every query sees some key.
     return y if mask is None else _zero_blind(y, visible)
 
 
@@ -96,17 +99,18 @@ def _in_chunks(
     T, S = q.shape[-2], k.shape[-2]
     parts = []
     for rows in _slices(T, chunk):
-        keys = _slices(rows.stop if causal else S, chunk)
-        blocks = [(some, _block(mask, causal, rows, some)) for some in keys]
-        attend = mg.checkpoint(functools.partial(_running, blocks=blocks, drop=drop))
+        visible = functools.partial(_block, mask, causal, rows)
+        columns = _slices(rows.stop if causal else S, chunk)
+        settings = {"columns": columns, "visible": visible, "drop": drop}
+        attend = mg.checkpoint(functools.partial(_running, **settings))
         y = attend(q[..., rows, :], k, v)  # (..., chunk, M)
-        if mask is not None:
-            y = _zero_blind(y, _block(mask, causal, rows, slice(0, S)))
-        parts.append(y)
+        parts.append(y if mask is None else _zero_blind(y, visible(slice(0, S))))
     return parts[0] if len(parts) == 1 else mg.concatenate(parts, axis=-2)
 
 
-def _running(q: Any, k: Any, v: Any, *, blocks: list[Any], drop: Any) -> Any:
+def _running(
+    q: Any, k: Any, v: Any, *, columns: list[slice], visible: Any, drop: Any
+) -> Any:
     """Attend to some keys after the other, with the running softmax of those so far.
 
     A softmax is the same whatever is subtracted from all its scores. Here it is the
@@ -116,13 +120,13 @@ def _running(q: Any, k: Any, v: Any, *, blocks: list[Any], drop: Any) -> Any:
     largest: Any = -math.inf
     total: Any = 0.0
     output: Any = 0.0
-    for keys, visible in blocks:
-        scores = _scores(q, k[..., keys, :], visible)
+    for some in columns:
+        scores = _scores(q, k[..., some, :], visible(some))
         most = mg.maximum(mg.max(scores.detach(), axis=-1, keepdims=True), largest)
         powers = mg.exp(scores - most)
         shrink = mg.exp(largest - most)
         total = total * shrink + mg.sum(powers, axis=-1, keepdims=True)
-        output = output * shrink + drop(powers) @ v[..., keys, :]
+        output = output * shrink + drop(powers) @ v[..., some, :]
         largest = most
     return output / total
 
@@ -132,14 +136,8 @@ def _slices(length: int, chunk: int) -> list[slice]:
     return [slice(i, min(i + chunk, length)) for i in range(0, length, chunk)]
 
 
-# -- masks -------------------------------------------------------------------------
-
-
-def _checked(mask: Any, causal: bool, q: Any, k: Any, v: Any) -> Any:
-    """Check that all fit; give the mask as an array on the device of q, or None.
-
-    Raises: ValueError where the shapes disagree; TypeError for a mask of other dtypes.
-    """
+def _check_lengths(causal: bool, q: Any, k: Any, v: Any) -> None:
+    """Raise unless queries, keys and values fit together."""
     way_out = "Queries and keys share a width, keys and values their positions."
     check_shape("attention", "q", q, ("...", "T", "E"), way_out)
     check_shape("attention", "k", k, ("...", "S", q.shape[-1]), way_out)
@@ -150,9 +148,17 @@ def _checked(mask: Any, causal: bool, q: Any, k: Any, v: Any) -> Any:
             f"attention: causal, but there are {T} queries and {S} keys, so that "
             "which keys precede a query is not certain. Give a mask instead."
         )
-    if mask is None:
-        return None
-    mask = array_of(mask)
+
+
+# -- masks -------------------------------------------------------------------------
+
+
+def _checked(mask: Any, q: Any, k: Any) -> Any:
+    """The mask as an array on the device of q.
+
+    Raises: TypeError unless it is boolean; ValueError where the shapes disagree.
+    """
+    mask, T, S = array_of(mask), q.shape[-2], k.shape[-2]
     if mask.dtype.kind != "b":
         raise TypeError(
             f"attention: mask has dtype {mask.dtype}, but must be boolean, True where "
@@ -177,14 +183,16 @@ def _block(mask: Any, causal: bool, rows: slice, columns: slice) -> Any:
         mask = mask[..., some, columns if mask.shape[-1] > 1 else slice(None)]
     if not causal or columns.stop <= rows.start + 1:
         return mask
-    queries, keys = (np.arange(part.start, part.stop) for part in (rows, columns))
-    past = keys <= queries[:, None]
-    return past if mask is None else mask & beside(past, mask)
+    device = "cpu" if mask is None else device_of(mask)
+    queries = sources.arange(start=rows.start, stop=rows.stop, device=device)
+    keys = sources.arange(start=columns.start, stop=columns.stop, device=device)
+    past = less_equal(keys, mg.expand_dims(queries, axis=-1))
+    return past if mask is None else logical_and(mask, past)
 
 
 def _zero_blind(y: Any, visible: Any) -> Any:
     """Give y (..., T, M), with zeros for queries that may see no key."""
-    return mg.where(visible.any(axis=-1, keepdims=True), y, 0.0)
+    return mg.where(greater(mg.sum(visible, axis=-1, keepdims=True), 0), y, 0.0)
 
 
 # -- several heads -----------------------------------------------------------------
@@ -219,6 +227,7 @@ class MultiHeadAttention(Module):
         if chunk is not None:
             check_size("MultiHeadAttention", chunk=chunk)
         self.num_heads = num_heads
+        self.head_dim = head_dim
         self.chunk = chunk
         inner = num_heads * head_dim
         shape = (embed_dim, inner)
@@ -244,18 +253,11 @@ class MultiHeadAttention(Module):
         (N, H, T, S) is True where a query may see a key; (N, 1, S) hides the padding of
         a text from all its queries.
         """
-        q, k, v = self._heads(query, key, value)
-        drop = self.dropout
-        y = scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            _for_heads(mask),
-            causal=causal,
-            dropout=drop.p if self.training else 0.0,
-            generator=drop.generator,
-            chunk=self.chunk,
-        )  # (N, H, T, E)
+        heads = self._heads(query, key, value, mask)
+        p = self.dropout.p if self.dropout.training else 0.0
+        drop: Any = {"dropout": p, "generator": self.dropout.generator}
+        settings: Any = {"causal": causal, "chunk": self.chunk, **drop}
+        y = scaled_dot_product_attention(*heads, **settings)
         N, H, T, E = y.shape
         return self.out(mg.swapaxes(y, 1, 2).reshape((N, T, H * E)))
 
@@ -263,40 +265,36 @@ class MultiHeadAttention(Module):
         self, query: Any, key: Any = None, mask: Any = None, *, causal: bool = False
     ) -> Any:
         """Give how much each query takes of each value. Shapes: (N, H, T, S)."""
-        q, k, _ = self._heads(query, key, None)
+        q, k, _, mask = self._heads(query, key, None, mask)
         # Mixing one-hot values gives the weights themselves.
         one_hot = beside(np.eye(k.shape[-2], dtype=k.dtype), array_of(k))
-        mask = _for_heads(mask)
         return scaled_dot_product_attention(q, k, one_hot, mask, causal=causal)
 
-    def _heads(self, query: Any, key: Any, value: Any) -> list[Any]:
-        """Project to queries, keys and values of every head: (N, H, T or S, E) each."""
-        itself = key is None and value is None
+    def _heads(self, query: Any, key: Any, value: Any, mask: Any) -> list[Any]:
+        """Queries, keys and values of every head, and the mask.
+
+        Shapes: -> (N, H, T, E), (N, H, S, E) twice, (T, S) or (N, 1 or H, T, S).
+        """
         key = query if key is None else key
         value = key if value is None else value
         given = {"query": query, "key": key, "value": value}
         inputs = floats("MultiHeadAttention", **given)
         for name, x in zip(given, inputs, strict=True):
             check_shape("MultiHeadAttention", name, x, ("N", "T", "D"), "Batch first.")
-        if itself:  # one product for all three
-            return self._split(linear(inputs[0], self.Wqkv, self.bqkv), 3)
-        W, b = mg.split(self.Wqkv, 3, axis=1), mg.split(self.bqkv, 3)
-        projected = map(linear, inputs, W, b)
-        return [part for x in projected for part in self._split(x, 1)]
+        if inputs[0] is inputs[1] is inputs[2]:  # one product for all three
+            packed = self._project(inputs[0], self.Wqkv, self.bqkv)  # (N, T, 3 * H, E)
+            parts = mg.split(packed, 3, axis=2)
+        else:
+            W, b = mg.split(self.Wqkv, 3, axis=1), mg.split(self.bqkv, 3)
+            parts = list(map(self._project, inputs, W, b))
+        if mask is not None and (mask := array_of(mask)).ndim == 3:
+            mask = mask[:, None]  # the same for all heads
+        return [*(mg.swapaxes(part, 1, 2) for part in parts), mask]
 
-    def _split(self, x: Any, parts: int) -> list[Any]:
-        """(N, T, parts * H * E) -> as many parts (N, H, T, E)."""
-        N, T, width = x.shape
-        shape = (N, T, parts, self.num_heads, width // (parts * self.num_heads))
-        return mg.unstack(mg.transpose(x.reshape(shape), axes=(2, 0, 3, 1, 4)))
-
-
-def _for_heads(mask: Any) -> Any:
-    """The mask with an axis for the heads, unless it has one or is for all texts."""
-    if mask is None:
-        return None
-    mask = array_of(mask)
-    return mask[:, None] if mask.ndim == 3 else mask
+    def _project(self, x: Any, W: Any, b: Any) -> Any:
+        """(N, T, D) -> (N, T, heads in W, E)."""
+        N, T, _ = x.shape
+        return linear(x, W, b).reshape((N, T, b.size // self.head_dim, self.head_dim))
 
 
 def _head_dim(embed_dim: int, num_heads: int) -> int:

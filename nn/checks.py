@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import minigrad as mg
+from minigrad import tape
 from minigrad.backend import is_array
 from minigrad.ops.index import checks_ids
 
@@ -24,8 +24,8 @@ def check_shape(
     Shapes: a first item "..." stands for any number of axes.
     Raises: ValueError.
     """
-    given = np.shape(value)
-    if _fits(given, expected):
+    given = value.shape if hasattr(value, "shape") else np.shape(value)
+    if given == expected or _fits(given, expected):
         return
     shown = ", ".join(str(length) for length in expected)
     comma = "," if len(expected) == 1 else ""
@@ -37,10 +37,10 @@ def check_shape(
 def _fits(given: tuple[int, ...], expected: Expected) -> bool:
     if expected[:1] == ("...",):
         expected = expected[1:]
-        given = given[max(0, len(given) - len(expected)) :]
+        given = given[len(given) - len(expected) :]
     if len(given) != len(expected):
         return False
-    for length, wanted in zip(given, expected, strict=True):
+    for length, wanted in zip(given, expected, strict=False):
         if length != wanted and not isinstance(wanted, str):
             return False
     return True
@@ -83,8 +83,7 @@ def array_of(value: Any) -> Any:
 
     A ragged list becomes an array of objects, a dtype that no layer takes.
     """
-    if isinstance(value, mg.Tensor):
-        return value.data
+    value = tape.array_of(value)
     if is_array(value):
         return value
     try:

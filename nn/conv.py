@@ -1,6 +1,6 @@
-"""Convolution: one set of weights for every window of a picture.
+"""Convolution: one set of weights for every window of an image.
 
-Glossary of shapes: N batch, C and O channels in and out, (H, W) picture, (K, L) window,
+Glossary of shapes: N batch, C and O channels in and out, (H, W) image, (K, L) window,
 (P, Q) positions of the window. A pair may be given as one number for both of its sides.
 """
 
@@ -34,7 +34,7 @@ def conv2d(
     """Give every window's product with the weights, plus b, with `relu` its ReLU.
 
     A large batch is worked on in pieces, whose windows and outputs take at most 4 MB
-    each (256 MB on a GPU), or one picture's; a window of one element is a matrix
+    each (256 MB on a GPU), or one image's; a window of one element is a matrix
     product, for which nothing is copied. The ReLU of each piece is faster than a `relu`
     of the whole.
 
@@ -62,7 +62,7 @@ def conv_transpose2d(
     padding: Sides = 0,
     dilation: Sides = 1,
 ) -> Any:
-    """Spread every element over a window: the adjoint of `conv2d` by its picture.
+    """Spread every element over a window: the adjoint of `conv2d` in its image.
 
     Shapes: x (N, O, P, Q), W (O, C, K, L), b (C,) or None, output (N, C, H, W) with
     H = (P - 1) stride - 2 padding + dilation (K - 1) + 1.
@@ -75,13 +75,13 @@ def conv_transpose2d(
     shape = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in sides)
     if min(shape) < 1:
         raise ValueError(
-            f"conv_transpose2d: the picture would be {shape}. Give less padding."
+            f"conv_transpose2d: the image would be {shape}. Give less padding."
         )
     return _with_bias(mg.conv2d_to_input(x, W, shape=shape, **moves), b)
 
 
 class Conv2d(Module):
-    """Every window of a picture times the same weights; with `relu`, its ReLU.
+    """Every window of an image times the same weights; with `relu`, its ReLU.
 
     Shapes: x (N, C, H, W), W (O, C, K, L), b (O,), output (N, O, P, Q). W starts as
     `init.kaiming_normal` of the window's numbers, b as zeros.
@@ -121,7 +121,7 @@ def _check_operands(layer: str, x: Any, W: Any, b: Any, axis: int) -> None:
     """Raise unless x has the channels of W's `axis`, and b those of the other one."""
     check_shape(layer, "W", W, ("O", "C", "K", "L"), "Weights have four axes.")
     into, out = W.shape[axis], W.shape[1 - axis]
-    way_out = f"Pictures are (N, C, H, W), C the length of W's axis {axis}."
+    way_out = f"Images are (N, C, H, W), C the length of W's axis {axis}."
     check_shape(layer, "x", x, ("N", into, "H", "W"), way_out)
     if b is not None:
         check_shape(layer, "b", b, (out,), "It has a number for each channel.")

@@ -21,8 +21,8 @@ def floats(
     """Give every operand as a Tensor or array of floats; optional ones may be None.
 
     Lists and whole numbers take the dtype of the operands that are floats, and lists
-    their device; where none is, lists become float32 and arrays of integers floats that
-    hold them.
+    their device; where none is, lists become float32 and arrays of integers floats of
+    enough digits.
 
     Raises: TypeError for what is no array of real numbers.
     """
@@ -84,8 +84,8 @@ def _as_float(array: Any, value: Any, ready: list[Any]) -> Any:
         dtype = wanted or np.promote_types(array.dtype, np.float32)
         return mg.astype(array, dtype=dtype)
     # A list is not rounded to float32 on its way, and goes where the others are.
-    made = as_array(value, wanted or "float32")
-    return beside(made, array_of(ready[0])) if ready else made
+    converted = as_array(value, wanted or "float32")
+    return beside(converted, array_of(ready[0])) if ready else converted
 
 
 def _no_numbers(layer: str, name: str, value: Any) -> TypeError:

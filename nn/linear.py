@@ -64,15 +64,21 @@ class Linear(Module):
 def _affine(layer: str, x: Any, W: Any, b: Any, leading: tuple[str, ...]) -> Any:
     """`x @ W + b` for an x with these axes before its last one."""
     x, W, b = floats(layer, x=x, W=W, b=b, optional=("b",))
+    axes = x.ndim == 3 if leading == ("N", "T") else x.ndim > 0
+    fit = axes and W.ndim == 2 and W.shape[0] == x.shape[-1]
+    if not fit or (b is not None and b.shape != W.shape[1:]):
+        _explain(layer, x, W, b, leading)
+    y = x @ W
+    return y if b is None else y + b
+
+
+def _explain(layer: str, x: Any, W: Any, b: Any, leading: tuple[str, ...]) -> None:
+    """Raise for what does not fit."""
     check_shape(layer, "W", W, ("D", "M"), "Its rows are the width of x.")
-    D, M = W.shape
     way_out = (
         f"W has shape {W.shape}, and its rows are the width of x: give x that width, "
         "or W that many rows."
     )
-    check_shape(layer, "x", x, (*leading, D), way_out)
-    if b is None:
-        return x @ W
+    check_shape(layer, "x", x, (*leading, W.shape[0]), way_out)
     way_out = f"W has shape {W.shape}: give b one entry for each column of W."
-    check_shape(layer, "b", b, (M,), way_out)
-    return x @ W + b
+    check_shape(layer, "b", b, W.shape[1:], way_out)

@@ -49,11 +49,11 @@ def temporal_softmax_loss(scores: Any, targets: Any, mask: Any) -> Any:
     way_out = "Give one entry for each sequence and time step of scores."
     check_shape(layer, "targets", ids, (N, T), way_out)
     check_shape(layer, "mask", mask, (N, T), way_out)
-    # An integer product, unlike `where`, needs no array library of its own.
-    ids = ids * _boolean(layer, mask)
-    check_ids(layer, "targets", ids, below=V)
-    counted = ids.astype("int64") - ~mask  # -1 where a step does not count
-    losses = _nll(scores.reshape((N * T, V)), counted.reshape(-1))
+    ids = mg.astype(ids, dtype="int64")
+    mask = _boolean(layer, mask)
+    check_ids(layer, "targets", mg.where(mask, ids, 0), below=V)
+    counted = mg.where(mask, ids, -1)  # -1: a step does not count
+    losses = _nll(scores.reshape((N * T, V)), mg.reshape(counted, (N * T,)))
     return narrow(mg.sum(losses) / N, scores)
 
 

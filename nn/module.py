@@ -99,7 +99,7 @@ class Module:
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Give this module and all inside it with dotted names, each module once."""
-        yield from _walk(self, prefix, set())
+        yield from _modules_in(self, prefix, set())
 
     def modules(self) -> Iterator[Module]:
         """Give this module and all inside it, each once."""
@@ -115,7 +115,7 @@ class Module:
 
         Raises: TypeError where a list, tuple, set or dict hides modules or parameters.
         """
-        yield from _walk_parameters(self, prefix, set())
+        yield from _parameters_in(self, prefix, set())
 
     def parameters(self) -> Iterator[Parameter]:
         """Give the parameters in assignment order, shared ones once."""
@@ -125,13 +125,13 @@ class Module:
     # State
 
     def train(self, mode: bool = True) -> Self:
-        """Put this module and all inside it into training mode (dropout drops)."""
+        """Put this module and all inside it into training mode, with dropout."""
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """Put this module and all inside it into evaluation mode (dropout rests)."""
+        """Put this module and all inside it into evaluation mode, without dropout."""
         return self.train(False)
 
     def requires_grad_(self, wanted: bool = True) -> Self:
@@ -260,17 +260,19 @@ def _attributes(module: Module, kind: type) -> list[tuple[str, Any]]:
     return [(n, v) for n, v in vars(module).items() if isinstance(v, kind)]
 
 
-def _walk(module: Module, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+def _modules_in(
+    module: Module, prefix: str, seen: set[int]
+) -> Iterator[tuple[str, Module]]:
     """This module and all inside it, outside first, each once."""
     if id(module) in seen:
         return
     seen.add(id(module))
     yield prefix, module
     for name, child in _attributes(module, Module):
-        yield from _walk(child, _join(prefix, name), seen)
+        yield from _modules_in(child, _join(prefix, name), seen)
 
 
-def _walk_parameters(
+def _parameters_in(
     module: Module, prefix: str, seen: set[int]
 ) -> Iterator[tuple[str, Parameter]]:
     """The parameters of a module and all inside it, each once, as assigned."""
@@ -278,12 +280,12 @@ def _walk_parameters(
         return
     seen.add(id(module))
     for name, value in list(vars(module).items()):
-        # A list may have been empty when it was assigned. One look has to do: a large
-        # vocabulary should not be searched at every step.
+        # A list may have been empty when it was assigned. Its first item has to do: a
+        # large vocabulary should not be searched at every step.
         if isinstance(_first_item(value), Module | Parameter):
             _refuse_container(module, name, value)
         if isinstance(value, Module):
-            yield from _walk_parameters(value, _join(prefix, name), seen)
+            yield from _parameters_in(value, _join(prefix, name), seen)
         elif isinstance(value, Parameter) and id(value) not in seen:
             seen.add(id(value))
             yield _join(prefix, name), value

@@ -1,12 +1,12 @@
-"""Pooling: the largest or the mean of every window of a picture.
+"""Pooling: the largest or the mean of every window of an image.
 
-Glossary of shapes: N batch, C channels, (H, W) picture, (P, Q) positions of the window.
+Glossary of shapes: N batch, C channels, (H, W) image, (P, Q) positions of the window.
 A pair may be given as one number for both of its sides.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +35,9 @@ def max_pool2d(
     Raises: ValueError where the window does not fit, or is mostly padding.
     """
     x = numbers("max_pool2d", "x", x)
-    pool = _Pool.of("max_pool2d", x, size, stride, padding, ceil_mode)
-    padded = pool.padded(x, _least(x.dtype))
-    return mg.max_pool2d(padded, size=pool.size, stride=pool.stride)
+    window, step, around = _windows("max_pool2d", x, size, stride, padding, ceil_mode)
+    padded = _padded(x, around, _least(x.dtype))
+    return mg.max_pool2d(padded, size=window, stride=step)
 
 
 def avg_pool2d(
@@ -55,10 +55,10 @@ def avg_pool2d(
     Shapes and Raises: as `max_pool2d`.
     """
     (x,) = floats("avg_pool2d", x=x)
-    pool = _Pool.of("avg_pool2d", x, size, stride, padding, ceil_mode)
-    padded = pool.padded(wide(x), 0.0)
-    total = mg.sum(mg.unfold(padded, size=pool.size, stride=pool.stride), (-4, -3))
-    counts = pool.counts(x.shape[2:]).astype(total.dtype)
+    window, step, around = _windows("avg_pool2d", x, size, stride, padding, ceil_mode)
+    padded = _padded(wide(x), around, 0.0)
+    total = mg.sum(mg.unfold(padded, size=window, stride=step), (-4, -3))
+    counts = _counts(x.shape[2:], window, step, around).astype(total.dtype)
     return narrow(total / beside(counts, array_of(total)), x)
 
 
@@ -98,66 +98,59 @@ class AvgPool2d(_Pooling):
         return avg_pool2d(x, **self.settings)
 
 
-class _Pool(NamedTuple):
-    """How a pooling window moves, and the padding of each axis.
+def _windows(
+    layer: str,
+    x: Any,
+    size: Sides,
+    stride: Sides | None,
+    padding: Sides,
+    ceil_mode: bool,
+) -> tuple[Pair, Pair, list[tuple[int, int, int]]]:
+    """Check; give size and stride of the windows, and the padding of both axes.
 
-    Padding is (before, after, beyond): `ceil_mode` may need more beyond what was asked.
+    Padding is (before, after, beyond): with `ceil_mode` the last windows may need more
+    than what was asked for.
+
+    Raises: ValueError.
     """
-
-    size: Pair
-    stride: Pair
-    padding: list[tuple[int, int, int]]
-
-    @classmethod
-    def of(
-        cls,
-        layer: str,
-        x: Any,
-        size: Sides,
-        stride: Sides | None,
-        padding: Sides,
-        ceil_mode: bool,
-    ) -> _Pool:
-        """Check, and find how far the last windows reach.
-
-        Raises: ValueError.
-        """
-        check_shape(layer, "x", x, ("N", "C", "H", "W"), "The channels come first.")
-        window = pair(layer, "size", size, 1)
-        step = pair(layer, "stride", window if stride is None else stride, 1)
-        edge = pair(layer, "padding", padding, 0)
-        around = []
-        for n, k, s, p in zip(x.shape[2:], window, step, edge, strict=True):
-            if 2 * p > k:
-                raise ValueError(
-                    f"{layer}: padding {p} is more than half of the window's {k}, so "
-                    "that some windows would hold nothing else. Give less."
-                )
-            left = (n + 2 * p - k) % s
-            # The window after the last one counts if it begins before the far padding.
-            last = n + 2 * p - k - left + s
-            around.append(
-                (p, p, s - left if ceil_mode and left and last < n + p else 0)
+    check_shape(layer, "x", x, ("N", "C", "H", "W"), "The channels come first.")
+    window = pair(layer, "size", size, 1)
+    step = pair(layer, "stride", window if stride is None else stride, 1)
+    edge = pair(layer, "padding", padding, 0)
+    around = []
+    for n, k, s, p in zip(x.shape[2:], window, step, edge, strict=True):
+        if 2 * p > k:
+            raise ValueError(
+                f"{layer}: padding {p} is more than half of the window's {k}, so that "
+                "some windows would hold nothing else. Give less."
             )
-        return cls(window, step, around)
+        left = (n + 2 * p - k) % s
+        # The window after the last one counts if it begins before the far padding.
+        last = n + 2 * p - k - left + s
+        around.append((p, p, s - left if ceil_mode and left and last < n + p else 0))
+    return window, step, around
 
-    def padded(self, x: Any, value: float) -> Any:
-        """The picture as far as the last windows reach."""
-        sides = tuple((before, after + more) for before, after, more in self.padding)
-        if not any(map(any, sides)):
-            return x
-        return mg.pad(x, widths=((0, 0), (0, 0), *sides), value=value)
 
-    def counts(self, picture: Pair) -> np.ndarray:
-        """How many elements of each window count. Shapes: (H, W) -> (P, Q)."""
-        per_axis = []
-        for n, k, s, (before, after, more) in zip(
-            picture, self.size, self.stride, self.padding, strict=True
-        ):
-            inside = n + before + after
-            starts = np.arange(windows.places(inside + more, k, s, 1)) * s
-            per_axis.append(np.minimum(starts + k, inside) - starts)
-        return np.multiply.outer(*per_axis)
+def _padded(x: Any, around: list[tuple[int, int, int]], value: float) -> Any:
+    """The image as far as the last windows reach."""
+    sides = tuple((before, after + beyond) for before, after, beyond in around)
+    if not any(map(any, sides)):
+        return x
+    return mg.pad(x, widths=((0, 0), (0, 0), *sides), value=value)
+
+
+def _counts(
+    image: Pair, size: Pair, stride: Pair, around: list[tuple[int, int, int]]
+) -> np.ndarray:
+    """How many elements of each window count. Shapes: -> (P, Q)."""
+    per_axis = []
+    for n, k, s, (before, after, beyond) in zip(
+        image, size, stride, around, strict=True
+    ):
+        inside = n + before + after
+        starts = np.arange(windows.positions(inside + beyond, k, s, 1)) * s
+        per_axis.append(np.minimum(starts + k, inside) - starts)
+    return np.multiply.outer(*per_axis)
 
 
 def _least(dtype: Any) -> float:

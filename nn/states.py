@@ -14,8 +14,6 @@ from nn.checks import Numbers
 # the name of the class that saved the state.
 Expected = tuple[int, ...] | Numbers | str
 
-FITS = ""
-
 
 def check_state(
     call: str,
@@ -24,7 +22,7 @@ def check_state(
     expected: Mapping[str, Expected],
     way_out: str,
     *,
-    has: str,
+    has: str = "",
 ) -> None:
     """Raise unless a state has exactly the expected keys, and what each must hold.
 
@@ -81,22 +79,22 @@ def _mismatches(
     for key, wanted in expected.items():
         if isinstance(wanted, str) and state.get(key) != wanted:
             return [f"it was saved by {state.get(key)!r}, this is {wanted!r}"]
-        if key in state:
-            kind, what = _mismatch(state[key], wanted, has)
+        problem = _mismatch(state[key], wanted, has) if key in state else None
+        if problem is not None:
+            kind, what = problem
             found.setdefault(kind, []).append(f"{key} {what}")
-    found.pop(FITS, None)
     return [f"{kind}: {', '.join(map(str, f))}" for kind, f in found.items() if f]
 
 
-def _mismatch(value: Any, wanted: Expected, has: str) -> tuple[str, str]:
-    """The kind of a mismatch and what it is, FITS where there is none."""
+def _mismatch(value: Any, wanted: Expected, has: str) -> tuple[str, str] | None:
+    """The kind of a mismatch and what it is, None where there is none."""
     if isinstance(wanted, str):
-        return FITS, ""
+        return None
     if isinstance(wanted, Numbers):
-        return FITS if wanted.hold(value) else "out of range", f"is {value!r}"
+        return None if wanted.hold(value) else ("out of range", f"is {value!r}")
     array = real_array(value)
     if array is None:
         return "not an array of real numbers", f"(a {type(value).__name__})"
     if array.shape != wanted:
         return "misshapen", f"({has} {wanted}, the state has {array.shape})"
-    return FITS, ""
+    return None

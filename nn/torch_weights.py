@@ -18,10 +18,12 @@ from minigrad.io.torch_files import state_dicts_in
 from nn.attention import MultiHeadAttention
 from nn.conv import Conv2d
 from nn.embedding import Embedding
+from nn.gru import GRU, GRUCell
 from nn.linear import Linear
+from nn.lstm import LSTM, LSTMCell
 from nn.module import Module, Parameter
 from nn.norm import LayerNorm
-from nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from nn.rnn import RNN, RNNCell
 from nn.states import assign, check_mapping, check_state, real_array
 from nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
@@ -31,9 +33,9 @@ Arrays = dict[str, np.ndarray]
 class Layout(NamedTuple):
     """One kind of module's parameters here and in PyTorch.
 
-    Both functions take and give arrays by name, without the module's place in the
-    model; `ours` gets those that `theirs` gave names and shapes to. Names of what
-    modules inside it own have dots, and stand as PyTorch has them already.
+    Both functions take and give arrays by name, without the module's own name; `ours`
+    gets those that `theirs` gave names and shapes to. Names from modules inside have
+    dots, and are PyTorch's already.
     """
 
     theirs: Callable[[Arrays], Arrays]
@@ -92,9 +94,9 @@ def in_torch_layout(
 ) -> Arrays:
     """Give a value for each parameter, such as its gradient, as a PyTorch state."""
     own = {name: values(parameter) for name, parameter in _own(module, Parameter)}
-    for place, child in _own(module, Module):
+    for child_name, child in _own(module, Module):
         inside = in_torch_layout(child, values)
-        own |= {f"{place}.{name}": array for name, array in inside.items()}
+        own |= {f"{child_name}.{name}": array for name, array in inside.items()}
     state = _layout(module).theirs(own)
     return {name: np.array(array, order="C") for name, array in state.items()}
 
@@ -102,12 +104,12 @@ def in_torch_layout(
 def _converted(
     module: Module, state: Arrays, prefix: str = ""
 ) -> Iterator[tuple[Parameter, str, np.ndarray]]:
-    """Each place's parameters with their full names and their values in the state."""
+    """Each parameter with its full name and its value, once for each of its names."""
     arrays = _layout(module).ours(state)
     for name, parameter in _own(module, Parameter):
         yield parameter, prefix + name, arrays[name]
-    for place, child in _own(module, Module):
-        start = f"{place}."
+    for child_name, child in _own(module, Module):
+        start = f"{child_name}."
         inside = {
             n.removeprefix(start): a for n, a in arrays.items() if n.startswith(start)
         }

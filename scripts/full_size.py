@@ -32,17 +32,17 @@ SIZES = {
 
 def make(folder: Path, size: str) -> None:
     """Write a made-up set, unless it is there; its numbers follow from a seed."""
-    from apps.captioning import data
+    from apps.captioning import layout
 
     if folder.exists():
         return
     folder.mkdir(parents=True)
-    words = [*data.SPECIAL_WORDS, *(f"word{i}" for i in range(WORDS - 4))]
+    words = [*layout.SPECIAL_WORDS, *(f"word{i}" for i in range(WORDS - 4))]
     ids = {word: index for index, word in enumerate(words)}
     vocabulary = {"idx_to_word": words, "word_to_idx": ids}
-    (folder / data.VOCABULARY_FILE).write_text(json.dumps(vocabulary))
+    (folder / layout.VOCABULARY_FILE).write_text(json.dumps(vocabulary))
     rng = np.random.default_rng(0)
-    with h5py.File(folder / data.CAPTIONS_FILE, "w") as file:
+    with h5py.File(folder / layout.CAPTIONS_FILE, "w") as file:
         for split, (pictures, captions) in zip(
             ("train", "val"), SIZES[size], strict=True
         ):
@@ -51,7 +51,7 @@ def make(folder: Path, size: str) -> None:
             file[f"{split}_captions"] = told
             rows = np.sort(rng.integers(0, pictures, captions, dtype=np.int32))
             file[f"{split}_image_idxs"] = rows
-            path = folder / data.features_file(split, "full")
+            path = folder / layout.features_file(split, "full")
             write_features(path, pictures, rng)
 
 

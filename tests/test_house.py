@@ -23,6 +23,7 @@ FLOORS = (
     {"minigrad.tape"},
     {"minigrad.ops"},
     {"minigrad.functions"},
+    {"minigrad.in_place"},
     {"minigrad.tensor"},
     {"minigrad.creation"},
     {

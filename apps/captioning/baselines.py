@@ -1,4 +1,4 @@
-"""Baselines: the same scores for captions that took no understanding.
+"""Baselines: the scores of captions that took no understanding.
 
 On drawn scenes, captions are held against what was drawn: the captioner's, those of
 the training picture that looks most alike, and the commonest one, said every time.
@@ -45,11 +45,8 @@ class Accuracy:
             grammar.judge(" ".join(words), scene)
             for words, scene in zip(captions, scenes, strict=True)
         ]
-        return cls(
-            correct=float(np.mean([v.correct for v in verdicts])),
-            things=float(np.mean([v.things for v in verdicts])),
-            relation=float(np.mean([v.relation for v in verdicts])),
-        )
+        found = [(v.correct, v.things, v.relation) for v in verdicts]
+        return cls(*np.mean(found, axis=0).tolist())
 
 
 def compare(

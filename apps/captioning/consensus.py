@@ -1,9 +1,8 @@
-"""Which of many captions is the safest to say? The one most like all the others.
+"""Minimum Bayes risk decoding: of many captions, the one most like all the others.
 
 A network draws captions as people might write them; whoever scores it will compare its
 caption with what some person wrote. So the caption that scores best, on average, with
-drawn ones in the place of the true ones is the best guess: minimum Bayes risk decoding,
-the risk being 1 - unigram BLEU.
+drawn ones in the place of the true ones is the best guess (risk: 1 - unigram BLEU).
 
 Source: Kumar, Byrne, Minimum Bayes-Risk Decoding for Statistical Machine Translation
 (2004), section 2.
@@ -38,19 +37,13 @@ def agreement(captions: Captions, references: Captions) -> np.ndarray:
     The same as `metrics.unigram_bleu` of every pair, but counted once for each caption.
     Shapes: S captions, R references -> (S, R).
     """
-    counts = _counts([*captions, *references])
+    ids: dict[str, int] = {}
+    everything = [*captions, *references]
+    rows = [[ids.setdefault(word, len(ids)) for word in own] for own in everything]
+    # How often each caption says each of the words that occur.
+    counts = np.stack([np.bincount(row, minlength=len(ids)) for row in rows])
     said, true = counts[: len(captions)], counts[len(captions) :]
     matches = np.stack([np.minimum(own, true).sum(axis=1) for own in said])
     # A caption of no words matches nothing, whatever it is divided by.
     lengths = np.maximum(said.sum(axis=1), 1)[:, None]
     return matches / lengths * np.exp(np.minimum(0, 1 - true.sum(axis=1) / lengths))
-
-
-def _counts(captions: Captions) -> np.ndarray:
-    """How often each caption says each of the words that occur. Shapes: -> (S, V)."""
-    ids: dict[str, int] = {}
-    rows = [[ids.setdefault(word, len(ids)) for word in words] for words in captions]
-    counts = np.zeros((len(captions), len(ids)))
-    for row, said in zip(counts, rows, strict=True):
-        np.add.at(row, said, 1)
-    return counts

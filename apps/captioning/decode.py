@@ -1,4 +1,4 @@
-"""Which words does a network say, when all it gives is the chances of the next one?
+"""Decoding: which words a network says, given its scores for the next one.
 
 Three answers: the likeliest word each time (`greedy`), a word drawn by its probability
 (`sample`), or the likeliest whole text that a bounded search finds (`beam`). All ask a
@@ -18,7 +18,7 @@ of a text.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,11 +75,8 @@ def greedy(
 
     Shapes: state of `count` texts N -> word ids (N, length), padded after the end.
     """
-
-    def choose(log_p: np.ndarray, _: np.ndarray, __: int) -> np.ndarray:
-        return log_p.argmax(axis=1)
-
-    return _follow(step, state, (count, length), ids, choose)
+    shape = (count, length)
+    return _follow(step, state, shape, ids, lambda log_p, *_: log_p.argmax(axis=1))
 
 
 def sample(
@@ -100,8 +97,14 @@ def sample(
     """
 
     def choose(log_p: np.ndarray, texts: np.ndarray, t: int) -> np.ndarray:
-        p = _sharpen(log_p if top_k is None else _only_best(log_p, top_k), temperature)
-        reached = np.cumsum(p, axis=1)
+        if top_k is not None:
+            chosen = _best(log_p, top_k)
+            kept = np.take_along_axis(log_p, chosen, axis=1)
+            log_p = np.full_like(log_p, -np.inf)
+            np.put_along_axis(log_p, chosen, kept, axis=1)
+        below = log_p - log_p.max(axis=1, keepdims=True)
+        with np.errstate(over="ignore"):  # beyond the range is a probability of 0
+            reached = np.cumsum(np.exp(below / temperature), axis=1)
         # A word owns the interval between its predecessor's sum and its own.
         return np.sum(reached <= draws[texts, t, None] * reached[:, -1:], axis=1)
 
@@ -173,13 +176,10 @@ class _Beams:
     @classmethod
     def first(cls, count: int, length: int, ids: SpecialIds) -> _Beams:
         """One empty text each."""
-        return cls(
-            log_p=np.zeros((count, 1)),
-            lengths=np.zeros((count, 1), dtype=int),
-            ended=np.zeros((count, 1), dtype=bool),
-            live=np.ones((count, 1), dtype=bool),
-            texts=np.full((count, 1, length), ids.null),
-        )
+        numbers = np.zeros((count, 1))
+        ended = np.zeros((count, 1), dtype=bool)
+        texts = np.full((count, 1, length), ids.null)
+        return cls(numbers, numbers.astype(int), ended, ~ended, texts)
 
     def best(self, powers: np.ndarray) -> np.ndarray:
         """The text worth most; of equals, a finished one. Shapes: (N, T)."""
@@ -243,13 +243,9 @@ def _retire(beams: _Beams, powers: np.ndarray) -> _Beams:
     hope = np.where(beams.ended, -np.inf, beams.log_p).max(axis=1) / powers[-1]
     open_ = worth.max(axis=1) < hope
     used = slice(int(possible.sum(axis=1).max(initial=1)))
-    return _Beams(
-        log_p=beams.log_p[:, used],
-        lengths=beams.lengths[:, used],
-        ended=beams.ended[:, used],
-        live=(beams.live & ~beams.ended & possible & open_[:, None])[:, used],
-        texts=beams.texts[:, used],
-    )
+    live = beams.live & ~beams.ended & possible & open_[:, None]
+    kept = replace(beams, live=live)
+    return _Beams(**{name: array[:, used] for name, array in vars(kept).items()})
 
 
 def _follow(
@@ -295,21 +291,6 @@ def _normalise(scores: np.ndarray, ids: SpecialIds) -> np.ndarray:
     allowed -= top
     allowed -= np.log(np.exp(allowed).sum(axis=1, keepdims=True))
     return allowed
-
-
-def _sharpen(log_p: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities ** (1 / temperature), scaled so that a row's greatest is 1."""
-    below = log_p - log_p.max(axis=1, keepdims=True)
-    with np.errstate(over="ignore"):  # beyond the range is a probability of 0
-        return np.exp(below / temperature)
-
-
-def _only_best(log_p: np.ndarray, count: int) -> np.ndarray:
-    """The log-probabilities with all but the `count` best of each row at -infinity."""
-    chosen = _best(log_p, count)
-    kept = np.full_like(log_p, -np.inf)
-    np.put_along_axis(kept, chosen, np.take_along_axis(log_p, chosen, 1), axis=1)
-    return kept
 
 
 def _best(values: np.ndarray, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What may be said of a scene, and is it true? Scenes to captions, captions to claims.
+"""The grammar of captions of drawn scenes, and whether a caption is true.
 
 One table of wordings serves both ways: filled in, it says what a scene shows; as
 patterns, it tells which claim a caption makes, and the claim is held against the scene:
@@ -20,7 +20,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import permutations, product
 
 COLOURS = ("red", "green", "blue", "yellow", "purple")
 SHAPES = ("circle", "square", "triangle")
@@ -81,8 +81,7 @@ class Scene:
     @property
     def all_kinds(self) -> set[Kind]:
         """The combinations of every two things, told of or not."""
-        pairs = product(self.things, self.things)
-        return {kind(a, b) for a, b in pairs if a is not b}
+        return {kind(a, b) for a, b in permutations(self.things, 2)}
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,14 @@ def kind(first: Thing, second: Thing) -> Kind:
 
 def captions(scene: Scene) -> list[str]:
     """Five true captions, each worded differently."""
-    return [w.say(_claim(scene, w.sized)) for w in WORDINGS]
+    told = []
+    for wording in WORDINGS:
+        first, *others = (
+            Name(t.colour, t.shape, t.size if wording.sized else None)
+            for t in scene.things
+        )
+        told.append(wording.say(Claim((first,), scene.relation, tuple(others))))
+    return told
 
 
 def parse(caption: str) -> Claim:
@@ -214,7 +220,7 @@ def parse(caption: str) -> Claim:
             return claim
     raise GrammarError(
         f"'{caption}' is no sentence of the grammar of drawn scenes, so that it cannot "
-        f"be held against one. A sentence looks like '{_EXAMPLE}'."
+        "be held against one. A sentence looks like 'a red circle above a blue square'."
     )
 
 
@@ -224,16 +230,22 @@ def judge(caption: str, scene: Scene) -> Verdict:
         claim = parse(caption)
     except GrammarError:
         return Verdict(things=False, relation=False)
-    return Verdict(things=_names_all(claim, scene), relation=_holds(claim, scene))
+    said = Counter((n.colour, n.shape) for n in (*claim.subjects, *claim.objects))
+    there = Counter((t.colour, t.shape) for t in scene.things)
+    holds = all(
+        any(
+            subject.fits(a) and other.fits(b) and relation(a, b) == claim.relation
+            for a, b in permutations(scene.things, 2)
+        )
+        for subject, other in product(claim.subjects, claim.objects)
+    )
+    return Verdict(things=said == there, relation=holds)
 
 
 def vocabulary() -> list[str]:
     """Every word of the grammar, in alphabetical order."""
     phrases = [*COLOURS, *SHAPES, *SIZES, *OPPOSITES, "a the and is are can be seen"]
     return sorted({word for phrase in phrases for word in phrase.split()})
-
-
-_EXAMPLE = "a red circle above a blue square"
 
 
 def _any(phrases: Sequence[str] | dict[str, str]) -> str:
@@ -247,25 +259,3 @@ def _names(group: str) -> tuple[Name, ...]:
         *size, colour, shape = thing.split()[1:]
         names.append(Name(colour, shape, size[0] if size else None))
     return tuple(names)
-
-
-def _claim(scene: Scene, sized: bool) -> Claim:
-    names = [Name(t.colour, t.shape, t.size if sized else None) for t in scene.things]
-    return Claim((names[0],), scene.relation, tuple(names[1:]))
-
-
-def _names_all(claim: Claim, scene: Scene) -> bool:
-    said = Counter((n.colour, n.shape) for n in (*claim.subjects, *claim.objects))
-    return said == Counter((t.colour, t.shape) for t in scene.things)
-
-
-def _holds(claim: Claim, scene: Scene) -> bool:
-    """Whether the named things are there and stand as claimed."""
-    return all(
-        any(
-            subject.fits(a) and other.fits(b) and relation(a, b) == claim.relation
-            for a, b in product(scene.things, scene.things)
-            if a is not b
-        )
-        for subject, other in product(claim.subjects, claim.objects)
-    )

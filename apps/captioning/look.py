@@ -17,8 +17,9 @@ from rich.console import Console
 
 from apps import pictures
 from apps import report as pages
-from apps.captioning.data import END, NULL, START, UNKNOWN, CaptionData, Split
+from apps.captioning.data import CaptionData, Split
 from apps.captioning.grammar import Verdict
+from apps.captioning.layout import END, NULL, START, UNKNOWN
 from apps.console import say
 from apps.errors import UserError
 from apps.files import whole_file

@@ -1,4 +1,4 @@
-"""How good is a caption? Unigram BLEU against one reference, and BLEU of a corpus.
+"""BLEU of captions: unigram BLEU against one reference, and BLEU of a corpus.
 
 Source: Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine
 Translation", ACL 2002, sections 2.1.1 (clipped precision) and 2.2.2 (brevity). The
@@ -59,15 +59,10 @@ def corpus_bleu(
     lists = [[" ".join(words) for words in of_one] for of_one in references]
     # sacreBLEU wants every picture's first reference, every picture's second, ...
     found = bleu.corpus_score(texts, [list(nth) for nth in zip_longest(*lists)])
-    return tuple(
-        BLEU.compute_bleu(
-            found.counts[:n],
-            found.totals[:n],
-            found.sys_len,
-            found.ref_len,
-            smooth_method="none",
-            max_ngram_order=n,
-        ).score
-        / 100
-        for n in range(1, 5)
-    )
+    lengths = (found.sys_len, found.ref_len)
+    scores = []
+    for n in range(1, 5):
+        counts, totals = found.counts[:n], found.totals[:n]
+        of = BLEU.compute_bleu(counts, totals, *lengths, "none", max_ngram_order=n)
+        scores.append(of.score / 100)
+    return tuple(scores)

@@ -17,7 +17,7 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps.captioning import decode
-from apps.captioning.data import END, NULL, START, UNKNOWN
+from apps.captioning.layout import END, NULL, START, UNKNOWN
 from apps.captioning.settings import Decoding
 from nn.functional import temporal_softmax_loss
 

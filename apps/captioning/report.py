@@ -7,8 +7,9 @@ from pathlib import Path
 
 from apps import report as pages
 from apps import run_report
-from apps.captioning.data import UNITS, UNKNOWN
+from apps.captioning.data import UNITS
 from apps.captioning.evaluate import Scores
+from apps.captioning.layout import UNKNOWN
 from apps.captioning.look import Card
 from apps.captioning.settings import Settings
 from apps.captioning.train import Trained

@@ -1,4 +1,4 @@
-"""Where do pictures come from without a download? Draw them, and say what they show.
+"""Drawn scenes: pictures and captions that need no download.
 
 A scene is two or three coloured shapes, small or large. Everything follows from one
 seed: which scenes, their pictures (NumPy arithmetic), five true captions each, and the
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image
 
 from apps.captioning import grammar
-from apps.captioning.data import SPECIAL_WORDS, DataError, write_folder
 from apps.captioning.grammar import OPPOSITES, SHAPES, Kind, Scene, Thing
+from apps.captioning.layout import SPECIAL_WORDS, DataError, write_folder
 from apps.files import whole_folder
 from apps.texts import read_json
 from minigrad.io.damaged import reading
@@ -81,14 +81,6 @@ def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     return np.round(255 * picture.clip(0, 1)).astype(np.uint8)
 
 
-def object_masks(scene: Scene) -> np.ndarray:
-    """Which pixels each thing covers. Shapes: -> (MOST_THINGS, SIZE, SIZE) bool."""
-    covered = np.zeros((MOST_THINGS, SIZE, SIZE), dtype=bool)
-    for place, thing in zip(covered, scene.things, strict=False):
-        place[:] = mask(thing) >= 0.5
-    return covered
-
-
 def held_out_kinds(rng: np.random.Generator) -> set[Kind]:
     """Choose which kinds training never shows: as many of "left of" as of "above"."""
     names = list(product(COLOURS, SHAPES))
@@ -103,8 +95,7 @@ def held_out_kinds(rng: np.random.Generator) -> set[Kind]:
 def training_scene(held: set[Kind], rng: np.random.Generator) -> Scene:
     """Make up a scene in which no two things show a kind that is held out."""
     while True:
-        names = _names(_how_many(rng), rng)
-        scene = place(names, _any_relation(rng), rng)
+        scene = _any_scene(_how_many(rng), rng)
         if not scene.all_kinds & held:
             return scene
 
@@ -113,7 +104,7 @@ def validation_scene(held: set[Kind], rng: np.random.Generator) -> Scene:
     """Make up a scene of which every caption tells held-out kinds and no other."""
     count = _how_many(rng)
     while True:
-        scene = place(_names(count, rng), _any_relation(rng), rng)
+        scene = _any_scene(count, rng)
         if scene.kinds <= held:
             return scene
 
@@ -141,15 +132,12 @@ def place(
     return Scene(tuple(Thing(*n, *xyr) for n, xyr in zip(names, numbers, strict=True)))
 
 
-def _names(count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """Colours and shapes of as many things, no colour twice."""
+def _any_scene(count: int, rng: np.random.Generator) -> Scene:
+    """As many things, no colour twice."""
     colours = rng.permutation(list(COLOURS))[:count].tolist()
     shapes = rng.choice(SHAPES, size=count).tolist()
-    return list(zip(colours, shapes, strict=True))
-
-
-def _any_relation(rng: np.random.Generator) -> str:
-    return list(OPPOSITES)[rng.integers(len(OPPOSITES))]
+    told = list(OPPOSITES)[rng.integers(len(OPPOSITES))]
+    return place(list(zip(colours, shapes, strict=True)), told, rng)
 
 
 def _how_many(rng: np.random.Generator) -> int:
@@ -158,10 +146,8 @@ def _how_many(rng: np.random.Generator) -> int:
 
 
 def ensure(folder: Path, seed: int = 0) -> Path:
-    """Draw the set into a folder unless it is there already; give the folder.
+    """Draw the set into a folder, whole, unless it is there already; give the folder.
 
-    The files are made beside it and moved there in one step, so that an interrupted
-    first use leaves nothing half made.
     Raises: DataError if the folder holds something else.
     """
     if folder.exists():
@@ -184,12 +170,10 @@ def make(
     held = held_out_kinds(rng)
     words = [*SPECIAL_WORDS, *grammar.vocabulary()]
     (folder / "images").mkdir(parents=True)
-    makers: dict[str, Callable[[set[Kind], np.random.Generator], Scene]] = {
-        "train": training_scene,
-        "val": validation_scene,
-    }
     splits = {}
-    for (split, maker), count in zip(makers.items(), scenes, strict=True):
+    for split, maker, count in zip(
+        ("train", "val"), (training_scene, validation_scene), scenes, strict=True
+    ):
         drawn = [maker(held, rng) for _ in range(count)]
         _write_scenes(folder, split, drawn)
         splits[split] = _draw_split(folder, split, drawn, words, rng)
@@ -218,12 +202,10 @@ def load_scenes(folder: Path, split: str, pictures: int | None = None) -> list[S
     """
     path = folder / scenes_file(split)
     content = read_json(path, "scenes", DataError)
-    with reading(
-        path,
-        "what drawn pictures show",
-        DataError,
-        "If an earlier version drew this folder, delete it: the demo draws it again",
-    ):
+    way_out = (
+        "If an earlier version drew this folder, delete it: the demo draws it again"
+    )
+    with reading(path, "what drawn pictures show", DataError, way_out):
         scenes = [_scene(things) for things in content]
         if pictures not in (None, len(scenes)):
             raise ValueError(f"it has {len(scenes):,} scenes for {pictures:,} pictures")
@@ -246,7 +228,10 @@ def _write_scenes(folder: Path, split: str, scenes: Sequence[Scene]) -> None:
     lines = [json.dumps([asdict(t) for t in scene.things]) for scene in scenes]
     text = "[\n" + ",\n".join(lines) + "\n]\n"
     (folder / scenes_file(split)).write_text(text, encoding="utf-8")
-    masks = np.stack([object_masks(scene) for scene in scenes])
+    masks = np.zeros((len(scenes), MOST_THINGS, SIZE, SIZE), dtype=bool)
+    for covered, scene in zip(masks, scenes, strict=True):
+        for i, thing in enumerate(scene.things):
+            covered[i] = mask(thing) >= 0.5
     with h5py.File(folder / masks_file(split), "w") as file:
         file.create_dataset("masks", data=masks, compression="gzip")
 
@@ -280,7 +265,7 @@ def encode(caption: str, ids: dict[str, int]) -> np.ndarray:
 
 
 def grid_features(picture: np.ndarray) -> np.ndarray:
-    """Describe a picture by a fixed grid of hues, and by the edges that each hue has.
+    """Histograms of hues in a fixed grid, and of the edges that each hue has.
 
     First, for each of 4 x 4 cells, how much there is of each of HUES evenly spaced
     hues: the square root of its mean, so that small things count. Then, for each hue,
@@ -293,45 +278,30 @@ def grid_features(picture: np.ndarray) -> np.ndarray:
     features; Dalal, Triggs, Histograms of Oriented Gradients for Human Detection
     (2005), section 6.4 for the normalisation (L2).
     """
-    hues, chroma = _hues(picture / 255.0)
+    red, green, blue = np.moveaxis(picture / 255.0, 2, 0)
+    # The cube of colours, seen along its grey axis.
+    across, up = red - (green + blue) / 2, np.sqrt(0.75) * (green - blue)
+    chroma = np.hypot(across, up)
+    hues = chroma[:, :, None] * _split(np.arctan2(up, across), 2 * np.pi, HUES)
     width = SIZE // CELLS
     cells = hues.reshape(CELLS, width, CELLS, width, HUES).mean(axis=(1, 3))
+    down, across = np.gradient(chroma)
+    steep = np.hypot(across, down)[:, :, None]
+    directions = steep * _split(np.arctan2(down, across), np.pi, EDGES)
     # For each hue and direction, a sum over pixels.
-    edges = hues.reshape(-1, HUES).T @ _edges(chroma).reshape(-1, EDGES)
+    edges = hues.reshape(-1, HUES).T @ directions.reshape(-1, EDGES)
     edges /= np.linalg.norm(edges, axis=1, keepdims=True) + FAINT
     return np.concatenate([np.sqrt(cells).ravel(), edges.ravel()], dtype=np.float32)
 
 
-def _hues(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share each pixel's chroma between the two nearest of HUES hues.
-
-    Shapes: picture (H, W, 3), 0 to 1 -> (H, W, HUES), and the chroma (H, W).
-    """
-    red, green, blue = np.moveaxis(picture, 2, 0)
-    # The cube of colours, seen along its grey axis.
-    across, up = red - (green + blue) / 2, np.sqrt(0.75) * (green - blue)
-    chroma = np.hypot(across, up)
-    return chroma[:, :, None] * _shares(np.arctan2(up, across), 2 * np.pi, HUES), chroma
-
-
-def _edges(plane: np.ndarray) -> np.ndarray:
-    """Share each pixel's gradient between the two nearest of EDGES directions.
-
-    Shapes: plane (H, W) -> (H, W, EDGES).
-    """
-    down, across = np.gradient(plane)
-    shares = _shares(np.arctan2(down, across), np.pi, EDGES)
-    return np.hypot(across, down)[:, :, None] * shares
-
-
-def _shares(angle: np.ndarray, turn: float, bins: int) -> np.ndarray:
+def _split(angle: np.ndarray, turn: float, bins: int) -> np.ndarray:
     """How near each angle is to each of some evenly spaced ones; 1 altogether.
 
     Shapes: angle (...), which comes round again after `turn` -> (..., bins).
     """
     place = (angle * (bins / turn) % bins)[..., None]
     below = np.floor(place).astype(int)
-    shares = np.zeros((*angle.shape, bins))
-    np.put_along_axis(shares, below % bins, below + 1 - place, axis=-1)
-    np.put_along_axis(shares, (below + 1) % bins, place - below, axis=-1)
-    return shares
+    weights = np.zeros((*angle.shape, bins))
+    np.put_along_axis(weights, below % bins, below + 1 - place, axis=-1)
+    np.put_along_axis(weights, (below + 1) % bins, place - below, axis=-1)
+    return weights

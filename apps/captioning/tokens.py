@@ -1,4 +1,4 @@
-"""What does a network read one of at a time: a word, or a letter?
+"""Captions letter by letter, instead of word by word.
 
 Captions come as ids of words. Spelled out, they are ids of letters: those of the words,
 with a space between two of them. What no letter can say keeps an id of its own:
@@ -11,15 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from apps.captioning.data import (
-    END,
-    NULL,
-    SPECIAL_WORDS,
-    START,
-    CaptionData,
-    DataError,
-    Split,
-)
+from apps.captioning.data import CaptionData, Split
+from apps.captioning.layout import END, NULL, SPECIAL_WORDS, START, DataError
 from minigrad.io.errors import TooLargeError
 from minigrad.io.limits import check_size
 
@@ -28,21 +21,14 @@ SPACE = " "
 
 def spell(data: CaptionData) -> CaptionData:
     """The same captions letter by letter; pictures and features stay as they are."""
-    letters = _letters(data.vocabulary)
-    return replace(
-        data,
-        tokens="char",
-        vocabulary=letters,
-        train=_spell_split(data.train, data.vocabulary, letters),
-        val=_spell_split(data.val, data.vocabulary, letters),
-    )
-
-
-def _letters(vocabulary: dict[str, int]) -> dict[str, int]:
-    """The ids of the special words, the space, and every letter that a word has."""
-    words = [word for word in vocabulary if word not in SPECIAL_WORDS]
+    words = [word for word in data.vocabulary if word not in SPECIAL_WORDS]
     found = sorted(set().union(*words) - {SPACE})
-    return {name: i for i, name in enumerate([*SPECIAL_WORDS, SPACE, *found])}
+    letters = {name: i for i, name in enumerate([*SPECIAL_WORDS, SPACE, *found])}
+    train, val = (
+        _spell_split(split, data.vocabulary, letters)
+        for split in (data.train, data.val)
+    )
+    return replace(data, tokens="char", vocabulary=letters, train=train, val=val)
 
 
 def _spell_split(
@@ -79,7 +65,10 @@ def _spell_captions(
     captions: np.ndarray, vocabulary: dict[str, int], letters: dict[str, int]
 ) -> list[str]:
     """Each caption as a text whose n-th character has its n-th letter's id as code."""
-    spelling = {i: _spell_word(word, letters) for word, i in vocabulary.items()}
+    spelling = {
+        i: "".join(chr(letters[x]) for x in ([w] if w in SPECIAL_WORDS else w))
+        for w, i in vocabulary.items()
+    }
     start, end, space = (chr(letters[name]) for name in (START, END, SPACE))
     silent = {vocabulary[NULL], vocabulary[START]}
     texts = []
@@ -89,9 +78,3 @@ def _spell_captions(
         words = space.join(spelling[i] for i in said if i not in silent)
         texts.append(start + words + (end if ended else ""))
     return texts
-
-
-def _spell_word(word: str, letters: dict[str, int]) -> str:
-    """A word's letters by the codes of their ids; a special word is one letter."""
-    parts = [word] if word in SPECIAL_WORDS else word
-    return "".join(chr(letters[part]) for part in parts)

@@ -11,7 +11,8 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps import limits
-from apps.captioning.data import NULL, UNITS, CaptionData, Standard, load_data
+from apps.captioning.data import UNITS, CaptionData, Standard, load_data
+from apps.captioning.layout import NULL
 from apps.captioning.model import (
     Captioner,
     CaptionModel,

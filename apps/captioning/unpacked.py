@@ -1,4 +1,4 @@
-"""How are packed features made quick to read? Unpacked once, into a nameless file.
+"""Packed features, unpacked once into a nameless file, so that reading is quick.
 
 HDF5 unpacks a whole chunk for each row of it that is read, and a minibatch reads rows
 from anywhere: packed features would be unpacked anew with every step, 100 times slower
@@ -53,21 +53,17 @@ def unpack(dataset: Any) -> np.ndarray:
     """
     with tempfile.TemporaryFile(prefix="minigrad-") as file:
         size = math.prod(dataset.shape) * ITEM
-        _reserve(file.fileno(), size)
+        # A disk that is full would end the process when the numbers are written.
+        reserve = getattr(
+            os, "posix_fallocate", lambda f, _, size: os.truncate(f, size)
+        )
+        reserve(file.fileno(), 0, size)
         array = np.memmap(file, np.float32, "r+", shape=dataset.shape)
     for where in blocks(dataset.shape, dataset.chunks):
         # A float64 beyond float32 becomes infinity, which is then refused by name.
         with np.errstate(over="ignore"):
             array[where] = dataset[where]
     return array
-
-
-def _reserve(file: int, size: int) -> None:
-    """Have the disk keep room: a full one would end the process when it is written."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, size)
-    else:
-        os.truncate(file, size)
 
 
 def blocks(

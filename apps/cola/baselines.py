@@ -1,4 +1,4 @@
-"""What is a score worth? The same score for judges that took no understanding.
+"""Baselines: the scores of judges that took no understanding.
 
 One always says "acceptable". The other weighs every word, wherever it stands: logistic
 regression on the counts of words, with a small penalty on the squares of the weights.
@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from apps.cola.sentences import Corpus, Sentence
-from apps.cola.tokens import Vocabulary, words
+from apps.cola.tokens import CLS, UNKNOWN, numbered, words
 
 STEPS, STEP_SIZE = 300, 0.1
 PENALTY = 1e-4
@@ -38,20 +38,20 @@ class AlwaysAcceptable:
 class BagOfWords:
     """Logistic regression on how often each word stands in a sentence.
 
-    Shapes: weights (V,), one a token of the vocabulary; that of `<CLS>`, which every
-    sentence has once, is the constant.
+    Shapes: weights (V,), one a token; that of `<CLS>`, which every sentence has once,
+    is the constant.
     """
 
-    vocabulary: Vocabulary
+    ids: dict[str, int]
     weights: np.ndarray
 
     @classmethod
     def fit(cls, sentences: Sequence[Sentence]) -> BagOfWords:
         """Learn from sentences; the same ones give the same weights."""
-        vocabulary = Vocabulary.of(words(sentence.text) for sentence in sentences)
+        ids = numbered(words(sentence.text) for sentence in sentences)
         labels = np.array([sentence.label for sentence in sentences], float)
-        rows, columns = _cells(vocabulary, [sentence.text for sentence in sentences])
-        weights = np.zeros(len(vocabulary))
+        rows, columns = _cells(ids, [sentence.text for sentence in sentences])
+        weights = np.zeros(len(ids))
         first, second = np.zeros_like(weights), np.zeros_like(weights)
         for step in range(1, STEPS + 1):
             # The gradient of the mean cross-entropy; the bags are never made dense.
@@ -64,11 +64,11 @@ class BagOfWords:
             second += 0.001 * (gradient**2 - second)
             mean, square = first / (1 - 0.9**step), second / (1 - 0.999**step)
             weights -= STEP_SIZE * mean / (np.sqrt(square) + 1e-8)
-        return cls(vocabulary, weights)
+        return cls(ids, weights)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """How likely each text is to be acceptable. Shapes: N texts -> (N,)."""
-        rows, columns = _cells(self.vocabulary, texts)
+        rows, columns = _cells(self.ids, texts)
         return _sigmoid(np.bincount(rows, self.weights[columns], len(texts)))
 
 
@@ -80,13 +80,12 @@ def judges(corpus: Corpus) -> dict[str, Judge]:
     }
 
 
-def _cells(
-    vocabulary: Vocabulary, texts: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def _cells(ids: dict[str, int], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The row (its text) and the column (its id) of every token. Shapes: (M,) each."""
-    ids = [vocabulary.encode(words(text)).ids for text in texts]
-    rows = np.repeat(np.arange(len(ids)), [len(own) for own in ids])
-    return rows, np.array([number for own in ids for number in own], dtype=np.int64)
+    own = [[CLS, *words(text)] for text in texts]
+    rows = np.repeat(np.arange(len(own)), [len(tokens) for tokens in own])
+    columns = [ids.get(token, ids[UNKNOWN]) for tokens in own for token in tokens]
+    return rows, np.array(columns, dtype=np.int64)
 
 
 def _sigmoid(scores: np.ndarray) -> np.ndarray:

@@ -169,15 +169,13 @@ def _unbound(writer: Writer) -> Cell:
 
 def order(writer: Writer) -> Cell:
     """Words have their places: two of them change theirs."""
-    noun = writer.choice(lex.PEOPLE)
-    plural = writer.chance(0.25)
+    noun, plural = writer.choice(lex.PEOPLE), writer.chance(0.25)
     article = writer.article()
     adjective, word = writer.choice(lex.PERSON_ADJECTIVES), noun.form(plural)
     subject, turned = f"{article} {adjective} {word}", f"{article} {word} {adjective}"
     tail, adjunct = writer.place(noun), writer.adjunct()
     modal = writer.choice(lex.MODALS) + writer.choice(("", " not"))
-    object_ = writer.phrase(writer.choice(lex.THINGS), writer.chance(0.25))
-    verb = writer.choice(lex.WITH_THING)
+    object_, verb = writer.thing(), writer.choice(lex.WITH_THING)
     first, last = object_.rsplit(" ", 1)
     place = writer.choice(lex.PREPOSITIONS)
     other = writer.phrase(writer.choice(lex.THINGS))

@@ -1,4 +1,4 @@
-"""What do neighbouring words tell of a sentence? A weight for each run of them.
+"""A weight for each run of neighbouring words: logistic regression on n-grams.
 
 Rare words are known by their endings, so that a run of two or three, with a gap or
 without, has been seen before: "the -er", "did _ -ing". A logistic regression on which
@@ -20,9 +20,9 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps.cola.model import Judge, placed
-from apps.cola.reading import Reading, padded, words_of
+from apps.cola.reading import Reading, require_words
 from apps.cola.sentences import Sentence
-from apps.cola.tokens import words
+from apps.cola.tokens import padded, words
 
 BEGIN, END, PAD = "<s>", "</s>", "<PAD>"
 # Words seen less often than this are known by their endings.
@@ -56,7 +56,7 @@ class GramReader:
 
         Raises: SentenceError if there is no word in it.
         """
-        tokens = words_of(text, words)
+        tokens = require_words(words(text), text)
         grams = dict.fromkeys(_grams(tokens, self.common))
         known = [gram for gram in grams if gram in self.ids]
         unknown = sum(token not in self.ids for token in tokens)
@@ -65,7 +65,7 @@ class GramReader:
 
     def rows(self, readings: Sequence[Reading]) -> np.ndarray:
         """Put sentences into one array. Shapes: N readings -> (N, T) int64."""
-        return padded(readings, self.pad, 1)
+        return padded([reading.ids for reading in readings], self.pad, 1)
 
 
 def _grams(tokens: Sequence[str], common: frozenset[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""How well are sentences judged? Matthews correlation, and what it is made of.
+"""Matthews correlation of judgements, its interval, and accuracy.
 
 Of CoLA's sentences 70 % are acceptable, so that whoever always says "acceptable" is
 right in 70 % of the cases, and has a Matthews correlation of 0.
@@ -43,7 +43,7 @@ class Confusion:
 
     @property
     def accuracy(self) -> float:
-        """The share that was judged as labelled."""
+        """The fraction that was judged as labelled."""
         total = sum(vars(self).values())
         return (self.true_positive + self.true_negative) / total
 
@@ -61,9 +61,7 @@ class Confusion:
 
         It is 0 where it is not defined: if all labels, or all judgements, are alike.
         """
-        counts = (self.true_positive, self.false_negative)
-        others = (self.false_positive, self.true_negative)
-        return float(_matthews(*map(np.array, counts + others)))
+        return float(_matthews(*map(np.array, vars(self).values())))
 
 
 def accuracy_by(
@@ -94,11 +92,11 @@ def matthews_interval(
     """Where the correlation would lie if other sentences had been drawn.
 
     The percentile bootstrap: sentences are drawn again with replacement, as many as
-    there are, and the middle share `level` of the correlations gives the interval.
+    there are, and the middle fraction `level` of the correlations gives the interval.
     Drawing sentences is drawing the four counts at once, from a multinomial.
 
     Shapes: (N,), (N,) -> lower and upper end.
-    Raises: ValueError as `Confusion.of` does, or if `level` is no share.
+    Raises: ValueError as `Confusion.of` does, or if `level` is no fraction.
     """
     if not 0 < level < 1:
         raise ValueError(f"matthews_interval with level {level}: give one in (0, 1).")

@@ -34,9 +34,13 @@ class Judge(nn.Module):
     pad: int
     layers: Sequence[nn.TransformerEncoderLayer]
 
-    def mask(self, ids: np.ndarray) -> np.ndarray | None:
-        """What all may look at, None for everything. Shapes: (N, T) -> (N, 1, T)."""
-        return (ids != self.pad)[:, None]
+    def mask(self, ids: Any) -> Any:
+        """Which keys are visible, None for all. Shapes: (N, T) -> (N, 1, T)."""
+        return (self.here(ids) != self.pad)[:, None]
+
+    def here(self, ids: Any) -> Any:
+        """The ids as a Tensor on the model's device."""
+        return placed(ids, self.out.W) if isinstance(ids, np.ndarray) else ids
 
     def embed(self, ids: np.ndarray) -> Any:
         """Add each word's vector and its position's. Shapes: (N, T) -> (N, T, D)."""
@@ -54,7 +58,7 @@ class Judge(nn.Module):
         mask = self.mask(ids)
         for layer in self.layers:
             x = layer(x, mask)
-        return self.decide(x, ids != self.pad)
+        return self.decide(x, self.here(ids) != self.pad)
 
     def forward(self, ids: np.ndarray) -> Any:
         """Give the logarithm of the odds of each sentence. Shapes: (N, T) -> (N,)."""
@@ -206,25 +210,24 @@ class SentenceTransformer(Judge):
         """The encoder's."""
         return list(self.encoder.layers)
 
-    def embed(self, ids: np.ndarray) -> Any:
+    def embed(self, ids: Any) -> Any:
         """Add each word's vector and its position's. Shapes: (N, T) -> (N, T, D)."""
         if self.training and self.word_dropout:
-            ids = self._forget(ids)
+            ids = self._forget(self.here(ids))
         return self.dropout(self.positions(self.words(ids)))
 
-    def decide(self, x: Any, words: np.ndarray) -> Any:
+    def decide(self, x: Any, words: Any) -> Any:
         """Read the verdict from all words. Shapes: (N, T, D), (N, T) -> (N,)."""
         x = self.norm(x)
-        shares = words / words.sum(axis=1, keepdims=True)
-        mean = (x * placed(shares[..., None].astype(x.dtype), x)).sum(axis=1)
-        largest = mg.where(placed(words[..., None], x), x, BELOW_ALL).max(axis=1)
+        weights = words / mg.sum(words, axis=1, keepdims=True)
+        mean = (x * weights[..., None].astype(x.dtype)).sum(axis=1)
+        largest = mg.where(words[..., None], x, BELOW_ALL).max(axis=1)
         return self.out(mg.concatenate([mean, largest], axis=-1))[:, 0]
 
-    def _forget(self, ids: np.ndarray) -> np.ndarray:
+    def _forget(self, ids: mg.Tensor) -> mg.Tensor:
         """Make some words unknown."""
-        draws = (self.generator or mg.random.default_generator).uniform(ids.shape)
-        forgotten = (np.asarray(draws) < self.word_dropout) & (ids != self.pad)
-        return np.where(forgotten, self.unknown, ids)
+        chosen = mg.bernoulli(ids.shape, self.word_dropout, self.generator, ids.device)
+        return mg.where(chosen & (ids != self.pad), self.unknown, ids)
 
 
 def count_weights(

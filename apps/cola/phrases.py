@@ -42,9 +42,9 @@ def twins(
 class Writer(Random):
     """Random phrases; the same seed gives the same phrases."""
 
-    def chance(self, share: float) -> bool:
-        """True in this share of the cases."""
-        return self.random() < share
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return self.random() < probability
 
     def article(self) -> str:
         """An article that goes with both numbers."""
@@ -70,9 +70,9 @@ class Writer(Random):
         before = self.phrase(noun).rsplit(" ", 1)[0]
         return [f"{before} {noun.form(plural)}" for plural in (False, True)]
 
-    def place(self, noun: Noun, share: float = 0.25) -> str:
-        """Where somebody or something is, in this share of the cases."""
-        if not self.chance(share):
+    def place(self, noun: Noun, probability: float = 0.25) -> str:
+        """Where somebody or something is, with this probability."""
+        if not self.chance(probability):
             return ""
         person = noun.kind != "thing" and self.chance(0.5)
         other = self.person() if person else self.thing()

@@ -1,4 +1,4 @@
-"""As which numbers does each model read a sentence?"""
+"""Readers: from a sentence to the numbers that a model is given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from apps import limits
 from apps.cola.course import COURSE_CLS, COURSE_PAD, COURSE_UNKNOWN, prepare
 from apps.cola.sentences import Corpus, Sentence, course_words
-from apps.cola.tokens import CLS, PAD, UNKNOWN, Vocabulary, words
+from apps.cola.tokens import CLS, PAD, UNKNOWN, numbered, padded, words
 from apps.errors import UserError
 
 COURSE_MARKS = (COURSE_CLS, COURSE_UNKNOWN, COURSE_PAD)
@@ -36,25 +36,13 @@ class Reading(NamedTuple):
     unknown: int
 
 
-def words_of(text: str, split: Callable[[str], list[str]]) -> list[str]:
-    """Split a sentence into words. Raises: SentenceError if there is none in it."""
-    if not (tokens := split(text)):
+def require_words(tokens: list[str], text: str) -> list[str]:
+    """The tokens of a text. Raises: SentenceError if there is none."""
+    if not tokens:
         raise SentenceError(
             f"{text!r} has no word, so there is nothing to judge. Give a sentence."
         )
     return tokens
-
-
-def padded(readings: Sequence[Reading], pad: int, width: int) -> np.ndarray:
-    """Put sentences into one array, as wide as it must, `width` at least.
-
-    Shapes: N readings -> (N, T) int64.
-    """
-    longest = max(width, *(len(reading.ids) for reading in readings))
-    rows = np.full((len(readings), longest), pad, dtype=np.int64)
-    for row, reading in zip(rows, readings, strict=True):
-        row[: len(reading.ids)] = reading.ids
-    return rows
 
 
 @dataclass(frozen=True)
@@ -77,9 +65,8 @@ class Reader:
         cls, sentences: Sequence[Sentence], min_count: int, max_length: int
     ) -> Reader:
         """One that knows the words of these sentences."""
-        split = [words(sentence.text) for sentence in sentences]
-        vocabulary = Vocabulary.of(split, min_count)
-        return cls(words, vocabulary.ids, (CLS, UNKNOWN, PAD), max_length)
+        ids = numbered([words(sentence.text) for sentence in sentences], min_count)
+        return cls(words, ids, (CLS, UNKNOWN, PAD), max_length)
 
     @classmethod
     def of_the_course(cls, corpus: Corpus) -> Reader:
@@ -122,7 +109,7 @@ class Reader:
 
         Raises: SentenceError if there is no word in it.
         """
-        tokens = words_of(text, self.split)
+        tokens = require_words(self.split(text), text)
         kept = tokens[: self.max_length - 1]
         ids = [self.ids.get(token, self.unknown) for token in kept]
         unknown = ids.count(self.unknown)
@@ -134,4 +121,5 @@ class Reader:
 
     def rows(self, readings: Sequence[Reading]) -> np.ndarray:
         """Put sentences into one array. Shapes: N readings -> (N, T) int64."""
-        return padded(readings, self.pad, self.max_length if self.fixed else 1)
+        width = self.max_length if self.fixed else 0
+        return padded([reading.ids for reading in readings], self.pad, width)

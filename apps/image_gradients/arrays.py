@@ -71,16 +71,11 @@ def read_arrays(path: Path) -> Iterator[tuple[np.ndarray, int]]:
     Shapes: yields a picture (H, W, 3) uint8 and its class.
     Raises: UserError if the file cannot be read, or holds something else.
     """
-    again = "Copy or download it again, or write it with NumPy's savez"
-
-    def understood() -> AbstractContextManager[None]:
-        return reading(path, "an .npz of pictures", UserError, again)
-
     with ExitStack() as stack:
         with explained(path):
             check_is_file(path)
             file = stack.enter_context(path.open("rb"))
-        with understood():
+        with _reading(path):
             archive = stack.enter_context(zipfile.ZipFile(file))
             y = _open(archive, "y", path, stack)
             X = _open(archive, "X", path, stack)
@@ -93,11 +88,16 @@ def read_arrays(path: Path) -> Iterator[tuple[np.ndarray, int]]:
             )
         pictures = X.rows()
         for label in labels:
-            with understood():
+            with _reading(path):
                 picture = next(pictures)
             yield picture, label
-        with understood():
+        with _reading(path):
             next(pictures, None)  # checks the end
+
+
+def _reading(path: Path) -> AbstractContextManager[None]:
+    again = "Copy or download it again, or write it with NumPy's savez"
+    return reading(path, "an .npz of pictures", UserError, again)
 
 
 def _open(archive: zipfile.ZipFile, name: str, path: Path, stack: ExitStack) -> Member:

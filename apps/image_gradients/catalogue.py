@@ -1,4 +1,4 @@
-"""Where are the published weights and pictures, and what exactly are they?
+"""The published weights and pictures: where they are, and what exactly.
 
 The name of torchvision's file carries the first eight digits of its sha256; the others,
 and its size, are as several projects that use the file have written them down.

@@ -88,7 +88,6 @@ def _of_id(text: str) -> int:
 
 
 def _key(text: str) -> str:
-    """A text without what makes no difference."""
     return " ".join(re.sub("[-_]", " ", text).casefold().split())
 
 

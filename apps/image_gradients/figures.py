@@ -96,8 +96,8 @@ def difference(before: np.ndarray, after: np.ndarray, times: float = 1) -> np.nd
 
 def overlaid(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
     """A picture that is dark where a map is. Shapes: (H, W, 3), (H, W) -> (H, W, 3)."""
-    share = values / (values.max() or 1.0)
-    return np.rint(picture * (0.2 + 0.8 * share[..., None])).astype("uint8")
+    light = 0.2 + 0.8 * values / (values.max() or 1.0)
+    return np.rint(picture * light[..., None]).astype("uint8")
 
 
 def curves(

@@ -11,28 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 import nn
-from apps.image_gradients.gradients import (
-    Of,
-    lead_over_others,
-    score_of,
-    scores_of,
-    unit,
-    with_gradient,
-)
-from apps.image_gradients.pictures import (
-    DEVIATION,
-    denormalize,
-    normalize,
-    valid_range,
-)
+from apps.image_gradients import gradients
+from apps.image_gradients.gradients import Of, lead_over_others, unit, with_gradient
+from apps.image_gradients.pictures import STD, denormalize, normalize, valid_range
 
 MOST = 100  # steps
 TRIES = 40  # steps of a search with one bound
 LEVELS = 16  # the last bound that is searched with, of 255
-LEVEL = (1 / 255 / DEVIATION).astype("float32").reshape(3, 1, 1)  # of 255, normalised
+LEVEL = (1 / 255 / STD).astype("float32").reshape(3, 1, 1)  # of 255, normalised
 
 AIMS: dict[str, Callable[[np.ndarray], Of]] = {
-    "score": score_of,
+    "score": gradients.score_of,
     "lead": lead_over_others,
 }
 
@@ -87,7 +76,7 @@ def fool(
     direction: Direction = unit,
     progress: Progress = no_progress,
 ) -> Fooled:
-    """Climb from pictures towards other classes until the network answers those.
+    """Gradient ascent from pictures until the network answers with other classes.
 
     Each step goes `rate` along the gradient's direction and stays a picture; a picture
     is done when the network is fooled by what can be saved of it. The score itself
@@ -101,7 +90,7 @@ def fool(
     steps = np.full(len(x), -1)
     left = np.arange(len(x))
     for step in range(most + 1):
-        answers = scores_of(network, saved(x[left])).argmax(axis=1)
+        answers = gradients.scores_of(network, saved(x[left])).argmax(axis=1)
         steps[left[answers == targets[left]]] = step
         left = left[answers != targets[left]]
         progress(step, len(left))
@@ -138,7 +127,7 @@ def smallest_change(
     left = np.arange(len(x))
     for step in range(most * tries + 1):
         # What is left from one bound on goes on from there under the next.
-        bound, share = step // tries + 1, step % tries / tries
+        bound, done = step // tries + 1, step % tries / tries
         lead = lead_over_others(targets[left])
         scores, g = with_gradient(network, saved(x[left]), lead)
         fooled = scores.argmax(axis=1) == targets[left]
@@ -147,7 +136,7 @@ def smallest_change(
         progress(step, len(left))
         if not len(left) or step == most * tries:
             break
-        moved = x[left] + max(0.125, 0.5 * (1 - share)) * LEVEL * np.sign(g)
+        moved = x[left] + max(0.125, 0.5 * (1 - done)) * LEVEL * np.sign(g)
         x[left] = _within(moved, start[left], bound)
     return Fooled(pixels, denormalize(x), targets, steps)
 

@@ -209,21 +209,14 @@ def fooling_page(
         "shown to the network once more."
     )
     plots = list(_plots("fooling", batch, ROWS, part, drawn))
-    rows = [
-        (
-            name,
-            named(int(target)),
-            f"{steps}" if steps >= 0 else "not fooled",
-            f"{levels}",
-            f"{p[target]:.0%}",
-        )
-        for name, target, steps, levels, p in zip(
-            batch.names, fooled.targets, fooled.steps, fooled.levels, after, strict=True
-        )
-    ]
+    rows = []
+    for i, target in enumerate(fooled.targets):
+        steps = str(fooled.steps[i]) if fooled.steps[i] >= 0 else "not fooled"
+        taken = (steps, str(fooled.levels[i]), f"{after[i, target]:.0%}")
+        rows.append((batch.names[i], named(int(target)), *taken))
     heading = ("picture", "target", "steps", "levels of 255", "certainty, read back")
-    taken = Section("What it took", "", [Table(heading, rows)])
-    sections = [Section("Fooled", text, plots), taken]
+    table = Table(heading, rows)
+    sections = [Section("Fooled", text, plots), Section("What it took", "", [table])]
     return _written("Pictures that fool the network", sections, folder, part)
 
 
@@ -262,7 +255,7 @@ def classes_page(folder: Path, drawn: Drawn, told: Sequence[tuple[str, str]]) ->
         Section("On the way", "", [Plot("stages", draw(rows), f"Stages of {names}")]),
         Section("Settings", "", [Table(("setting", "value"), list(told))]),
     ]
-    lead = "Pictures that were climbed from noise until the network was sure of them."
+    lead = "Pictures made from noise by gradient ascent, until the network was sure."
     path = folder / "index.html"
     pages.write(Report("What do classes look like?", sections, lead), path)
     return path

@@ -56,7 +56,8 @@ def with_gradient(
     the gradient of the numbers' sum holds that of each.
     Shapes: (N, 3, H, W) -> (N, K), (N, 3, H, W).
     """
-    picture = mg.Tensor(x, requires_grad=True, device=device_of(network))
+    picture = mg.asarray(x).to(device_of(network))
+    picture.requires_grad = True
     scores = network(picture)
     of(scores).sum().backward()
     assert picture.grad is not None
@@ -66,7 +67,7 @@ def with_gradient(
 def score_of(classes: Sequence[int] | np.ndarray) -> Of:
     """Choose of each picture's scores that of its class, before any softmax."""
     chosen = np.asarray(classes)
-    return lambda scores: scores[np.arange(len(chosen)), chosen]
+    return lambda scores: scores[mg.arange(0, len(chosen), scores.device), chosen]
 
 
 def lead_over_others(classes: Sequence[int] | np.ndarray) -> Of:
@@ -76,10 +77,8 @@ def lead_over_others(classes: Sequence[int] | np.ndarray) -> Of:
     def lead(scores: Any) -> Any:
         # The largest taken away first, no digits are lost to what all have in common.
         ahead = scores - mg.max(scores.detach(), axis=1, keepdims=True)
-        itself = np.zeros(scores.shape, bool)
-        itself[np.arange(len(chosen)), chosen] = True
-        hidden = mg.Tensor(itself, device=scores.device)
-        others = mg.where(hidden, -np.inf, ahead)
+        ids = mg.asarray(chosen).to(scores.device)
+        others = mg.where(mg.one_hot(ids, scores.shape[1], bool), -np.inf, ahead)
         return score_of(chosen)(ahead) - mg.logsumexp(others, axis=1)
 
     return lead

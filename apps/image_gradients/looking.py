@@ -180,8 +180,8 @@ def print_answers(batch: Batch, p: np.ndarray, console: Console) -> None:
     table.add_column("certainty", justify="right")
     for name, row in zip(batch.names, p, strict=True):
         table.add_section()
-        for place, (seen, share) in enumerate(best(row)):
-            table.add_row(name if place == 0 else "", seen, f"{share:.1%}")
+        for rank, (seen, of) in enumerate(best(row)):
+            table.add_row(name if rank == 0 else "", seen, f"{of:.1%}")
     console.print(table)
 
 

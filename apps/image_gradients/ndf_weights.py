@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from apps.image_gradients.pictures import DEVIATION, MEAN
+from apps.image_gradients.pictures import MEAN, STD
 from minigrad.io.torch_pickle import Machine, Source
 
 Arrays = dict[str, np.ndarray]
@@ -90,7 +90,7 @@ def convert(layers: dict[str, list[np.ndarray]]) -> Arrays:
 def fold(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Let a first layer read normalised RGB instead of Caffe's BGR.
 
-    A channel that is n here was (n * DEVIATION + MEAN) * 255 - CAFFE_MEAN there. The
+    A channel that is n here was (n * STD + MEAN) * 255 - CAFFE_MEAN there. The
     factor goes into the weights, the rest into the bias: exactly, as there is no
     padding, which would be other zeros here than there.
 
@@ -98,7 +98,7 @@ def fold(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     rgb = weight[:, ::-1].astype("float64")
     shift = (255 * MEAN - CAFFE_MEAN)[:, None, None]
-    scaled = rgb * (255 * DEVIATION)[:, None, None]
+    scaled = rgb * (255 * STD)[:, None, None]
     # Rounded once, so that every machine gets the same bits.
     sums = [math.fsum(terms) for terms in (rgb * shift).reshape(len(rgb), -1)]
     return scaled.astype("float32"), (bias + sums).astype("float32")

@@ -28,19 +28,15 @@ from apps.files import whole_file
 from apps.image_gradients.arrays import read_arrays
 
 T = TypeVar("T")
-Progress = Callable[[int], None]  # how many pictures are read
 
 # Of ImageNet's pictures, for red, green and blue.
 MEAN = np.array([0.485, 0.456, 0.406])
-DEVIATION = np.array([0.229, 0.224, 0.225])
+STD = np.array([0.229, 0.224, 0.225])
 
 SIDE = 224
 SHARE = 224 / 256  # of the shorter side is looked at
-
 SMALLEST = 8  # pixels; below, there is nothing to see
-
 LISTED = 20  # files that cannot be read
-
 NAME_LENGTH = 24  # what a caption has room for
 
 # scikit-image's photos: name, file, its class of ImageNet where there is one.
@@ -113,11 +109,9 @@ class Pictures:
         return cls(lambda: iter(pictures), notes)
 
     def __len__(self) -> int:
-        """How many pictures there are."""
         return len(self.notes)
 
     def __iter__(self) -> Iterator[Picture]:
-        """Read one after the other."""
         return self.again()
 
     def parts(self, size: int) -> Iterator[list[Picture]]:
@@ -135,8 +129,7 @@ def read(path: Path | str, side: int = SIDE) -> Picture:
     path = Path(path)
 
     def fit(image: Image.Image, notes: list[str]) -> Image.Image:
-        _check_size(image.size, path)
-        return _centre(image, side, notes)
+        return _centre(image, side, notes, path)
 
     photo = files.read(path, fit, 4 * side)
     pixels = np.asarray(photo.image)
@@ -144,18 +137,16 @@ def read(path: Path | str, side: int = SIDE) -> Picture:
 
 
 def find(
-    paths: Iterable[Path | str], side: int = SIDE, progress: Progress = lambda _: None
+    paths: Iterable[Path | str],
+    side: int = SIDE,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Pictures:
     """Find picture files, the pictures in folders, and arrays (.npz); read each once.
 
+    `progress` is told how many pictures are read.
     Raises: UserError that tells everything that cannot be read, not the first only.
     """
     faults: list[str] = []
-    places = [Path(path) for path in paths]
-    if not places:
-        raise UserError(
-            "no picture was given. Give one by --image: a file, or a folder of them."
-        )
 
     def read_all(path: Path) -> Iterator[Picture]:
         if path.suffix.lower() == ".npz":
@@ -164,18 +155,19 @@ def find(
             yield read(path, side)
 
     # A folder and a picture in it may both be given.
-    found = list(dict.fromkeys(_gathered(faults, _expand, places)))
+    found = list(dict.fromkeys(_gathered(faults, _expand, map(Path, paths))))
+    if not found and not faults:
+        faults = ["no picture was given. Give one by --image: a file, or a folder."]
     notes = []
     for picture in _gathered(faults, read_all, found):
         notes.append((picture.name, picture.notes))
         progress(len(notes))
-    if len(faults) == 1:
-        raise UserError(faults[0])
-    if faults:
+    if len(faults) > 1:
         lines = [f"  - {fault}" for fault in faults[:LISTED]]
-        if len(faults) > LISTED:
-            lines.append(f"  ... and {len(faults) - LISTED} more.")
-        raise UserError(f"{len(faults)} of the pictures cannot be used:", *lines)
+        more = [f"  ... and {len(faults) - LISTED} more."] * (len(faults) > LISTED)
+        faults = [f"{len(faults)} of the pictures cannot be used:", *lines, *more]
+    if faults:
+        raise UserError(*faults)
     return Pictures(lambda: chain.from_iterable(map(read_all, found)), tuple(notes))
 
 
@@ -189,9 +181,8 @@ def read_npz(path: Path | str, side: int = SIDE) -> Iterator[Picture]:
     """
     path = Path(path)
     for number, (x, label) in enumerate(read_arrays(path)):
-        _check_size((x.shape[1], x.shape[0]), path)
         notes: list[str] = []
-        pixels = np.asarray(_centre(Image.fromarray(x), side, notes))
+        pixels = np.asarray(_centre(Image.fromarray(x), side, notes, path))
         name = _shortened(f"{path.stem}[{number}]")
         yield Picture(name, pixels, tuple(notes), label, path)
 
@@ -222,7 +213,7 @@ def normalize(pictures: np.ndarray) -> np.ndarray:
     In memory the channels stay last, as the network's convolutions have them.
     Shapes: (N, H, W, 3) uint8 -> (N, 3, H, W) float32.
     """
-    scaled = (pictures / 255.0 - MEAN) / DEVIATION
+    scaled = (pictures / 255.0 - MEAN) / STD
     return scaled.astype("float32").transpose(0, 3, 1, 2)
 
 
@@ -237,7 +228,7 @@ def denormalize(pictures: np.ndarray) -> np.ndarray:
             "the picture holds values that are not numbers (NaN), which no colour can "
             "show. The steps that made it were too large: make them smaller."
         )
-    scaled = pictures.transpose(0, 2, 3, 1) * DEVIATION + MEAN
+    scaled = pictures.transpose(0, 2, 3, 1) * STD + MEAN
     return np.rint(255 * scaled.clip(0, 1)).astype("uint8")
 
 
@@ -259,9 +250,14 @@ def save(pixels: np.ndarray, path: Path) -> None:
         Image.fromarray(pixels).save(unfinished, format="PNG")
 
 
-def _centre(image: Image.Image, side: int, notes: list[str]) -> Image.Image:
+def _centre(image: Image.Image, side: int, notes: list[str], path: Path) -> Image.Image:
     """Cut out the middle and scale it, in one step."""
     width, height = image.size
+    if min(image.size) < SMALLEST:
+        raise UserError(
+            f"{path} is {width} x {height} pixels: there is nothing to see below "
+            f"{SMALLEST} x {SMALLEST}. Give a larger one, best {SIDE} x {SIDE} or more."
+        )
     if width == height == side:
         return image
     length = SHARE * min(width, height)
@@ -301,7 +297,7 @@ def _expand(path: Path) -> Iterator[Path]:
 def _gathered(
     faults: list[str], work: Callable[[Path], Iterator[T]], paths: Iterable[Path]
 ) -> Iterator[T]:
-    """Give what the work finds; where it fails, nothing more, and remember why."""
+    """Give what the work finds; where it fails, add why to the faults."""
     for path in paths:
         try:
             yield from work(path)
@@ -313,11 +309,3 @@ def _shortened(name: str) -> str:
     """Make a name fit a caption; what cannot be shown becomes a question mark."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in name)
     return shown if len(shown) <= NAME_LENGTH else shown[: NAME_LENGTH - 1] + "…"
-
-
-def _check_size(size: tuple[int, int], path: Path) -> None:
-    if min(size) < SMALLEST:
-        raise UserError(
-            f"{path} is {size[0]} x {size[1]} pixels: there is nothing to see below "
-            f"{SMALLEST} x {SMALLEST}. Give a larger one, best {SIDE} x {SIDE} or more."
-        )

@@ -67,7 +67,7 @@ class Attribution:
     """What each number of a picture adds to its class's score, beside a baseline.
 
     `gained` is what the score gains from the baseline to the picture, which
-    `attributed` should add up to. `steps` is how many points between were looked at.
+    `attributed` should add up to; `steps` the number of points between.
 
     Shapes: attributed (N, 3, H, W), gained (N,).
     """
@@ -88,7 +88,7 @@ class Attribution:
 
     @property
     def gap(self) -> np.ndarray:
-        """How much the sum misses what was gained, as a share of it. Shapes: (N,).
+        """How much the sum misses what was gained, as a fraction of it. Shapes: (N,).
 
         Less than a point of score gained counts as one: next to nothing, any miss
         would be large.
@@ -115,29 +115,20 @@ def integrated_gradients(
     """
     change = x - valid_range()[0].astype(x.dtype)
     pick = np.arange(len(x)), classes
-    gained = scores_of(network, x)[pick] - scores_of(network, x - change)[pick]
+    before, after = (scores_of(network, at)[pick] for at in (x - change, x))
+    gained = after - before
     steps = 16
     while True:
-        mean = _mean_gradient(network, x, change, classes, steps)
+        # The mean over the middles of equal steps on a straight line.
+        total = np.zeros(x.shape, np.float64)
+        for step in range(steps):
+            left = np.float32(1 - (step + 0.5) / steps)
+            total += with_gradient(network, x - left * change, score_of(classes))[1]
+        mean = (total / steps).astype(x.dtype)
         result = Attribution(change * mean, gained.astype(np.float64), steps)
         if steps >= most or result.gap.max(initial=0) <= tolerance:
             return result
         steps *= 2
-
-
-def _mean_gradient(
-    network: SqueezeNet,
-    x: np.ndarray,
-    change: np.ndarray,
-    classes: np.ndarray,
-    steps: int,
-) -> np.ndarray:
-    """The gradient's mean over the middles of equal steps on a straight way."""
-    total = np.zeros(x.shape, np.float64)
-    for step in range(steps):
-        left = np.float32(1 - (step + 0.5) / steps)
-        total += with_gradient(network, x - left * change, score_of(classes))[1]
-    return (total / steps).astype(x.dtype)
 
 
 def grad_cam(network: SqueezeNet, x: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -163,9 +154,6 @@ def enlarged(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     height, width = shape
     image = Image.fromarray(np.asarray(a, dtype="float32"))
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-
-
-# -- does a map tell anything? -----------------------------------------------------
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

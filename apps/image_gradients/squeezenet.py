@@ -1,4 +1,4 @@
-"""Which network is looked into? SqueezeNet 1.1, small enough to be read in a minute.
+"""SqueezeNet 1.1, the network that is looked into.
 
 Its layers stand where torchvision's stand, so that `nn.load_torch_state_dict` takes the
 published weights.

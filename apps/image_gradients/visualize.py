@@ -30,7 +30,7 @@ CLASSES = (76, 78, 187, 366, 604, 683)
 class Drawn:
     """Pictures of classes, as they can be saved, and as they were on the way.
 
-    `certainty` is the share that the network gives each class on its own picture.
+    `certainty` is the probability of each class on its own picture.
 
     Shapes: pixels (N, H, W, 3) uint8, certainty (N,); `stages` by iteration, each as
     pixels.
@@ -52,9 +52,9 @@ def visualize(
     side: int = SIDE,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Drawn:
-    """Climb from noise to pictures that the network takes for classes.
+    """Gradient ascent from noise to pictures that the network takes for classes.
 
-    All are climbed side by side, and none depends on which others there are: each
+    All ascend side by side, and none depends on which others there are: each
     begins from noise of its own, and all are moved alike.
 
     Sources: Simonyan, Vedaldi and Zisserman, Deep Inside Convolutional Networks (2014),

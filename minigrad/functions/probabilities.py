@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from minigrad.backend import device_of, to_device
-from minigrad.ops import reduce
+from minigrad.backend import device_of
+from minigrad.ops import reduce, sources
 from minigrad.ops.elementwise import masked
 from minigrad.random import Generator, generator_of
 from minigrad.tape import array_of, with_shape
@@ -46,6 +44,7 @@ def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
     generator = generator_of(generator)
     if p == 0:
         return x
-    kept = np.asarray(generator.uniform(x.shape) >= p)
-    kept = to_device(kept, device_of(array_of(x)))
+    device = device_of(array_of(x))
+    state = generator.drawn_from()
+    kept = sources.bernoulli(state, shape=x.shape, p=1 - p, device=device)
     return masked(x, kept) * (1 / (1 - p))

@@ -23,6 +23,16 @@ class Event(NamedTuple):
     live_bytes: int
 
 
+HEADER = (
+    "operation",
+    "calls",
+    "forward ms",
+    "differentiated",
+    "backward ms",
+    "live bytes",
+)
+
+
 class Profile(Observer):
     """Time and live bytes of each operation, forward and backward: print it.
 
@@ -78,28 +88,18 @@ class Profile(Observer):
         for name, _ in spent.most_common():
             ahead = [e for e in self.events if (e.name, e.phase) == (name, "forward")]
             back = [e for e in self.events if (e.name, e.phase) == (name, "backward")]
-            cells.append(
-                (
-                    name,
-                    str(len(ahead)),
-                    _milliseconds(ahead),
-                    str(len(back)),
-                    _milliseconds(back),
-                    f"{max(e.live_bytes for e in (*ahead, *back)):,}",
-                )
-            )
-        header = (
-            "operation",
-            "calls",
-            "forward ms",
-            "differentiated",
-            "backward ms",
-            "live bytes",
-        )
-        return f"{table_text(header, cells)}\npeak: {self.peak_bytes:,} live bytes"
+            counts = (f(events) for events in (ahead, back) for f in (_count, _time))
+            most = max(event.live_bytes for event in (*ahead, *back))
+            cells.append((name, *counts, f"{most:,}"))
+        return f"{table_text(HEADER, cells)}\npeak: {self.peak_bytes:,} live bytes"
 
 
-def _milliseconds(events: list[Event]) -> str:
+def _count(events: list[Event]) -> str:
+    return str(len(events))
+
+
+def _time(events: list[Event]) -> str:
+    """Milliseconds."""
     return f"{1000 * sum(event.seconds for event in events):.3f}"
 
 

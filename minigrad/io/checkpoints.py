@@ -231,10 +231,10 @@ def _take_over(
     if generator is not None:
         _require_generator(content, path)
         loads.append((generator.set_state, generator.get_state(), content.generator))
-    states = ((optimizer, content.optimizer), (model, content.model))
+    states = [(optimizer, content.optimizer), (model, content.model)]
+    states = [(part, state) for part, state in states if part is not None]
     for part, state in states:
-        if part is not None:
-            loads.append((part.load_state_dict, part.state_dict(), state))
+        loads.append((part.load_state_dict, part.state_dict(), state))
     begun = []
     try:
         for part, state in states:

@@ -1,6 +1,7 @@
 """The primitives: every forward with its gradient rule beside it, by subject."""
 
 from minigrad.ops import (
+    convolution,
     elementwise,
     index,
     linalg,
@@ -8,10 +9,12 @@ from minigrad.ops import (
     pooling,
     reduce,
     shape,
+    sources,
     windows,
 )
 
 __all__ = [
+    "convolution",
     "elementwise",
     "index",
     "linalg",
@@ -19,5 +22,6 @@ __all__ = [
     "pooling",
     "reduce",
     "shape",
+    "sources",
     "windows",
 ]

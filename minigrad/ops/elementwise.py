@@ -144,7 +144,7 @@ def tanh(a: Array) -> Array:
     return np.tanh(a)
 
 
-@elementwise(lambda g, a: g * sigmoid_slope(a))
+@elementwise(lambda g, a: g * sigmoid_derivative(a))
 def sigmoid(a: Array) -> Array:
     """Elementwise 1 / (1 + e ** -a), exact in its small tail too."""
     small = np.exp(np.minimum(a, -a))  # the exponential that cannot overflow
@@ -154,7 +154,7 @@ def sigmoid(a: Array) -> Array:
 
 
 @elementwise(lambda g, a, y: -(g * y * tanh(a * 0.5)))
-def sigmoid_slope(a: Array) -> Array:
+def sigmoid_derivative(a: Array) -> Array:
     """Elementwise sigmoid(a) * sigmoid(-a): the derivative, exact in both tails."""
     small = np.exp(np.minimum(a, -a))
     return small / ((1 + small) * (1 + small))

@@ -24,7 +24,7 @@ from minigrad.tape import primitive
 TILE = 65536
 
 
-@primitive(lambda g, a, ids: likelihood_slope(g, a, ids), None)
+@primitive(lambda g, a, ids: likelihood_gradient(g, a, ids), None)
 def negative_log_likelihood(a: Array, ids: Array) -> Array:
     """-log(softmax(a)) of each row at its id; 0 for a row whose id is negative.
 
@@ -43,11 +43,11 @@ def negative_log_likelihood(a: Array, ids: Array) -> Array:
 
 
 @primitive(
-    lambda g, a, ids: sum(g * likelihood_slope(ids >= 0, a, ids), axis=1),
+    lambda g, a, ids: sum(g * likelihood_gradient(ids >= 0, a, ids), axis=1),
     lambda g, v, a, ids: _curvature(g, v, a, ids),
     None,
 )
-def likelihood_slope(v: Array, a: Array, ids: Array) -> Array:
+def likelihood_gradient(v: Array, a: Array, ids: Array) -> Array:
     """Each row's number times (softmax(a) - one_hot(id)), and 0 for a negative id.
 
     Shapes: v (N,), a (N, C), ids (N,), result (N, C).

@@ -3,9 +3,9 @@
 max_pool2d finds the largest of every window. Its gradient puts each number where that
 stood (to_largest), and the gradient of that takes it from there (at_largest): these two
 are each other's adjoint. What ties them together is a small number for each window, the
-place of its largest, which is all that the tape keeps.
+index of its largest, which is all that the tape keeps.
 
-Glossary of shapes: N batch, (H, W) image, (K, L) window, (P, Q) places of the window.
+Glossary of shapes: N batch, (H, W) image, (K, L) window, (P, Q) its positions.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from minigrad.tape import primitive
 
 
 @primitive(
-    lambda g, places, x_shape, size, stride: to_largest(
-        g, places, shape=x_shape[-2:], size=size, stride=stride
+    lambda g, indices, x_shape, size, stride: to_largest(
+        g, indices, shape=x_shape[-2:], size=size, stride=stride
     ),
-    residuals={"places": lambda x, y, size, stride: _places(x, y, size, stride)},
+    residuals={"indices": lambda x, y, size, stride: _indices(x, y, size, stride)},
     kinks={"x": {"x": "first"}},
 )
 def max_pool2d(x: Array, *, size: Pair, stride: Pair) -> Array:
@@ -45,10 +45,10 @@ def max_pool2d(x: Array, *, size: Pair, stride: Pair) -> Array:
     return largest
 
 
-def _places(x: Array, largest: Array, size: Pair, stride: Pair) -> Array:
+def _indices(x: Array, largest: Array, size: Pair, stride: Pair) -> Array:
     """Where in each window its largest stands first, counted row by row.
 
-    It is the number of elements before it. A window that holds a NaN has no such place:
+    It is the number of elements before it. A window that holds a NaN has none:
     its number is that of all elements.
     Shapes: x (N, ..., H, W), largest and result (N, ..., P, Q).
     """
@@ -66,21 +66,21 @@ def _places(x: Array, largest: Array, size: Pair, stride: Pair) -> Array:
 
 
 @primitive(
-    lambda g, places, size, stride: at_largest(g, places, size=size, stride=stride),
+    lambda g, indices, size, stride: at_largest(g, indices, size=size, stride=stride),
     None,
 )
 def to_largest(
-    v: Array, places: Array, *, shape: Pair, size: Pair, stride: Pair
+    v: Array, indices: Array, *, shape: Pair, size: Pair, stride: Pair
 ) -> Array:
-    """Each number to its window's place; those that meet are added.
+    """Each number to where its window's largest stood; those that meet are added.
 
-    Shapes: v and places (N, ..., P, Q), result (N, ..., *shape). `places` counts the
+    Shapes: v and indices (N, ..., P, Q), result (N, ..., *shape). `indices` counts the
     elements of a window row by row, as `max_pool2d` does for its gradient.
     """
     result = np.empty_like(v, shape=(*v.shape[:-2], *shape))
     tiled = _clear_beyond_tiles(result, v.shape[-2:], size, stride)
     for image, windows in _bands(v, result, size, stride):
-        into, given, there = result[image], v[windows], places[windows]
+        into, given, there = result[image], v[windows], indices[windows]
         share = np.empty_like(given)
         here = np.empty_like(given, dtype=bool)
         moves = parts(size, given.shape[-2:], stride, ONE)
@@ -94,20 +94,20 @@ def to_largest(
 
 
 @primitive(
-    lambda g, places, v_shape, size, stride: to_largest(
-        g, places, shape=v_shape[-2:], size=size, stride=stride
+    lambda g, indices, v_shape, size, stride: to_largest(
+        g, indices, shape=v_shape[-2:], size=size, stride=stride
     ),
     None,
 )
-def at_largest(v: Array, places: Array, *, size: Pair, stride: Pair) -> Array:
-    """What stands at each window's place: the adjoint of `to_largest`.
+def at_largest(v: Array, indices: Array, *, size: Pair, stride: Pair) -> Array:
+    """What stands where each window's largest stood: the adjoint of `to_largest`.
 
-    Shapes: v (N, ..., H, W), places and result (N, ..., P, Q).
+    Shapes: v (N, ..., H, W), indices and result (N, ..., P, Q).
     """
-    result = np.zeros_like(places, dtype=v.dtype)
-    moves = parts(size, places.shape[-2:], stride, ONE)
+    result = np.zeros_like(indices, dtype=v.dtype)
+    moves = parts(size, indices.shape[-2:], stride, ONE)
     for number, (_, part) in enumerate(moves):
-        result += keep_where(places == number, v[part])
+        result += keep_where(indices == number, v[part])
     return result
 
 

@@ -14,6 +14,7 @@ from minigrad.tape.entry import Entry, Leaf
 from minigrad.tape.errors import freed_error
 from minigrad.tape.pending import Pending
 from minigrad.tape.primitives import Primitive
+from minigrad.tape.record import primitive
 from minigrad.tape.recording import recording
 from minigrad.tape.value import TensorBase, wrap
 from minigrad.tape.writes import writes
@@ -221,9 +222,8 @@ def _copy(gradient: Any) -> Any:
 def _filled(gradients: list[Any], whole: Entry) -> list[Any]:
     """Zeros for the items of a whole that no gradient reached."""
     model = next(g for g in gradients if g is not None)
-    model = model.array if isinstance(model, TensorBase) else model
     return [
-        np.zeros_like(model, shape=shape) if g is None else g
+        full_like(model, value=0, shape=shape) if g is None else g
         for g, shape in zip(gradients, whole.shape, strict=True)
     ]
 
@@ -251,6 +251,12 @@ def _run_hooks(entry: Entry, g: Any) -> Any:
             replaced = replaced.astype(entry.dtype)
         g = replaced if isinstance(g, TensorBase) else replaced.array
     return g
+
+
+@primitive()
+def full_like(a: Any, *, value: float, shape: Any = None) -> Any:
+    """An array that holds `value` everywhere, with the dtype and device of `a`."""
+    return np.full_like(a, value, shape=shape)
 
 
 # -- starting ----------------------------------------------------------------------
@@ -287,7 +293,7 @@ def seed_of(output: Any, grad_output: Any) -> Any:
                 "starting gradient: only a single number has one by itself. Reduce it "
                 "first, for example with .sum(), or pass grad_output=."
             )
-        return np.ones_like(output.array)
+        return full_like(output.array, value=1)
     seed: Any = grad_output
     if not isinstance(grad_output, TensorBase):
         listed = None if is_array(grad_output) else output.array.dtype

@@ -68,7 +68,7 @@ def _check_facts(primitive: Primitive) -> None:
     facts = (primitive.domain, primitive.closed, primitive.kinks)
     named = {name for fact in facts for name in fact} - {"y"}
     named |= {*primitive.scatter, *primitive.factors}
-    named |= {*primitive.writes} - {primitive.rest_name}
+    named |= {*primitive.writes, *primitive.advances} - {primitive.rest_name}
     for values in primitive.kinks.values():
         named.update(value for value in values if isinstance(value, str))
     if named - known:

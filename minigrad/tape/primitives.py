@@ -76,6 +76,8 @@ class Primitive:
             is used T times can then be deferred, and become one.
         writes: the names of operands that the forward changes in place (an optimiser's
             update). Each write is stamped, so that backward notices a stale read.
+        advances: the names of operands that hold a state which the forward advances,
+            and which no rule can have kept (a generator's).
         domain: for an operand's name the open interval (low, high) where the forward
             is defined and smooth; a name that is missing stands for all numbers.
         closed: for an operand's name the ends of its domain that belong to it: the
@@ -99,6 +101,7 @@ class Primitive:
     scatter: Mapping[str, Rule] = field(default_factory=dict)
     factors: Mapping[str, Rule] = field(default_factory=dict)
     writes: tuple[str, ...] = ()
+    advances: tuple[str, ...] = ()
     domain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     closed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     kinks: Mapping[str, Any] = field(default_factory=dict)

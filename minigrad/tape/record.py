@@ -158,8 +158,8 @@ def invoke(
     primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
 ) -> Any:
     """Sort out operands and settings, then record what is called on Tensors."""
-    if len(args) == primitive.operand_count and _are_arrays(args):  # as in most rules
-        return run_forward(primitive, args, settings)
+    if args and len(args) == primitive.operand_count and _are_arrays(args):
+        return run_forward(primitive, args, settings)  # as in most rules
     operands, settings = _sort_arguments(primitive, args, settings)
     if recording.on_arrays or any(isinstance(x, TensorBase) for x in operands):
         return record(primitive, operands, settings)
@@ -279,8 +279,9 @@ def record(
     )
     wanted = recording.enabled and any(parent is not None for parent in parents)
     needs = tuple(parent is not None for parent in parents) if wanted else ()
+    arrays = _arrays(primitive, operands)
     started = perf_counter()
-    call = run(primitive, _arrays(primitive, operands), settings, needs)
+    call = _alone(run, primitive, arrays, settings, needs)
     seconds = perf_counter() - started
     recorded = wanted and _has_derivative(call.results[0])
     entry = _entry_of(call, parents, needs) if recorded else None
@@ -292,6 +293,17 @@ def record(
     if primitive.many:
         return [wrap(r, entry and Item(entry, i, r)) for i, r in enumerate(outputs)]
     return wrap(outputs[0], entry)
+
+
+def _alone(run: Callable[..., Call], *given: Any) -> Call:
+    """Run without showing calls inside the call: they are a part of it."""
+    if not recording.on_arrays:
+        return run(*given)
+    recording.on_arrays = False
+    try:
+        return run(*given)
+    finally:
+        recording.on_arrays = True
 
 
 def run(

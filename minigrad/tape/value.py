@@ -48,6 +48,31 @@ class TensorBase:
         if requires_grad:
             self.entry = new_leaf(self.array)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
+        return self.array.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.array.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.array.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements."""
+        return self.array.dtype
+
+    @property
+    def device(self) -> str:
+        """Where the array is: "cpu", "cuda" or "cuda:1"."""
+        return backend.device_of(self.array)
+
 
 def new_leaf(array: Array) -> Leaf:
     """A leaf for `array`.

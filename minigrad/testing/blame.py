@@ -27,15 +27,16 @@ class GradientError(AssertionError):
         snippet: a program that shows the failure again.
     """
 
+    primitive: str | None = None
+    operand: str | int = 0
+    index: tuple[int, ...] = ()
+    found = expected = np.nan
+    order = 1
+    seed = 0
+    snippet = ""
+
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
-        self.primitive: str | None = None
-        self.operand: str | int = 0
-        self.index: tuple[int, ...] = ()
-        self.found = self.expected = np.nan
-        self.order = 1
-        self.seed = 0
-        self.snippet = ""
         vars(self).update(facts)
 
 

@@ -138,20 +138,20 @@ def check_primitive(
         GradientError: names primitive, operand, index and both values.
         TypeError: operands cannot be drawn, because there are settings to choose.
     """
-    made = primitive_of(primitive)
+    declared = primitive_of(primitive)
     if arrays:
         chosen = dict(settings or {})
         function = Function(lambda *x: primitive(*x, **chosen), arrays, device)
-        check_everything(function, order, seed, made.name, primitive=made)
+        check_everything(function, order, seed, declared.name, primitive=declared)
         return
     cases = cases_of(primitive) if cases is None else cases
 
     def check(case: Case, seed: int) -> None:
         function = Function(*case, device)
-        check_everything(function, order, seed, made.name, special=False)
+        check_everything(function, order, seed, declared.name, special=False)
 
     def at_points(case: Case, seed: int) -> None:
-        check_at_points(Function(*case, device), order, seed, made.name, made)
+        check_at_points(Function(*case, device), order, seed, declared.name, declared)
 
     few = min(examples, SPECIAL_EXAMPLES)
     _try(at_points, whole(cases, primitive), few, seed, shrink=False)

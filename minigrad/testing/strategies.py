@@ -155,14 +155,14 @@ def primitive_of(call: Callable[..., Any]) -> Primitive:
     Raises:
         TypeError: the function was not made with `minigrad.primitive`.
     """
-    made = getattr(call, "primitive", None)
-    if not isinstance(made, Primitive):
+    primitive = getattr(call, "primitive", None)
+    if not isinstance(primitive, Primitive):
         raise TypeError(
             f"{getattr(call, '__name__', call)} is no primitive: it was not made with "
             "@minigrad.primitive. For a function that is composed of primitives use "
             "check_function(f, *arrays) or check_gradients(f, *arrays)."
         )
-    return made
+    return primitive
 
 
 WIDTH = 3.0  # operands lie within this distance of 0, or of the end of their domain
@@ -170,15 +170,15 @@ MARGIN = 0.3  # from the ends of a domain
 
 
 def operand_values(
-    made: Primitive, name: str, shape: tuple[int, ...]
+    primitive: Primitive, name: str, shape: tuple[int, ...]
 ) -> SearchStrategy[np.ndarray]:
     """Values for one operand: in its domain, clear of the kinks it declares."""
-    low, high = made.domain.get(name, (-math.inf, math.inf))
+    low, high = primitive.domain.get(name, (-math.inf, math.inf))
     first = low + MARGIN if math.isfinite(low) else min(-WIDTH, high - 2 * WIDTH)
     last = high - MARGIN if math.isfinite(high) else max(WIDTH, low + WIDTH)
-    kinks = made.kinks.get(name, ())
+    kinks = primitive.kinks.get(name, ())
     # A later operand's values would tie with an earlier one's: its grid is moved.
-    earlier = made.operand_names[: made.operand_names.index(name)]
+    earlier = primitive.operand_names[: primitive.operand_names.index(name)]
     shift = 0.03 if set(kinks) & set(earlier) else 0.0
     drawn = arrays(shape, first, last, distinct=name in kinks)
     return drawn.map(lambda values: np.asarray(_clear_of(values, kinks) + shift))
@@ -198,41 +198,39 @@ def _clear_of(values: np.ndarray, kinks: tuple[float | str, ...]) -> np.ndarray:
 # -- calls of a primitive ----------------------------------------------------------
 
 
-def cases_of(primitive: Callable[..., Any]) -> SearchStrategy[Case]:
+def cases_of(f: Callable[..., Any]) -> SearchStrategy[Case]:
     """Calls (f, operands) of a primitive whose operands have one shape, or broadcast.
 
     Raises:
         TypeError: it has settings without defaults, or takes a list of operands.
     """
-    made = primitive_of(primitive)
-    missing = [name for name in made.setting_names if name not in made.defaults]
-    if missing or made.sequence or made.rest_name:
+    primitive = primitive_of(f)
+    missing = sorted({*primitive.setting_names} - {*primitive.defaults})
+    if missing or primitive.sequence or primitive.rest_name:
         raise TypeError(
-            f"operands for {made.name!r} cannot be drawn: it has settings "
+            f"operands for {primitive.name!r} cannot be drawn: it has settings "
             f"{missing} without defaults, or takes a list. Pass operands and settings, "
             "check_primitive(f, *arrays, settings={...}), or a strategy of calls, "
             "check_primitive(f, cases=...)."
         )
-    count = len(made.operand_names)
+    count = len(primitive.operand_names)
     alike = shapes(0, 2).map(lambda shape: (shape,) * count)
 
     def operand(i: int, shape: tuple[int, ...]) -> SearchStrategy[Any]:
-        values = operand_values(made, made.operand_names[i], shape)
-        return values if made.differentiable(i) else values.map(Constant)
+        values = operand_values(primitive, primitive.operand_names[i], shape)
+        return values if primitive.differentiable(i) else values.map(Constant)
 
     def call(chosen: tuple[tuple[int, ...], ...]) -> SearchStrategy[Case]:
         operands = [operand(i, shape) for i, shape in enumerate(chosen)]
-        return _strategies().tuples(*operands).map(lambda x: (primitive, list(x)))
+        return _strategies().tuples(*operands).map(lambda x: (f, list(x)))
 
-    return (broadcastable(count, 2) if made.unbroadcast else alike).flatmap(call)
+    return (broadcastable(count, 2) if primitive.unbroadcast else alike).flatmap(call)
 
 
-def whole(
-    cases: SearchStrategy[Case], primitive: Callable[..., Any]
-) -> SearchStrategy[Case]:
+def whole(cases: SearchStrategy[Case], f: Callable[..., Any]) -> SearchStrategy[Case]:
     """Those calls that differentiate by all operands, each of two numbers or more."""
-    made = primitive_of(primitive)
-    count = len(made.rules) - made.rules.count(None)
+    primitive = primitive_of(f)
+    count = len(primitive.rules) - primitive.rules.count(None)
     return cases.filter(
         lambda case: is_full(case, 2) and len(_differentiated(case)) >= count
     )

@@ -49,7 +49,7 @@ def test_the_optimum_is_reached() -> None:
     judge = BagOfWords.fit(
         [Sentence(t, int(y), "a") for t, y in zip(texts, labels, strict=True)]
     )
-    ids = judge.vocabulary.ids
+    ids = judge.ids
     bags = np.zeros((200, len(ids)))
     bags[:, ids["<CLS>"]] = 1
     for bag, text in zip(bags, texts, strict=True):

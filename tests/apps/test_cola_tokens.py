@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.cola.tokens import CLS, MASK, PAD, SPECIAL, UNKNOWN, Vocabulary, padded, words
+from apps.cola.reading import Reader
+from apps.cola.sentences import Sentence
+from apps.cola.tokens import CLS, MASK, PAD, SPECIAL, UNKNOWN, numbered, padded, words
 
 # Letters, apostrophes, marks and spaces of which contractions and the like are made.
 NEAR_ENGLISH = st.text("nNtTsSdlve'’-.,!? \t<>_\u0301\u2028İς")
@@ -58,47 +60,44 @@ def test_no_sentence_has_a_special_token(text: str) -> None:
 SENTENCES = [["the", "boy", "slept"], ["the", "girl"], ["boy", "the"]]
 
 
-def test_a_vocabulary_numbers_words_as_first_seen() -> None:
-    vocabulary = Vocabulary.of(SENTENCES)
-    assert vocabulary.tokens == (*SPECIAL, "the", "boy", "slept", "girl")
-    assert vocabulary.tokens[:4] == (PAD, UNKNOWN, CLS, MASK)
-    assert Vocabulary.of(SENTENCES, min_count=2).tokens == (*SPECIAL, "the", "boy")
-    assert len(vocabulary) == 8
+def test_words_are_numbered_as_first_seen() -> None:
+    ids = numbered(SENTENCES)
+    assert list(ids) == [*SPECIAL, "the", "boy", "slept", "girl"]
+    assert list(ids)[:4] == [PAD, UNKNOWN, CLS, MASK]
+    assert list(ids.values()) == list(range(8))
+    assert list(numbered(SENTENCES, min_count=2)) == [*SPECIAL, "the", "boy"]
 
 
-def test_encoding_says_what_is_lost() -> None:
-    vocabulary = Vocabulary.of(SENTENCES)
-    assert vocabulary.encode(["the", "queen", "slept"]) == ([2, 4, 1, 6], 0, 1)
-    assert vocabulary.encode(["the", "queen", "slept"], 3) == ([2, 4, 1], 1, 1)
-    assert vocabulary.encode(["the", "queen", "slept"], 2) == ([2, 4], 2, 0)
-    assert vocabulary.encode([], 1) == ([2], 0, 0)
-    with pytest.raises(ValueError, match="give at least 1"):
-        vocabulary.encode(["the"], 0)
+def reader(known: list[str], length: int = 99) -> Reader:
+    return Reader.of([Sentence(text, 1, "a") for text in known], 1, length)
 
 
-@given(st.lists(ANY), ANY, st.integers(1, 9))
-def test_encoding_of_any_text(known: list[str], text: str, length: int) -> None:
-    vocabulary = Vocabulary.of(map(words, known))
+def test_reading_says_what_is_lost() -> None:
+    known = [" ".join(words) for words in SENTENCES]
+    text = "the queen slept"
+    marked = ["<CLS>", "the", "queen", "slept"]
+    assert reader(known).read(text) == ([2, 4, 1, 6], marked, 3, 0, 1)
+    assert reader(known, 3).read(text) == ([2, 4, 1], marked[:3], 2, 1, 1)
+    assert reader(known, 2).read(text) == ([2, 4], marked[:2], 1, 2, 0)
+
+
+@given(st.lists(ANY), ANY.filter(words), st.integers(2, 9))
+def test_reading_of_any_text(known: list[str], text: str, length: int) -> None:
+    ids = reader(known).ids
     tokens = words(text)
-    whole, cut = vocabulary.encode(tokens), vocabulary.encode(tokens, length)
-    assert cut.ids == whole.ids[:length]
-    assert cut.cut == max(0, len(tokens) + 1 - length)
-    assert whole.unknown == sum(token not in vocabulary.ids for token in tokens)
-    said = [vocabulary.tokens[number] for number in whole.ids[1:]]
-    same = [t if t in vocabulary.ids else UNKNOWN for t in tokens]
+    whole, cut = reader(known, len(tokens) + 1).read(text), reader(known, length)
+    assert cut.read(text).ids == whole.ids[:length]
+    assert cut.read(text).cut == max(0, len(tokens) + 1 - length)
+    assert whole.unknown == sum(token not in ids for token in tokens)
+    said = [list(ids)[number] for number in whole.ids[1:]]
+    same = [t if t in ids else UNKNOWN for t in tokens]
     assert said == same
 
 
-@pytest.mark.parametrize("tokens", [["the"], [*SPECIAL, "a", "a"], [*SPECIAL, PAD]])
-def test_a_vocabulary_has_every_token_once(tokens: list[str]) -> None:
-    with pytest.raises(ValueError, match="must begin with <PAD>"):
-        Vocabulary(tokens)
-
-
-@given(st.lists(st.lists(st.integers(1, 9))))
-def test_padding(rows: list[list[int]]) -> None:
-    ids = padded(rows)
-    assert ids.shape == (len(rows), max(map(len, rows), default=0))
+@given(st.lists(st.lists(st.integers(1, 9)), min_size=1), st.integers(0, 5))
+def test_padding(rows: list[list[int]], width: int) -> None:
+    ids = padded(rows, 0, width)
+    assert ids.shape == (len(rows), max(width, *map(len, rows), 0))
     assert ids.dtype == np.int64
     assert [[i for i in line if i] for line in ids.tolist()] == rows
     ends = np.array([len(row) for row in rows], int)[:, None]

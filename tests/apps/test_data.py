@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import pytest
 
-from apps.captioning import data, train, unpacked
+from apps.captioning import data, layout, train, unpacked
 
 
 def replace(path: Path, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -389,7 +389,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_fault_gives_one_clear_error(copy: Path, fault: str) -> None:
     inject, message = FAULTS[fault]
     inject(copy)
-    with pytest.raises(data.DataError, match=message):
+    with pytest.raises(layout.DataError, match=message):
         data.load_data(copy)
 
 
@@ -498,7 +498,7 @@ def test_no_room_to_unpack(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    with pytest.raises(data.DataError, match=r"temporary file .*No space left"):
+    with pytest.raises(layout.DataError, match=r"temporary file .*No space left"):
         data.load_data(copy)
 
 
@@ -512,7 +512,7 @@ def test_features_that_inflate_are_refused(tmp_path: Path) -> None:
         stream = zlib.compress(bytes(4 * 10**6), 9)
         for row in range(0, 20_000, 1000):
             made.id.write_direct_chunk((row, 0), stream)
-    with pytest.raises(data.DataError, match=r"unpacks from 7\d\.\d kB to 80.0 MB"):
+    with pytest.raises(layout.DataError, match=r"unpacks from 7\d\.\d kB to 80.0 MB"):
         data.load_data(folder)
 
 
@@ -532,13 +532,13 @@ def test_a_locked_file_is_called_so(copy: Path) -> None:
     ) as writer:
         assert writer.stdout
         assert writer.stdout.readline() == b"held\n"
-        with pytest.raises(data.DataError, match=r"fc7_pca\.h5' is locked"):
+        with pytest.raises(layout.DataError, match=r"fc7_pca\.h5' is locked"):
             data.load_data(copy)
         writer.communicate(b"")
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(data.DataError, match="is not a folder"):
+    with pytest.raises(layout.DataError, match="is not a folder"):
         data.load_data(tmp_path / "nowhere")
 
 
@@ -548,7 +548,7 @@ def test_row_that_is_not_finite_is_named(copy: Path, value: float, split: str) -
     """Of both splits, and before training: scores come after hours of it."""
     file = copy / f"{split}2014_vgg16_fc7_pca.h5"
     replace(file, "features", put(11, value))
-    with pytest.raises(data.DataError, match=f"{file.name}: row 11 of 'features'"):
+    with pytest.raises(layout.DataError, match=f"{file.name}: row 11 of 'features'"):
         data.load_data(copy)
 
 
@@ -558,7 +558,7 @@ def test_infinities_that_cancel_are_found(copy: Path) -> None:
         return features
 
     replace(copy / FEATURES, "features", change)
-    with pytest.raises(data.DataError, match="row 5 of 'features'"):
+    with pytest.raises(layout.DataError, match="row 5 of 'features'"):
         data.load_data(copy)
 
 
@@ -566,7 +566,7 @@ def test_file_that_changes_after_opening(copy: Path) -> None:
     train = data.load_data(copy).train
     bad = np.full(train.features.shape, np.nan)
     broken = dataclasses.replace(train, features=FakeFeatures(train.features, bad))
-    with pytest.raises(data.DataError, match="row 2 of 'features'"):
+    with pytest.raises(layout.DataError, match="row 2 of 'features'"):
         broken.read_features(np.array([30, 11, 2]))
 
 
@@ -587,10 +587,10 @@ def wide_folder(
     folder: Path, pictures: int, width: int, packed: str | None = None
 ) -> Path:
     """A set whose features are large for its captions."""
-    words = [*data.SPECIAL_WORDS, "a", "b"]
+    words = [*layout.SPECIAL_WORDS, "a", "b"]
     captions = np.tile([1, 4, 5, 2], (pictures, 1))
     few = (np.ones((2, width)), captions[:2], np.arange(2), ["0.png", "1.png"])
-    data.write_folder(folder, words, {"train": few, "val": few})
+    layout.write_folder(folder, words, {"train": few, "val": few})
     (folder / "train2014_images.txt").unlink()
     with h5py.File(folder / CAPTIONS, "a") as file:
         del file["train_captions"], file["train_image_idxs"]
@@ -630,23 +630,23 @@ def test_a_bad_row_far_down_is_named(tmp_path: Path) -> None:
     folder = wide_folder(tmp_path / "wide", 3_000, 1024)
     with h5py.File(folder / FEATURES, "a") as file:
         file["features"][2_998, 1_023] = np.nan
-    with pytest.raises(data.DataError, match="row 2998 of 'features'"):
+    with pytest.raises(layout.DataError, match="row 2998 of 'features'"):
         data.load_data(folder)
 
 
 def test_full_features(copy: Path) -> None:
     for split in ("train", "val"):
-        name = data.features_file(split)
+        name = layout.features_file(split)
         with h5py.File(copy / name) as file:
             wide = np.repeat(file["features"][:], 2, axis=1)
-        with h5py.File(copy / data.features_file(split, "full"), "w") as file:
+        with h5py.File(copy / layout.features_file(split, "full"), "w") as file:
             file["features"] = wide
     assert data.load_data(copy, "full").train.input_dim == 352
     assert data.load_data(copy).train.input_dim == 176
 
 
 def test_full_features_that_are_missing(copy: Path) -> None:
-    with pytest.raises(data.DataError, match=r"train2014_vgg16_fc7\.h5 is missing"):
+    with pytest.raises(layout.DataError, match=r"train2014_vgg16_fc7\.h5 is missing"):
         data.load_data(copy, "full")
 
 

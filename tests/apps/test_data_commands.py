@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from PIL import ExifTags, Image
 
 from apps import cli, download
-from apps.captioning import catalogue, data, look
+from apps.captioning import catalogue, data, layout, look
 from apps.files import whole_folder
 from apps.screen import Screen
 
@@ -255,7 +255,7 @@ def test_info_counts(copy: Path) -> None:
 
 @pytest.mark.parametrize("command", ["info", "show"])
 def test_faults_are_one_message(copy: Path, tmp_path: Path, command: str) -> None:
-    (copy / data.CAPTIONS_FILE).write_bytes(b"none")
+    (copy / layout.CAPTIONS_FILE).write_bytes(b"none")
     result = run(command, copy, code=1)
     assert result.output.startswith("Error: ")
     assert "cannot be read as an HDF5 file" in result.output
@@ -323,9 +323,9 @@ def test_download_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_published_set_is_described_in_full() -> None:
-    needed = {data.CAPTIONS_FILE, data.VOCABULARY_FILE}
+    needed = {layout.CAPTIONS_FILE, layout.VOCABULARY_FILE}
     for split in ("train", "val"):
-        needed |= {data.features_file(split), data.urls_file(split)}
+        needed |= {layout.features_file(split), layout.urls_file(split)}
     assert set(catalogue.ARCHIVE.files) == needed
     for file in catalogue.ARCHIVE.files.values():
         assert len(bytes.fromhex(file.sha256)) == 32

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.captioning import data, decode, sample
+from apps.captioning import decode, layout, sample
 from apps.captioning.decode import Decoding, SpecialIds
 from apps.captioning.model import CaptionModel, special_ids
 from apps.captioning.train import Settings, Trained, build
@@ -429,4 +429,4 @@ def test_a_caption_may_be_as_long_as_any_in_training(captioner: Trained) -> None
         patch.setattr(sample, "MAX_LENGTH", 2)
         sample.describe(captioner, captioner.data.val, np.arange(2))
     assert lengths == [30, captioner.data.train.captions.shape[1]]
-    assert data.SPECIAL_WORDS == ("<NULL>", "<START>", "<END>", "<UNK>")
+    assert layout.SPECIAL_WORDS == ("<NULL>", "<START>", "<END>", "<UNK>")

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from apps import cli
-from apps.captioning import baselines, data, evaluate, train
+from apps.captioning import baselines, data, evaluate, layout, train
 from apps.captioning.decode import Decoding
 from apps.captioning.metrics import corpus_bleu, mean_bleu
 from apps.captioning.model import CaptionModel
@@ -181,7 +181,7 @@ def test_more_words_than_the_vocabulary_has(
     name: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CaptionModel, "sample", None)
-    count = len(data.load_vocabulary(run_folder_data(run_folder)))
+    count = len(layout.load_vocabulary(run_folder_data(run_folder)))
     options = ["--how", "sample", "--top-k", count + 1]
     output = command(2, name, run_folder, *options)
     assert f"top_k is {count + 1}, but must be at most {count}, the words" in output
@@ -191,4 +191,4 @@ def test_more_words_than_the_vocabulary_has(
 def run_folder_data(run_folder: Path) -> Path:
     """The vocabulary that a run learned from."""
     config = RunFolder(run_folder).config()
-    return Path(config["data"]) / data.VOCABULARY_FILE
+    return Path(config["data"]) / layout.VOCABULARY_FILE

@@ -25,7 +25,7 @@ from click.testing import CliRunner
 import minigrad as mg
 from apps import cli, run_checkpoint
 from apps import run as runs
-from apps.captioning import data, train
+from apps.captioning import data, layout, train
 from apps.run_folder import RunError, RunFolder
 from minigrad.io import checkpoints
 from tests.apps.jobs import CONFIG, make_job, outcome, quiet
@@ -459,7 +459,7 @@ def test_settings_that_fit_are_read(damaged: Path) -> None:
 
 def swap_words(folder: Path) -> None:
     """As many words as before, but two of them change places."""
-    path = folder / data.VOCABULARY_FILE
+    path = folder / layout.VOCABULARY_FILE
     words = json.loads(path.read_text())["idx_to_word"]
     words[-1], words[-2] = words[-2], words[-1]
     ids = {word: index for index, word in enumerate(words)}
@@ -467,7 +467,7 @@ def swap_words(folder: Path) -> None:
 
 
 def change_caption(folder: Path) -> None:
-    with h5py.File(folder / data.CAPTIONS_FILE, "r+") as file:
+    with h5py.File(folder / layout.CAPTIONS_FILE, "r+") as file:
         captions = file["train_captions"]
         captions[0, 1] = captions[0, 1] % 5 + 4
 
@@ -491,17 +491,17 @@ def test_data_may_move(damaged: Path, copy: Path) -> None:
 
 
 def set_nan(folder: Path) -> None:
-    with h5py.File(folder / data.features_file("train"), "r+") as file:
+    with h5py.File(folder / layout.features_file("train"), "r+") as file:
         file["features"][7, 3] = np.nan
 
 
 def cut_features(folder: Path) -> None:
-    path = folder / data.features_file("val")
+    path = folder / layout.features_file("val")
     path.write_bytes(path.read_bytes()[:2000])
 
 
 def far_word(folder: Path) -> None:
-    with h5py.File(folder / data.CAPTIONS_FILE, "r+") as file:
+    with h5py.File(folder / layout.CAPTIONS_FILE, "r+") as file:
         file["val_captions"][2, 3] = 999
 
 
@@ -535,7 +535,7 @@ def test_data_that_fail_amid_training_keep_what_was_saved(
 
     def fails(split: data.Split, rows: Any) -> np.ndarray:
         if isinstance(rows, np.ndarray) and next(reads) == 6:
-            raise data.DataError("the disk is gone")
+            raise layout.DataError("the disk is gone")
         return read(split, rows)
 
     arguments = ["--data", drawn, "--run", run, *SMALL, "--epochs", "2"]

@@ -228,16 +228,15 @@ def test_memory_does_not_grow_with_pictures(
     once = partial(saliency.smooth_grad, copies=1)
     monkeypatch.setattr(saliency, "smooth_grad", once)
 
-    def mean(network: SqueezeNet, x: Any, _: Any, classes: Any, __: int) -> np.ndarray:
-        return saliency.gradient_map(network, x, classes)[:, None]
+    def quick(network: SqueezeNet, x: Any, classes: Any) -> saliency.Attribution:
+        g = saliency.gradient_map(network, x, classes)[:, None]
+        return saliency.Attribution(g, np.zeros(len(x)), 16)
 
-    monkeypatch.setattr(saliency, "_mean_gradient", mean)
+    monkeypatch.setattr(saliency, "integrated_gradients", quick)
     randomized = saliency.randomized
     monkeypatch.setattr(
         saliency, "randomized", lambda *given: islice(randomized(*given), 1)
     )
-    quick = partial(saliency.integrated_gradients, most=16)
-    monkeypatch.setattr(saliency, "integrated_gradients", quick)
     out = [] if command == "classify" else ["--out", "out"]
     verb = command.split()[0]
     output = look(verb, "--image", five, *FEW[command], *out)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import minigrad as mg
 from apps import cli
-from apps.captioning import data
+from apps.captioning import layout
 from apps.captioning.app import APP
 from apps.cola import app as judging
 from apps.cola.sentences import Sentence, format_tsv
@@ -146,7 +146,7 @@ def test_judging_needs_nothing_but_the_run(
 
 
 def change_caption(folder: Path) -> None:
-    with h5py.File(folder / data.CAPTIONS_FILE, "r+") as file:
+    with h5py.File(folder / layout.CAPTIONS_FILE, "r+") as file:
         captions = file["train_captions"]
         captions[0, 1] = captions[0, 1] % 5 + 4
 
@@ -172,7 +172,7 @@ def test_training_goes_on_with_the_scale_it_began_with(
     """The fingerprint does not cover features, whose sums depend on the machine."""
     quiet = Console(quiet=True)
     before = APP.load(captioner, quiet).standard
-    with h5py.File(copy / data.features_file("train"), "r+") as file:
+    with h5py.File(copy / layout.features_file("train"), "r+") as file:
         file["features"][...] = file["features"][...] * 3 + 1
     after = APP.load(captioner, quiet).standard
     np.testing.assert_array_equal(after.mean, before.mean)

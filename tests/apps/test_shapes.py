@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.captioning import data, grammar, shapes
-from apps.captioning.data import DataError
+from apps.captioning import data, grammar, layout, shapes
 from apps.captioning.grammar import Scene, Thing
+from apps.captioning.layout import DataError
 
 CIRCLE = Thing("red", "circle", 16.0, 32.0, 12.0)
 SQUARE = Thing("blue", "square", 48.0, 32.0, 7.0)
@@ -173,7 +173,7 @@ def test_a_folder_that_was_not_drawn_is_refused(
 ) -> None:
     if text:
         (tmp_path / "val2014_scenes.json").write_text(text)
-    with pytest.raises(data.DataError, match=rf"val2014_scenes\.json' .*{said}"):
+    with pytest.raises(layout.DataError, match=rf"val2014_scenes\.json' .*{said}"):
         shapes.load_scenes(tmp_path, "val", 2)
 
 

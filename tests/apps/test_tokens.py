@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.captioning import data, tokens
+from apps.captioning import data, layout, tokens
 from minigrad.io import limits
 
 WORDS = st.lists(
     st.text("abc<>'é漢", min_size=1, max_size=5).filter(
-        lambda word: word not in data.SPECIAL_WORDS
+        lambda word: word not in layout.SPECIAL_WORDS
     ),
     min_size=1,
     max_size=8,
@@ -24,7 +24,7 @@ WORDS = st.lists(
 
 
 def opened(words: list[str], captions: np.ndarray) -> data.CaptionData:
-    vocabulary = {word: i for i, word in enumerate([*data.SPECIAL_WORDS, *words])}
+    vocabulary = {word: i for i, word in enumerate([*layout.SPECIAL_WORDS, *words])}
     split = data.Split("train", None, captions, np.zeros(len(captions), int), ())
     return data.CaptionData(Path(), vocabulary, split, replace(split, name="val"))
 
@@ -51,7 +51,7 @@ def test_one_caption_letter_by_letter() -> None:
     captions = np.array([[1, 4, 5, 3, 2, 0], [1, 5, 4, 5, 5, 5]], np.int32)
     spelled = tokens.spell(opened(["a", "dog"], captions))
     names = list(spelled.vocabulary)
-    assert names == [*data.SPECIAL_WORDS, " ", "a", "d", "g", "o"]
+    assert names == [*layout.SPECIAL_WORDS, " ", "a", "d", "g", "o"]
     first, second = ([names[i] for i in row] for row in spelled.train.captions)
     assert first[:9] == ["<START>", *"a dog ", "<UNK>", "<END>"]
     assert set(first[9:]) == {"<NULL>"}
@@ -65,6 +65,6 @@ def test_captions_that_would_fill_the_memory(monkeypatch: pytest.MonkeyPatch) ->
     captions = np.full((10, 3), [1, 4, 2], np.int32)
     tokens.spell(opened(["w" * 40], captions))
     with pytest.raises(
-        data.DataError, match=r"'train', padded to 55 letters a caption"
+        layout.DataError, match=r"'train', padded to 55 letters a caption"
     ):
         tokens.spell(opened(["w" * 50], captions))

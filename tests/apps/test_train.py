@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from apps import cli
-from apps.captioning import data, sample, train
+from apps.captioning import data, layout, sample, train
 from apps.captioning.decode import Decoding
 from apps.captioning.model import CaptionModel, Ensemble
 from apps.captioning.train import Settings
@@ -73,9 +73,9 @@ def test_features_are_gone_through_once(
 
 def test_full_features(copy: Path) -> None:
     for split in ("train", "val"):
-        with h5py.File(copy / data.features_file(split)) as short:
+        with h5py.File(copy / layout.features_file(split)) as short:
             values = np.repeat(short["features"][:], 2, axis=1)
-        with h5py.File(copy / data.features_file(split, "full"), "w") as full:
+        with h5py.File(copy / layout.features_file(split, "full"), "w") as full:
             full["features"] = values
     short, _ = train.build(Settings(str(copy), hidden_dim=8))
     full, _ = train.build(Settings(str(copy), hidden_dim=8, features="full"))

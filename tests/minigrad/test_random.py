@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -80,7 +81,76 @@ def test_without_a_seed_generators_differ():
     assert (mg.Generator().normal(8) != mg.Generator().normal(8)).any()
 
 
-@pytest.mark.parametrize("state", [{}, {"bit_generator": "MT19937"}, 3])
+GOOD = mg.Generator(0).get_state()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        3,
+        None,
+        {"bit_generator": "MT19937"},
+        GOOD | {"generator": "pcg64"},
+        GOOD | {"key": [1]},
+        GOOD | {"key": [1, -1]},
+        GOOD | {"key": 3},
+        GOOD | {"draws": -1},
+        GOOD | {"draws": 0.5},
+        GOOD | {"draws": 2**64},
+        GOOD | {"draws": "1"},
+    ],
+)
 def test_what_is_no_state_is_refused(state):
+    generator = mg.Generator(0)
     with pytest.raises(ValueError, match="not a generator's state"):
+        generator.set_state(state)
+    assert generator.get_state() == GOOD
+
+
+def test_the_state_of_an_earlier_version_is_refused_with_a_word():
+    state = np.random.PCG64(0).state
+    with pytest.raises(ValueError, match=r"earlier version drew.*start from a seed"):
         mg.Generator(0).set_state(state)
+
+
+def test_a_draw_depends_on_its_number_alone():
+    one, other = mg.Generator(7), mg.Generator(7)
+    one.normal(3)
+    other.permutation(1000)
+    np.testing.assert_array_equal(one.uniform(9), other.uniform(9))
+
+
+def test_numbers_are_those_of_philox():
+    """So that a kernel elsewhere can draw the same ones."""
+    generator = mg.Generator(7)
+    key = generator.get_state()["key"]
+    generator.normal()
+    block = np.random.Philox(key=np.array(key, np.uint64), counter=[0, 0, 1, 0])
+    words = block.random_raw(3).view("<u4")
+    expected = (words >> 8) * np.float32(2**-24)
+    np.testing.assert_array_equal(generator.uniform(6), expected)
+
+
+def test_dropout_compares_philox_words_with_p():
+    generator = mg.Generator(7)
+    key = np.array(generator.get_state()["key"], np.uint64)
+    block = np.random.Philox(key=key)
+    words = block.random_raw(5).view("<u4")[:9]
+    kept = mg.dropout(np.ones((3, 3), np.float32), 0.25, generator) > 0
+    np.testing.assert_array_equal(kept.reshape(-1), words < 0.75 * 2**32)
+
+
+def test_draws_of_two_threads_are_different_draws():
+    generator = mg.Generator(0)
+    drawn: list = []
+
+    def draw():
+        drawn.extend(generator.uniform(4, "float64").tobytes() for _ in range(50))
+
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(drawn)) == 200

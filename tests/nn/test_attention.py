@@ -172,6 +172,18 @@ def test_heads_have_widths_of_their_own():
     assert layer(mg.zeros((3, 5, 128), dtype="float32")).shape == (3, 5, 128)
 
 
+def test_weights_of_three_matrices_are_refused_by_name():
+    """As they were saved before the projections were one matrix."""
+    layer = nn.MultiHeadAttention(4, 2)
+    state = layer.state_dict()
+    del state["Wqkv"], state["bqkv"]
+    for name in ("query", "key", "value"):
+        state |= {f"{name}.W": np.zeros((4, 4)), f"{name}.b": np.zeros(4)}
+    with pytest.raises(ValueError, match="nothing was loaded") as error:
+        layer.load_state_dict(state)
+    says(error, "missing: Wqkv, bqkv", "unexpected: ", "query.W, query.b, key.W")
+
+
 def test_heads_are_attentions_side_by_side(device):
     """By hand: project, split, attend for each head, join, project back."""
     generator = mg.Generator(0)

@@ -216,7 +216,7 @@ def test_taking_and_putting_at_the_largest_are_adjoint(case, seed):
     there = mg.to_largest(g, places, shape=x.shape[2:], **settings)
     here = mg.at_largest(v, places, **settings)
     assert np.sum(there * v) == pytest.approx(np.sum(g * here), abs=1e-9)
-    largest = mg.max_pool2d.primitive.residuals["places"](x, y, **settings)
+    largest = mg.max_pool2d.primitive.residuals["indices"](x, y, **settings)
     np.testing.assert_array_equal(mg.at_largest(x, largest, **settings), y)
 
 

@@ -189,7 +189,7 @@ def transformer_case(kind, inputs, **settings):
 
 
 def softened(module):
-    """Leave vectors of a single element a slope: their deviation is 0."""
+    """Leave vectors of one element a derivative: their standard deviation is 0."""
     for part in module.modules():
         if isinstance(part, nn.LayerNorm):
             part.eps = 0.1

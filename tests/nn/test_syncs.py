@@ -28,7 +28,7 @@ def captioner(cell, device):
 
 
 def perceptron(loss, device):
-    """A small network with biases, and its loss by one of the loss functions."""
+    """A feed-forward network with biases, and its loss by one of the loss functions."""
     generator = mg.Generator(0)
     layers = nn.Linear(4, 8, generator=generator), mg.relu, nn.Dropout(0.2)
     model = nn.Sequential(*layers, nn.Linear(8, 3, generator=generator)).to(device)

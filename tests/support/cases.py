@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from minigrad import functions
 from minigrad.ops import (
+    convolution,
     elementwise,
     index,
     linalg,
@@ -89,8 +90,8 @@ def within(ndim: int) -> st.SearchStrategy[int]:
 
 def unary(call: Call) -> Cases:
     """Cases of a primitive of one array, element by element, in its domain."""
-    made = primitive_of(call)
-    values = lambda s: operand_values(made, "a", s)  # noqa: E731
+    primitive = primitive_of(call)
+    values = lambda s: operand_values(primitive, "a", s)  # noqa: E731
     return ANY.flatmap(values).map(lambda a: (call, [a]))
 
 
@@ -353,7 +354,7 @@ def likelihoods(draw: Draw, slope: bool) -> Case:
     ids = np.array(draw(st.lists(st.integers(-1, C - 1), min_size=N, max_size=N)), int)
     scores = draw(arrays((N, C)))
     if slope:
-        return losses.likelihood_slope, [draw(arrays((N,))), scores, ids]
+        return losses.likelihood_gradient, [draw(arrays((N,))), scores, ids]
     return losses.negative_log_likelihood, [scores, ids]
 
 
@@ -387,7 +388,7 @@ class Sliding:
             self.image, self.size, self.stride, self.padding, self.dilation, strict=True
         )
         self.counts = tuple(
-            windows.places(n + 2 * p, k, s, d) for n, k, s, p, d in steps_out
+            windows.positions(n + 2 * p, k, s, d) for n, k, s, p, d in steps_out
         )
 
     @property
@@ -436,13 +437,13 @@ def rectified(draw: Draw) -> Case:
     """conv2d_relu with what is cut in the middle of a gap between its values."""
     call, (x, w) = draw(convolved("conv2d"))
     settings = call.keywords
-    y = np.sort(windows.conv2d(x, w, **settings).swapaxes(0, 1).reshape(len(w), -1))
+    y = np.sort(convolution.conv2d(x, w, **settings).swapaxes(0, 1).reshape(len(w), -1))
     beyond = y[:, :1] - 1, y[:, -1:] + 1
     y = np.concatenate([beyond[0], y, beyond[1]], axis=1)
     widest = np.diff(y).argmax(axis=1)
     rows = np.arange(len(w))
     b = -(y[rows, widest] + y[rows, widest + 1]) / 2
-    return partial(windows.conv2d_relu, **settings), [x, w, b]
+    return partial(convolution.conv2d_relu, **settings), [x, w, b]
 
 
 @st.composite
@@ -450,7 +451,7 @@ def rectified_back(draw: Draw) -> Case:
     """What conv2d_relu's gradient is, for any pattern of what has passed."""
     call, (v, w) = draw(convolved("conv2d_to_input"))
     passed = draw(hnp.arrays(bool, v.shape))
-    back = partial(windows.conv2d_relu_to_input, **call.keywords)
+    back = partial(convolution.conv2d_relu_to_input, **call.keywords)
     return back, [v, w, Constant(passed)]
 
 
@@ -654,7 +655,7 @@ PRIMITIVES: dict[str, Cases] = {
     "expm1": unary(elementwise.expm1),
     "tanh": unary(elementwise.tanh),
     "sigmoid": unary(elementwise.sigmoid),
-    "sigmoid_slope": unary(elementwise.sigmoid_slope),
+    "sigmoid_derivative": unary(elementwise.sigmoid_derivative),
     "gate": unary(elementwise.gate),
     "relu": unary(elementwise.relu),
     "softplus": unary(elementwise.softplus),
@@ -693,7 +694,7 @@ PRIMITIVES: dict[str, Cases] = {
     "gather": gathered(),
     "scatter_add": scattered(),
     "negative_log_likelihood": likelihoods(slope=False),
-    "likelihood_slope": likelihoods(slope=True),
+    "likelihood_gradient": likelihoods(slope=True),
     "binary_cross_entropy": binary_entropies(),
     "unfold": unfolded(),
     "fold": folded(),
@@ -722,12 +723,14 @@ COMPOSED: dict[str, Cases] = {
 }
 
 # Functions that make tensors or constants: nothing to differentiate.
-MAKERS = {"full", "zeros", "ones", "asarray", "from_dlpack", "one_hot"}
+MAKERS = {"full", "zeros", "ones", "asarray", "from_dlpack", "one_hot", "arange"}
+MAKERS |= {"bernoulli"}
 
 A = np.array([1.0, -2.0, 0.0])
 B = np.array([1.0, 3.0, -1.0])
 
 # Primitives without a rule: operands, settings, and what they return.
+STATE = np.array([1, 2, 0], np.uint64)  # of a generator
 CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
     "within": ([A], {"low": -1, "high": None}, [True, False, True]),
     "equal": ([A, B], {}, [True, False, False]),
@@ -742,6 +745,10 @@ CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
     "bitwise_not": ([np.array([0, 5])], {}, [-1, -6]),
     "bitwise_and": ([np.array([6, 5]), np.array([3, 4])], {}, [2, 4]),
     "bitwise_or": ([np.array([6, 5]), np.array([3, 4])], {}, [7, 5]),
+    "filled": ([], {"shape": (2,), "value": 3.0, "dtype": "float32"}, [3, 3]),
+    "full_like": ([A], {"value": 1.0, "shape": None}, [1, 1, 1]),
+    "arange": ([], {"start": 1, "stop": 4}, [1, 2, 3]),
+    "bernoulli": ([STATE], {"shape": (3,), "p": 1.0}, [True, True, True]),
     "finite_max": ([np.array([-np.inf, 2.0])], {"axis": 0}, [2]),
     "argmax": ([A], {"axis": 0}, 0),
     "argmin": ([A], {}, 1),

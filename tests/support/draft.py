@@ -126,8 +126,8 @@ class Draft:
     ) -> list[Shape]:
         """What shapes come out: those of the rule's results for zeros."""
         zeros = [[np.full(self.shapes[i], 0.5)] for i in operands]
-        made = RULES[kind](*zeros, **settings)
-        return [np.shape(one[0]) for one in (made if many else [made])]
+        results = RULES[kind](*zeros, **settings)
+        return [np.shape(one[0]) for one in (results if many else [results])]
 
     def _bring_down(self, x: int, bounds: tuple[float, float], pick: Choices) -> None:
         if pick.below(3) == 1:

@@ -49,14 +49,14 @@ Variant = contextlib.AbstractContextManager[None]
 
 
 @contextlib.contextmanager
-def changed(made: Primitive, **changes: Any) -> Iterator[None]:
+def changed(primitive: Primitive, **changes: Any) -> Iterator[None]:
     """Give a primitive other rules or facts for a while, wherever it is called."""
-    call: Any = OURS[made.name]
-    call.primitive = dataclasses.replace(made, **changes)
+    call: Any = OURS[primitive.name]
+    call.primitive = dataclasses.replace(primitive, **changes)
     try:
         yield
     finally:
-        call.primitive = made
+        call.primitive = primitive
 
 
 # -- what is done to a rule's result -----------------------------------------------
@@ -79,20 +79,22 @@ def with_result(change: Callable[[Any], Any]) -> Callable[[Primitive], list[Vari
 
         return wrapped
 
-    return lambda made: one_rule_at_a_time(made, lambda rule: [broken(rule)])
+    return lambda primitive: one_rule_at_a_time(primitive, lambda rule: [broken(rule)])
 
 
 def one_rule_at_a_time(
-    made: Primitive, broken: Callable[[Rule], list[Rule]]
+    primitive: Primitive, broken: Callable[[Rule], list[Rule]]
 ) -> list[Variant]:
     """A variant for each broken form of each rule, all other rules as they are."""
     variants: list[Variant] = []
-    for i, rule in enumerate(made.rules):
+    for i, rule in enumerate(primitive.rules):
         for other in broken(rule) if rule is not None else []:
-            rules = (*made.rules[:i], other, *made.rules[i + 1 :])
-            variants.append(changed(made, rules=rules))
-    if made.joint is not None:
-        variants += [changed(made, joint=other) for other in broken(made.joint)]
+            rules = (*primitive.rules[:i], other, *primitive.rules[i + 1 :])
+            variants.append(changed(primitive, rules=rules))
+    if primitive.joint is not None:
+        variants += [
+            changed(primitive, joint=other) for other in broken(primitive.joint)
+        ]
     return variants
 
 
@@ -110,14 +112,14 @@ def at_points(
     There the rule gives `value`, or 1 more than is right.
     """
 
-    def variants(made: Primitive) -> list[Variant]:
-        if made.sequence:
+    def variants(primitive: Primitive) -> list[Variant]:
+        if primitive.sequence:
             return []
         return [
-            _changed_at(made, i, picked, value)
-            for i, rule in enumerate(made.rules)
+            _changed_at(primitive, i, picked, value)
+            for i, rule in enumerate(primitive.rules)
             if rule is not None
-            for picked in places(made, made.operand_names[i])
+            for picked in places(primitive, primitive.operand_names[i])
         ]
 
     return variants
@@ -125,10 +127,10 @@ def at_points(
 
 @contextlib.contextmanager
 def _changed_at(
-    made: Primitive, which: int, picked: Where, value: float | None
+    primitive: Primitive, which: int, picked: Where, value: float | None
 ) -> Iterator[None]:
-    rule, names = made.rules[which], made.operand_names
-    plain = [n for n in names if n != made.rest_name]
+    rule, names = primitive.rules[which], primitive.operand_names
+    plain = [n for n in names if n != primitive.rest_name]
     own, other = names[which], plain[1 - which] if len(plain) == 2 else None
     read = list(inspect.signature(rule).parameters)[1:] if rule else []
     more = [n for n in (own, other) if n and n not in read]
@@ -144,8 +146,8 @@ def _changed_at(
     broken.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in ("g", *read, *more)]
     )
-    rules = [*made.rules[:which], broken, *made.rules[which + 1 :]]
-    with changed(made, rules=rules):
+    rules = [*primitive.rules[:which], broken, *primitive.rules[which + 1 :]]
+    with changed(primitive, rules=rules):
         yield
 
 
@@ -160,64 +162,68 @@ def is_point(*points: float) -> Callable[[Primitive, str], list[Where]]:
         sign = np.signbit(point)
         return lambda a, *_: (a == point) & (np.signbit(a) == sign)
 
-    def where_allowed(made: Primitive, name: str) -> list[Where]:
-        low, high = made.domain.get(name, (-np.inf, np.inf))
-        kinks = made.kinks.get(name, ())
+    def where_allowed(primitive: Primitive, name: str) -> list[Where]:
+        low, high = primitive.domain.get(name, (-np.inf, np.inf))
+        kinks = primitive.kinks.get(name, ())
         return [picks(p) for p in points if low < p < high and p not in kinks]
 
     return where_allowed
 
 
-def is_tie(made: Primitive, name: str) -> list[Where]:
+def is_tie(primitive: Primitive, name: str) -> list[Where]:
     """Where both operands are equal, unless that is a kink."""
-    two = len(made.operand_names) == 2 and made.unbroadcast is not None
-    if not two or made.name == "matmul" or any(map(_names_operand(made), made.kinks)):
+    two = len(primitive.operand_names) == 2 and primitive.unbroadcast is not None
+    if (
+        not two
+        or primitive.name == "matmul"
+        or any(map(_names_operand(primitive), primitive.kinks))
+    ):
         return []
     return [lambda a, b: np.equal(a, b)]
 
 
-def _names_operand(made: Primitive) -> Callable[[str], bool]:
-    return lambda name: any(k in made.operand_names for k in made.kinks[name])
+def _names_operand(primitive: Primitive) -> Callable[[str], bool]:
+    return lambda name: any(k in primitive.operand_names for k in primitive.kinks[name])
 
 
-def is_alike(made: Primitive, name: str) -> list[Where]:
+def is_alike(primitive: Primitive, name: str) -> list[Where]:
     """Where all elements of the operand are equal, unless that is a kink."""
-    if name in made.kinks.get(name, ()):
+    if name in primitive.kinks.get(name, ()):
         return []
     return [lambda a, *_: np.size(a) > 1 and bool((a == a.reshape(-1)[:1]).all())]
 
 
-def is_kink(made: Primitive, name: str) -> list[Where]:
+def is_kink(primitive: Primitive, name: str) -> list[Where]:
     """At a kink with a declared derivative: a number, or another operand's value."""
-    declared = made.kinks.get(name, {})
+    declared = primitive.kinks.get(name, {})
     picked: list[Where] = []
     for kink, derivative in declared.items():
         if kink == name:
-            picked += is_alike(made, "")
-        elif kink in made.operand_names:
+            picked += is_alike(primitive, "")
+        elif kink in primitive.operand_names:
             picked.append(lambda a, b: np.equal(a, b))
         elif not isinstance(kink, str) and derivative is not None:
             picked.append(lambda a, *_, at=kink: a == at)
     return picked
 
 
-def is_end(made: Primitive, name: str) -> list[Where]:
+def is_end(primitive: Primitive, name: str) -> list[Where]:
     """At an end that belongs to the domain."""
-    return [lambda a, *_, at=end: a == at for end in made.closed.get(name, ())]
+    return [lambda a, *_, at=end: a == at for end in primitive.closed.get(name, ())]
 
 
 # -- what is done to what a rule reads ---------------------------------------------
 
 
-def stale(made: Primitive) -> list[Variant]:
+def stale(primitive: Primitive) -> list[Variant]:
     """Each value that was kept for a rule comes from another call."""
-    kept = {"y", made.rest_name, *made.operand_names, *made.residuals}
+    kept = {"y", primitive.rest_name, *primitive.operand_names, *primitive.residuals}
 
     def broken(rule: Rule) -> list[Rule]:
         names = list(inspect.signature(rule).parameters)[1:]
         return [_reading_stale(rule, name) for name in names if name in kept]
 
-    return one_rule_at_a_time(made, broken)
+    return one_rule_at_a_time(primitive, broken)
 
 
 def _reading_stale(rule: Rule, name: str) -> Rule:
@@ -256,17 +262,20 @@ def _first(g: Any, shape: tuple[int, ...]) -> Any:
     return getitem(g, (0,) * added + kept)
 
 
-def without_sum(made: Primitive) -> list[Variant]:
+def without_sum(primitive: Primitive) -> list[Variant]:
     """The gradient of a broadcast operand is not summed over its copies."""
-    if made.name == "broadcast_to":
-        return [changed(made, rules=[lambda g, a_shape: _first(g, a_shape)])]
-    broadcasts = made.unbroadcast is not None and len(made.operand_names) > 1
-    return [changed(made, unbroadcast=_first)] if broadcasts else []
+    if primitive.name == "broadcast_to":
+        return [changed(primitive, rules=[lambda g, a_shape: _first(g, a_shape)])]
+    broadcasts = primitive.unbroadcast is not None and len(primitive.operand_names) > 1
+    return [changed(primitive, unbroadcast=_first)] if broadcasts else []
 
 
-def not_inverted(made: Primitive) -> list[Variant]:
+def not_inverted(primitive: Primitive) -> list[Variant]:
     """What the forward moves, the rule does not move back."""
-    return [changed(made, **changes) for changes in NOT_INVERTED.get(made.name, [])]
+    return [
+        changed(primitive, **changes)
+        for changes in NOT_INVERTED.get(primitive.name, [])
+    ]
 
 
 def _count(whole: Any, axis: int, sizes: int | tuple[int, ...] | None = None) -> int:
@@ -320,11 +329,13 @@ NOT_INVERTED: dict[str, list[Changes]] = {
 # -- what is done to sums ----------------------------------------------------------
 
 
-def assigned(made: Primitive) -> list[Variant]:
+def assigned(primitive: Primitive) -> list[Variant]:
     """Assignment where values at the same place must add up."""
-    if made.name in ("gather", "scatter_add"):
+    if primitive.name in ("gather", "scatter_add"):
         return [_add_at_assigns()]
-    return [changed(made, scatter={"a": _assign})] if made.name == "crop" else []
+    return (
+        [changed(primitive, scatter={"a": _assign})] if primitive.name == "crop" else []
+    )
 
 
 @contextlib.contextmanager
@@ -341,12 +352,12 @@ def _assign(whole: Any, g: Any, index: Any) -> None:
     whole[to_index(index)] = g
 
 
-def lost(made: Primitive) -> list[Variant]:
+def lost(primitive: Primitive) -> list[Variant]:
     """What is added in place, or deferred, is nothing."""
     return [
-        changed(made, **{fact: {name: _adding_nothing(rule)}})
+        changed(primitive, **{fact: {name: _adding_nothing(rule)}})
         for fact in ("scatter", "factors")
-        for name, rule in getattr(made, fact).items()
+        for name, rule in getattr(primitive, fact).items()
     ]
 
 
@@ -403,17 +414,17 @@ def table(examples: int = 50) -> dict[str, dict[str, str]]:
     """
     rows = {}
     for name in PRIMITIVES:
-        made = primitive_of(OURS[name])
-        rows[name] = {m.name: outcome(made, m, examples) for m in MUTATIONS}
+        primitive = primitive_of(OURS[name])
+        rows[name] = {m.name: outcome(primitive, m, examples) for m in MUTATIONS}
     return rows
 
 
-def outcome(made: Primitive, mutation: Mutation, examples: int) -> str:
+def outcome(primitive: Primitive, mutation: Mutation, examples: int) -> str:
     """Whether the checker rejects every broken form that the mutation gives."""
-    variants = mutation.variants(made)
+    variants = mutation.variants(primitive)
     if not variants:
         return NONE
-    if all(_is_caught(made.name, variant, examples) for variant in variants):
+    if all(_is_caught(primitive.name, variant, examples) for variant in variants):
         return CAUGHT
     return MISSED
 

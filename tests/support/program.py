@@ -66,14 +66,14 @@ class Step(NamedTuple):
     @property
     def line(self) -> str:
         """The operation as a line of Python."""
-        made = ", ".join(f"v{i}" for i in self.makes)
-        made = f"[{made}]" if self.many else made
-        return f"{made} = {self.text.format(*(f'v{i}' for i in self.operands))}"
+        names = ", ".join(f"v{i}" for i in self.makes)
+        names = f"[{names}]" if self.many else names
+        return f"{names} = {self.text.format(*(f'v{i}' for i in self.operands))}"
 
     def series(self, operands: Sequence[Any]) -> list[Any]:
         """The values as series, by a rule that knows no tape."""
-        made = RULES[self.kind](*operands, **self.settings)
-        return made if self.many else [made]
+        results = RULES[self.kind](*operands, **self.settings)
+        return results if self.many else [results]
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,8 @@ class Program:
         given = iter(tangents)
         values = [_line_of(start, given, order) for start in self.starts]
         for step in self.steps:
-            made = step.series([values[i] for i in step.operands])
-            values += [_disturbed(one, noise) for one in made] if noise else made
+            results = step.series([values[i] for i in step.operands])
+            values += [_disturbed(r, noise) for r in results] if noise else results
         return [[np.asarray(c) for c in values[i]] for i in self.outputs]
 
 

@@ -75,8 +75,8 @@ def _wrap(result: Any, found: list[StrictArray], number: int, name: str) -> Any:
     if isinstance(result, list | tuple):
         if name in rules.GIVES_ITSELF and len(result) == 1:
             return [found[0]]
-        made = [_wrap(x, found, number, "") for x in result]
-        return made if isinstance(result, list) else tuple(made)
+        kind = list if isinstance(result, list) else tuple  # a named tuple is one
+        return kind(_wrap(x, found, number, "") for x in result)
     if not isinstance(result, np.ndarray | np.generic):
         return result
     array = supported(np.asarray(result))

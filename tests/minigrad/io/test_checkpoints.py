@@ -566,10 +566,10 @@ MISFITS = {
     "a setting that is a text": (put("optimizer", "beta2", "high"), (3, 2), adam),
     "a setting that is a dictionary": (put("optimizer", "eps", {}), (3, 2), adam),
     "no generator": (without_generator, (3, 2), adam),
-    "another generator": (other_generator(bit_generator="MT19937"), (3, 2), adam),
-    "a generator's odd state": (other_generator(state=[1]), (3, 2), adam),
+    "another generator": (other_generator(generator="mt19937"), (3, 2), adam),
+    "a generator's odd state": (other_generator(key=[1]), (3, 2), adam),
     "a generator beyond its numbers": (
-        other_generator(state={"state": 2**200, "inc": -1}),
+        other_generator(draws=2**200),
         (3, 2),
         adam,
     ),

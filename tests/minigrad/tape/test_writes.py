@@ -98,7 +98,8 @@ def test_an_optimiser_step_between_forward_and_backward_is_caught(kind):
     optimizer.step()
     with pytest.raises(RuntimeError) as raised:
         second.backward()
-    assert_parts(raised.value, "multiply", kind.__name__, "in place before backward")
+    operation = f"{kind.__name__.lower()}_update"
+    assert_parts(raised.value, "multiply", operation, "in place before backward")
 
 
 VIEWS = {

@@ -1,0 +1,301 @@
+"""The files of a captioning folder, named as in Stanford's CS231n copy of COCO.
+
+- `coco2014_captions.h5`: `{train,val}_captions` (M, 17) word ids and
+  `{train,val}_image_idxs` (M,), the row of each caption's picture in the features;
+- `{train,val}2014_vgg16_fc7_pca.h5`: `features` (P, D), one row a picture;
+- `coco2014_vocab.json`: `idx_to_word` and `word_to_idx`;
+- optionally `{train,val}2014_images.txt`: a file name a picture, in `images/`;
+- optionally `{train,val}2014_urls.txt`: an address a picture, empty if unknown;
+- optionally `{train,val}2014_vgg16_fc7.h5`: the wider features that `full` asks for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import h5py
+import numpy as np
+
+from apps.captioning import unpacked
+from apps.errors import UserError, first
+from apps.texts import read_json, read_text, split_lines
+from minigrad.io import hdf5
+from minigrad.io.damaged import reading
+
+CAPTIONS_FILE = "coco2014_captions.h5"
+VOCABULARY_FILE = "coco2014_vocab.json"
+NULL, START, END, UNKNOWN = "<NULL>", "<START>", "<END>", "<UNK>"
+SPECIAL_WORDS = (NULL, START, END, UNKNOWN)
+
+LONGEST_WORD = 100  # letters; hardly any language has more
+LONGEST_CAPTION = 1_000  # words; what is longer would fill the memory
+LONGEST_NAME = 255  # bytes, on every usual file system
+# Half a character, which cannot be printed, or what steers a terminal.
+NO_LETTER = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class DataError(UserError, ValueError):
+    """A captioning folder does not hold what its layout promises."""
+
+
+def features_file(split: str, width: str = "pca") -> str:
+    """Name the feature file of a split ("train" or "val"), "pca" or "full"."""
+    return f"{split}2014_vgg16_fc7{'_pca' if width == 'pca' else ''}.h5"
+
+
+def images_file(split: str) -> str:
+    """Name the list of a split's pictures."""
+    return f"{split}2014_images.txt"
+
+
+def urls_file(split: str) -> str:
+    """Name the list of the addresses of a split's pictures."""
+    return f"{split}2014_urls.txt"
+
+
+def write_folder(
+    folder: Path,
+    words: Sequence[str],
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[str]]],
+) -> None:
+    """Write a captioning folder.
+
+    Shapes: a split is (features (P, D), captions (M, T), image_indices (M,),
+    P picture file names).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = {word: index for index, word in enumerate(words)}
+    text = json.dumps({"idx_to_word": list(words), "word_to_idx": ids})
+    (folder / VOCABULARY_FILE).write_text(text, encoding="utf-8")
+    with h5py.File(folder / CAPTIONS_FILE, "w") as file:
+        for split, (_, captions, image_indices, _) in splits.items():
+            file[f"{split}_captions"] = captions.astype(np.int32)
+            file[f"{split}_image_idxs"] = image_indices.astype(np.int32)
+    for split, (features, _, _, images) in splits.items():
+        with h5py.File(folder / features_file(split), "w") as file:
+            file["features"] = features.astype(np.float32)
+        lines = "".join(f"{name}\n" for name in images)
+        (folder / images_file(split)).write_text(lines, encoding="utf-8")
+
+
+def load_vocabulary(path: Path) -> dict[str, int]:
+    """Read word -> id from a vocabulary file and check that it is one-to-one."""
+    _require_file(path)
+    content = read_json(path, "a vocabulary in JSON", DataError)
+    try:
+        words, ids = list(content["idx_to_word"]), dict(content["word_to_idx"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: expected a dictionary with 'idx_to_word' (a list of words) and "
+            "'word_to_idx' (the id of each word). Copy the file again."
+        ) from error
+    for word in words:
+        if problem := _problem_of(word):
+            raise DataError(f"{path}: 'idx_to_word' holds {problem}")
+    # True == 1 in Python, but a truth value is no id.
+    whole = all(type(index) is int for index in ids.values())
+    if not whole or dict(zip(words, range(len(words)), strict=True)) != ids:
+        raise DataError(
+            f"{path}: 'idx_to_word' and 'word_to_idx' disagree, so ids have no "
+            "certain meaning. Write both from one list of words."
+        )
+    if missing := [word for word in SPECIAL_WORDS if word not in ids]:
+        raise DataError(
+            f"{path}: the vocabulary lacks {', '.join(missing)}, with which captions "
+            "are padded, begun and ended. Add them as its first words."
+        )
+    return ids
+
+
+def _problem_of(word: Any) -> str:
+    """What is wrong with a word, and the way out; "" if nothing is."""
+    if not isinstance(word, str) or not word.strip():
+        return (
+            f"{word!r:.80}, which is no word. Write a list of words, each a text of at "
+            "least one letter."
+        )
+    if len(word) > LONGEST_WORD:
+        return (
+            f"a word of {len(word):,} letters, {word[:20]!r} and so on; "
+            f"{LONGEST_WORD:,} are the most. Shorten it, or leave it out."
+        )
+    if NO_LETTER.search(word):
+        return (
+            f"{word!r:.80}, in which a control character or half of a character "
+            "stands. Take that out of the word."
+        )
+    return ""
+
+
+def open_features(path: Path) -> h5py.Dataset:
+    """Open the features of a split; they stay on disk."""
+    # The file stays open: its rows are read when a minibatch wants them.
+    features = _dataset(_open(path), "features", 2, np.floating)
+    if 0 in features.shape:
+        raise DataError(
+            f"{path}: 'features' has shape {features.shape}, which is empty. It needs "
+            "a row for each picture. Make the file again."
+        )
+    with reading_hdf5(path):
+        unpacked.require_sound(features, "features")
+    return features
+
+
+def load_captions(
+    folder: Path, split: str, vocabulary: dict[str, int], features: h5py.Dataset
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read a split's captions and the row of each one's picture, and check both."""
+    path = folder / CAPTIONS_FILE
+    with _open(path) as file:
+        captions = _read_integers(file, f"{split}_captions", 2)
+        image_indices = _read_integers(file, f"{split}_image_idxs", 1)
+    _check_ids(f"'{split}_captions'", path, captions, vocabulary)
+    _check_words(split, path, captions, vocabulary)
+    if len(image_indices) != len(captions):
+        raise DataError(
+            f"{path}: {len(captions)} captions but {len(image_indices)} entries in "
+            f"'{split}_image_idxs'. Every caption needs its picture's index."
+        )
+    bad = (image_indices < 0) | (image_indices >= len(features))
+    if (row := first(bad)) is not None:
+        raise DataError(
+            f"{path}: row {row} of '{split}_image_idxs' is {image_indices[row]}, but "
+            f"{features.file.filename} has {len(features)} pictures. Do the captions "
+            "and the features belong together?"
+        )
+    return captions, image_indices
+
+
+def load_images(folder: Path, split: str, count: int) -> tuple[Path, ...]:
+    """Where a split's pictures are; empty if the folder does not list them."""
+    path = folder / images_file(split)
+    names = _load_list(path, count, "pictures")
+    for row, name in enumerate(names):
+        place = PurePosixPath(name)
+        short = all(len(os.fsencode(part)) <= LONGEST_NAME for part in place.parts)
+        outside = place.is_absolute() or ".." in place.parts or "\\" in name
+        if not place.parts or not short or outside:
+            raise DataError(
+                f"{path}: line {row + 1} is {name!r:.80}, which is no file inside "
+                "images/. Write the picture's name there, such as photo.jpg."
+            )
+    return tuple(folder / "images" / name for name in names)
+
+
+def load_urls(folder: Path, split: str, count: int) -> tuple[str, ...]:
+    """The addresses of a split's pictures; empty if the folder does not list them."""
+    return tuple(_load_list(folder / urls_file(split), count, "addresses"))
+
+
+def _load_list(path: Path, count: int, things: str) -> list[str]:
+    """The lines of an optional file that has one for each row of the features."""
+    if not os.path.lexists(path):
+        return []
+    lines = split_lines(read_text(path, f"a list of {things}", DataError))
+    if len(lines) != count:
+        raise DataError(
+            f"{path} names {len(lines)} {things}, but the features have {count} rows. "
+            "Write one line a row, or remove the file: training does without."
+        )
+    return lines
+
+
+def reading_hdf5(path: Path) -> AbstractContextManager[None]:
+    """Say what a file has that opens or not, and breaks off while it is read."""
+    return reading(path, "HDF5", DataError, "Copy it again, or make it again")
+
+
+def _require_file(path: Path) -> None:
+    if not os.path.lexists(path):
+        raise DataError(
+            f"{path} is missing, and a captioning folder needs it. "
+            "Check the folder's name, or copy the file there."
+        )
+
+
+def _open(path: Path) -> h5py.File:
+    _require_file(path)
+    with reading_hdf5(path):
+        return hdf5.open_hdf5(path)
+
+
+def _read_integers(file: h5py.File, name: str, ndim: int) -> np.ndarray:
+    """All of a dataset of whole numbers; how they are stored makes no difference."""
+    found = _dataset(file, name, ndim, np.integer)
+    with reading_hdf5(Path(file.filename)):
+        return hdf5.read_all(found, name)
+
+
+def _dataset(file: h5py.File, name: str, ndim: int, kind: type) -> h5py.Dataset:
+    with reading_hdf5(Path(file.filename)):
+        dataset = hdf5.dataset(file, name)
+    if dataset.ndim != ndim or not np.issubdtype(dataset.dtype, kind):
+        raise DataError(
+            f"{file.filename}: '{name}' is {dataset.dtype} of shape {dataset.shape}, "
+            f"but must be {kind.__name__} with {ndim} axes. Write it again so."
+        )
+    return dataset
+
+
+def _check_ids(
+    name: str, path: Path, captions: np.ndarray, vocabulary: dict[str, int]
+) -> None:
+    if captions.shape[0] == 0 or captions.shape[1] < 2:
+        raise DataError(
+            f"{path}: {name} has shape {captions.shape}, which leaves nothing to "
+            "learn. It needs captions of at least two words."
+        )
+    bad = (captions < 0) | (captions >= len(vocabulary))
+    if (row := first(np.any(bad, axis=1))) is not None:
+        raise DataError(
+            f"{path}: row {row} of {name} has the word id {captions[bad][0]}, outside "
+            f"the vocabulary of {len(vocabulary)} words. Is {VOCABULARY_FILE} the one "
+            "that these captions were made with?"
+        )
+    if (row := first(captions[:, 0] != vocabulary[START])) is not None:
+        raise DataError(
+            f"{path}: row {row} of {name} does not begin with {START}, from which "
+            "every caption is generated. Put it before the first word."
+        )
+
+
+def _check_words(
+    split: str, path: Path, captions: np.ndarray, vocabulary: dict[str, int]
+) -> None:
+    """Raise for captions that say nothing, far too much, or never end."""
+    null, start, end = (vocabulary[word] for word in (NULL, START, END))
+    # What stands behind <END> is not said.
+    said = ~np.logical_or.accumulate(captions == end, axis=1)
+    words = said & (captions != null) & (captions != start)
+    of = f"{path}: {{}} of the {len(captions):,} rows of '{split}_captions'"
+    silent = np.flatnonzero(~words.any(axis=1))
+    if len(silent):
+        raise DataError(
+            f"{of.format(f'{len(silent):,}')} have no word ({_listed(silent)}), so "
+            "there is nothing to learn from them. Leave these rows out, of "
+            f"'{split}_image_idxs' too."
+        )
+    long = np.flatnonzero((captions[:, LONGEST_CAPTION:] != null).any(axis=1))
+    if len(long):
+        raise DataError(
+            f"{of.format(f'{len(long):,}')} are longer than {LONGEST_CAPTION:,} words "
+            f"({_listed(long)}). Cut such captions, or leave them out."
+        )
+    if split == "train" and not (captions == end).any():
+        raise DataError(
+            f"{path}: no row of '{split}_captions' has {END}, by which a network "
+            "learns where a caption ends. Put it behind the last word of each."
+        )
+
+
+def _listed(rows: np.ndarray, most: int = 5) -> str:
+    """The first of some rows, and how many more there are."""
+    shown = ", ".join(map(str, rows[:most].tolist()))
+    more = len(rows) - most
+    return f"row{'s' * (len(rows) > 1)} {shown}" + (f" and {more:,} more" * (more > 0))
