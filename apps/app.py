@@ -49,10 +49,7 @@ class App(Generic[S, T]):
     def start(
         self, settings: S, path: Path | None, console: Console, device: str = "cpu"
     ) -> None:
-        """Train in a new run folder, `path` or a new name.
-
-        Raises: SystemExit if a signal stopped it.
-        """
+        """Train in a new folder. Raises: SystemExit if a signal stopped it."""
         with _enough_memory():
             trained, job = self.build(settings, device, {})
         config = asdict(settings)
@@ -68,10 +65,7 @@ class App(Generic[S, T]):
         device: str = "cpu",
         data: Path | None = None,
     ) -> None:
-        """Go on with a run that was stopped; `data` is where its data lie now.
-
-        Raises: SystemExit if a signal stopped it again.
-        """
+        """Go on with a run; `data` is where its data lie now. Raises: as `start`."""
         run, trained, job = self._open(path, device, data)
         tell(device, console)
         if data is not None and job.preparation:

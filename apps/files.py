@@ -66,7 +66,6 @@ def _put_in_place(unfinished: Path, folder: Path) -> None:
 def held(path: Path, wait: bool = False) -> Iterator[None]:
     """Keep other processes from what is made under a name, by a lock beside it.
 
-    The system lets go of it when the process ends, however it ends.
     Raises: TakenError if another process holds it, unless told to `wait`.
     """
     name = path.with_name(f".{path.name.lstrip('.')}.lock")

@@ -164,10 +164,7 @@ def _no_effect(name: str, where: str, way_out: str) -> click.UsageError:
 def refuse_unheeded(
     kind: type[Settings], asked: Iterable[str], option: str, choice: str
 ) -> None:
-    """Make sure that settings asked for have an effect beside this choice of an option.
-
-    Raises: UsageError.
-    """
+    """Raises: UsageError if a setting has no effect beside this choice of an option."""
     for of in settings_of(kind):
         if of.name in asked and not of.has_effect({option: choice}):
             others = f" or --{option} ".join(of.heeded[option])
@@ -178,7 +175,7 @@ def refuse_unheeded(
 def refuse_beside(
     names: Iterable[str], where: str, way_out: str = "Leave one of them out."
 ) -> None:
-    """Make sure that none of these options is given. Raises: UsageError."""
+    """Raises: UsageError if one of these options is given."""
     context = click.get_current_context()
     command_line = click.core.ParameterSource.COMMANDLINE
     for name in names:
@@ -187,7 +184,7 @@ def refuse_beside(
 
 
 def refuse_settings() -> None:
-    """Make sure that nothing is asked for that a run which goes on cannot heed."""
+    """Raises: UsageError if an option is given that a run which goes on cannot heed."""
     options = [o.name or "" for o in click.get_current_context().command.params]
     refuse_beside(
         [name for name in options if name not in ("resume", "device", "data")],

@@ -222,9 +222,9 @@ def _bytes_beside(image: Image.Image, file: BinaryIO, path: Path) -> float:
             f"{path} has {image.width:,} x {image.height:,} pixels in {scans:,} scans, "
             f"which would take minutes to read. {SAVE}"
         )
-    # Of 16 bits each; colours may be stored more coarsely.
-    shares = [h * v for _, h, v, _ in getattr(image, "layer", [])]
-    return 2 * pixels * sum(shares) / max(shares, default=1)
+    # Of 16 bits each; colours may be sampled more coarsely.
+    samples = [h * v for _, h, v, _ in getattr(image, "layer", [])]
+    return 2 * pixels * sum(samples) / max(samples, default=1)
 
 
 def _largest_part(image: Image.Image) -> float:

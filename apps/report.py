@@ -224,9 +224,6 @@ def _data_uri(content: bytes, kind: str) -> str:
 def _template() -> Template:
     source = resources.files("apps").joinpath("report.html.jinja")
     environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(source.read_text(encoding="utf-8"))

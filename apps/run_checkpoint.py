@@ -13,9 +13,9 @@ from minigrad.io import Checkpoint
 
 
 def save(job: Job, run: RunFolder) -> None:
-    """Write down everything that `restore` needs to go on.
+    """Write down all that `restore` needs, or leave the checkpoint before as it is.
 
-    Raises: RunError if the disk refuses; the checkpoint before is still there.
+    Raises: RunError if the disk refuses.
     """
     config = run.config()
     with run.saving(run.checkpoint_path):
@@ -50,10 +50,7 @@ def restore(job: Job, run: RunFolder) -> None:
 
 
 def restore_model(model: nn.Module, run: RunFolder) -> None:
-    """Load what a run has trained into its model; that needs no data.
-
-    Raises: RunError as `restore` does.
-    """
+    """Load what a run has trained, without its data. Raises: as `restore`."""
     saved = read(run)
     with _of_this_run(run):
         model.load_state_dict(saved.model)

@@ -60,9 +60,8 @@ class RunFolder:
         config: Mapping[str, Any],
         preparation: Mapping[str, Any] | None = None,
     ) -> RunFolder:
-        """Begin a run; write down its settings and its preparation of inputs.
+        """Begin a run; of several that begin in the same folder, one succeeds.
 
-        Of several processes that begin one in the same folder, one succeeds.
         Raises: RunError if the folder holds a run already, or cannot be written.
         """
         run = cls(path)
@@ -87,10 +86,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Find an earlier run, be it that it was never saved.
-
-        Raises: RunError if there is none.
-        """
+        """Find an earlier run, saved or not. Raises: RunError if there is none."""
         run = cls(path)
         if not run.config_path.is_file():
             raise RunError(
@@ -129,10 +125,7 @@ class RunFolder:
         write_text(self.config_path, json.dumps(config, indent=2) + "\n")
 
     def preparation(self) -> dict[str, Any]:
-        """Read how inputs become numbers; empty for a run that did not note it.
-
-        Raises: RunError if the file is damaged.
-        """
+        """Read how inputs become numbers, {} for an old run. Raises: RunError."""
         path = self.preparation_path
         return _read_json(path) if path.exists() else {}
 
@@ -176,18 +169,12 @@ class RunFolder:
             ) from error
 
     def log_scores(self, epochs: int, **scores: float) -> None:
-        """Add what a trained network reaches to the metrics, at their last step.
-
-        If the metrics were lost, at one of the last epoch.
-        """
+        """Add a trained network's scores to the metrics, at the last step there."""
         last = {"epoch": epochs, "step": epochs} | (self.metrics() or [{}])[-1]
         self.log(epoch=last["epoch"], step=last["step"], **scores)
 
     def log(self, **record: Any) -> None:
-        """Add one line to the metrics, unless that very line is there already.
-
-        A run may be killed after its last line and then be resumed to say it again.
-        """
+        """Add one line to the metrics, unless a run that was killed added it before."""
         records = self.metrics()
         if _line(record) not in map(_line, records):
             self._write_metrics([*records, record])
@@ -218,7 +205,6 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """Keep other processes from training in this folder; clear up after dead ones.
 
-        The system lets go of the run when the process ends, however it ends.
         Raises: RunError if another process holds it.
         """
         with self._locked():

@@ -40,18 +40,18 @@ CURVE_NAMES = {"loss": "training loss", "val_loss": "validation loss"}
 class Story:
     """What an app has to tell of a run, besides what all runs have.
 
-    `facts` and `results` are what it has come to so far; `targets` what its loss holds
-    the network against; `sizes` how large data and network are; `use` the command that
-    uses what was trained, `evaluate` the one that scores it.
+    `app` is the name of the app's commands, `use` the one that uses what was trained;
+    `targets` what the loss holds the network against; `facts` and `results` what it has
+    come to so far; `sizes` how large data and network are.
     """
 
+    app: str
+    use: str
     title: str
     lead: str
     unit: str
     targets: str
     settings: type[Settings]
-    use: str
-    evaluate: str
     facts: Sequence[tuple[str, str]] = ()
     results: Sequence[Section] = ()
     sizes: str = ""
@@ -153,13 +153,13 @@ def _meant(
 
 def _commands(path: Path, state: State, story: Story) -> Section:
     """What can be done with the run."""
-    run = shlex.quote(str(path))
-    use, evaluate = (Command(c.format(run=run)) for c in (story.use, story.evaluate))
+    run, command = shlex.quote(str(path)), f"minigrad {story.app}"
+    use = Command(f"{command} {story.use.format(run)}")
     if state == "finished":
-        return Section("More", "Use it, or score it again:", [use, evaluate])
-    train = story.evaluate.replace(" evaluate ", " train --resume ")
+        again = Command(f"{command} evaluate {run}")
+        return Section("More", "Use it, or score it again:", [use, again])
     text = "Go on if training has stopped, or use what it has learned so far:"
-    return Section("More", text, [Command(train.format(run=run)), use])
+    return Section("More", text, [Command(f"{command} train --resume {run}"), use])
 
 
 # -- curves ------------------------------------------------------------------------

@@ -15,11 +15,7 @@ from typing import Any, Literal, NamedTuple, Self, get_args, get_origin, get_typ
 from apps.limits import Range, shown
 
 # What a setting without a range may be, in words.
-CALLED = {
-    str: "a text that can name a file",
-    bool: "true or false",
-    NoneType: "null",
-}
+CALLED = {str: "a text that can name a file", bool: "true or false", NoneType: "null"}
 
 
 class Setting(NamedTuple):

@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from apps import options
 from apps.captioning.settings import Settings, Width
 from apps.console import Group, new_console, say
-from apps.options import (
-    FOLDER,
-    SEED,
-    add_download,
-    count_option,
-    new_data_options,
-    setting_option,
-)
 
 if TYPE_CHECKING:
     from apps.captioning.look import Card
 
-DIR = click.argument("folder", metavar="DIR", type=FOLDER)
-FEATURES = setting_option(Settings, "features")
+DIR = click.argument("folder", metavar="DIR", type=options.FOLDER)
+FEATURES = options.setting_option(Settings, "features")
 
 
 @click.group(cls=Group)
@@ -35,12 +28,12 @@ def data() -> None:
 @click.option(
     "--split", type=click.Choice(["train", "val"]), default="train", show_default=True
 )
-@count_option(8, "Pictures to show.")
-@SEED
+@options.count_option(8, "Pictures to show.")
+@options.SEED
 @FEATURES
 @click.option(
     "--to",
-    type=FOLDER,
+    type=options.FOLDER,
     help="PNG to write; the page lies beside it.  [default: runs/data-NAME-SPLIT.png]",
 )
 def show(
@@ -74,7 +67,7 @@ def info(folder: Path, features: Width) -> None:
     look.print_info(load_data(folder, features), new_console())
 
 
-add_download(
+options.add_download(
     data,
     "apps.captioning.catalogue",
     "data/coco",
@@ -85,7 +78,7 @@ add_download(
 
 
 @data.command("make-shapes")
-@new_data_options("scenes")
+@options.new_data_options("scenes")
 def make_shapes(folder: Path, seed: int, train: int | None, val: int | None) -> None:
     """Draw a set of coloured shapes with captions into a new folder."""
     from apps.captioning import shapes

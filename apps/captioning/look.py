@@ -103,10 +103,9 @@ def _card(data: CaptionData, split: Split, row: int) -> Card:
 
 
 def picture_path(folder: Path, split: Split, row: int) -> Path | None:
-    """Where the picture of a row lies, or where it should be put if it is not there.
+    """Where the picture of a row lies, or should be put.
 
-    A set that has addresses only is given its pictures by saving them in `images/`,
-    each under the last part of its address.
+    In a set that has addresses only, that is the last part of its address.
     """
     if split.images:
         return split.images[row]
@@ -118,10 +117,7 @@ def picture_path(folder: Path, split: Split, row: int) -> Path | None:
 
 
 def read_picture(path: Path | None) -> Image.Image | None:
-    """Read a picture, or give None where it is missing, damaged or far too large.
-
-    It has at most `LARGEST` pixels a side, so that a hundred take little memory.
-    """
+    """Read a picture, at most `LARGEST` pixels a side; None if it cannot be read."""
     if path is None:
         return None
     try:

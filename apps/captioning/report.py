@@ -48,14 +48,14 @@ def write(
         text = _yardstick(scores)
         results.append(Section("Scores on validation", text, [scored(scores)]))
     story = Story(
+        app="caption",
+        use="sample {}",
         title=f"A captioner for {Path(config['data']).name}",
         lead=f"A recurrent network ({config['cell'].upper()}) that learns to describe "
         f"the pictures of {config['data']}.",
         unit=UNITS[config["tokens"]],
         targets="the true captions",
         settings=Settings,
-        use="minigrad caption sample {run}",
-        evaluate="minigrad caption evaluate {run}",
         facts=_facts(scores) if scores else [],
         results=results,
         sizes=_sizes(trained) if trained else "",

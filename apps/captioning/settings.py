@@ -97,9 +97,7 @@ class Settings(settings.Settings):
         "Networks that learn side by side and decide together.", 1, COUNT
     )
     dropout: float = setting(
-        "Fraction of word vectors and outputs dropped in training.",
-        0.5,
-        FRACTION,
+        "Fraction of word vectors and outputs dropped in training.", 0.5, FRACTION
     )
     lr: float = setting(
         "Adam's first learning rate; a cosine lowers it to 0.", 2e-3, limits.RATE

@@ -11,12 +11,7 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps import limits
-from apps.captioning.data import (
-    UNITS,
-    CaptionData,
-    Standard,
-    load_data,
-)
+from apps.captioning.data import UNITS, CaptionData, Standard, load_data
 from apps.captioning.layout import NULL
 from apps.captioning.model import (
     Captioner,

@@ -7,22 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from apps import options
 from apps.cola.settings import Division, Settings
 from apps.console import Group, new_console, say
-from apps.options import (
-    FOLDER,
-    SEED,
-    add_download,
-    count_option,
-    new_data_options,
-    setting_option,
-)
 
 if TYPE_CHECKING:
     from apps.cola.sentences import Corpus
 
-CORPUS = click.argument("corpus", metavar="[CORPUS]", type=FOLDER, required=False)
-DIVISION = setting_option(Settings, "division")
+CORPUS = click.argument(
+    "corpus", metavar="[CORPUS]", type=options.FOLDER, required=False
+)
+DIVISION = options.setting_option(Settings, "division")
 
 
 @click.group(cls=Group)
@@ -37,8 +32,8 @@ def data() -> None:
 @CORPUS
 @click.option("--split", default="validation", show_default=True)
 @click.option("--source", help="Only this phenomenon or publication.")
-@count_option(4, "Sentences of each source.")
-@SEED
+@options.count_option(4, "Sentences of each source.")
+@options.SEED
 @DIVISION
 def show(
     corpus: Path | None,
@@ -70,7 +65,7 @@ def info(corpus: Path | None, division: Division | None) -> None:
     look.print_info(_open(corpus, division), new_console())
 
 
-add_download(
+options.add_download(
     data,
     "apps.cola.catalogue",
     "data/cola",
@@ -81,7 +76,7 @@ add_download(
 
 
 @data.command()
-@new_data_options("sentences")
+@options.new_data_options("sentences")
 def make(folder: Path, seed: int, train: int | None, val: int | None) -> None:
     """Write the embedded grammar's sentences into a new folder, in CoLA's layout."""
     from apps.cola import grammar

@@ -103,10 +103,7 @@ def _cut(token: str) -> str:
 
 
 def judge(trained: Trained, text: str) -> Verdict:
-    """Judge one sentence and look at how.
-
-    Raises: SentenceError if there is no word in it.
-    """
+    """Judge one sentence and see how. Raises: SentenceError for one without words."""
     reading = trained.reader.read(text)
     ids = trained.reader.rows([reading])
     model, length = trained.model.eval(), len(reading.ids)

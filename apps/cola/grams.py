@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
 import nn
-from apps.cola.model import Judge, placed
+from apps.cola.model import Judge
 from apps.cola.reading import Reading, require_words
 from apps.cola.sentences import Sentence
 from apps.cola.tokens import padded, words
@@ -113,8 +114,8 @@ class GramJudge(Judge):
         """What each run adds to the sum, or takes from it. Shapes: as the base's."""
         return np.abs(x * gradient)[..., 0]
 
-    def decide(self, x: mg.Tensor, known: np.ndarray) -> mg.Tensor:
+    def decide(self, x: Any, known: Any) -> Any:
         """Add the weights up. Shapes: (N, T, 1), (N, T) -> (N,)."""
-        count = np.maximum(known.sum(axis=1, keepdims=True), 1)
-        values = (known / np.sqrt(count)).astype("float32")
-        return (x[..., 0] * placed(values, x)).sum(axis=1) + self.b
+        known = known.astype(x.dtype)
+        count = mg.maximum(known.sum(axis=1, keepdims=True), 1)
+        return (x[..., 0] * known / mg.sqrt(count)).sum(axis=1) + self.b

@@ -40,7 +40,8 @@ class Judge(nn.Module):
 
     def here(self, ids: Any) -> Any:
         """The ids as a Tensor on the model's device."""
-        return placed(ids, self.out.W) if isinstance(ids, np.ndarray) else ids
+        beside = next(iter(self.parameters()))
+        return placed(ids, beside) if isinstance(ids, np.ndarray) else ids
 
     def embed(self, ids: np.ndarray) -> Any:
         """Add each word's vector and its position's. Shapes: (N, T) -> (N, T, D)."""

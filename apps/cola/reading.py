@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,8 @@ from apps.cola.sentences import Corpus, Sentence, course_words
 from apps.cola.tokens import CLS, PAD, UNKNOWN, numbered, padded, words
 from apps.errors import UserError
 
-COURSE_MARKS = (COURSE_CLS, COURSE_UNKNOWN, COURSE_PAD)
+# What stands for the sentence, for an unknown word and for padding; the course's last.
+MARKS = ((CLS, UNKNOWN, PAD), (COURSE_CLS, COURSE_UNKNOWN, COURSE_PAD))
 
 
 class SentenceError(UserError, ValueError):
@@ -49,24 +50,21 @@ def require_words(tokens: list[str], text: str) -> list[str]:
 class Reader:
     """Splits sentences, numbers their words, and pads them.
 
-    With `ends`, the mark for the sentence comes last, as in the course; otherwise
-    first. With `fixed`, every row is `max_length` long; otherwise as long as it must.
+    The mark for the sentence comes first, and rows are as long as the longest; the
+    course's has it last, and rows of `max_length`.
     """
 
-    split: Callable[[str], list[str]]
     ids: Mapping[str, int]
-    marks: tuple[str, str, str]  # of the sentence, of what is unknown, of padding
     max_length: int
-    ends: bool = False
-    fixed: bool = False
+    course: bool = False
 
     @classmethod
     def of(
         cls, sentences: Sequence[Sentence], min_count: int, max_length: int
     ) -> Reader:
         """One that knows the words of these sentences."""
-        ids = numbered([words(sentence.text) for sentence in sentences], min_count)
-        return cls(words, ids, (CLS, UNKNOWN, PAD), max_length)
+        split = [words(sentence.text) for sentence in sentences]
+        return cls(numbered(split, min_count), max_length)
 
     @classmethod
     def of_the_course(cls, corpus: Corpus) -> Reader:
@@ -74,8 +72,7 @@ class Reader:
         everything = [*corpus.train, *corpus.validation]
         prepared = prepare(everything, len(corpus.train))
         vocabulary = corpus.vocabulary or prepared.vocabulary
-        length = prepared.train_ids.shape[1]
-        return cls(course_words, vocabulary, COURSE_MARKS, length, True, True)
+        return cls(vocabulary, prepared.train_ids.shape[1], course=True)
 
     @classmethod
     def again(
@@ -85,41 +82,40 @@ class Reader:
 
         Raises: ValueError if they are not those of a reader.
         """
-        marks = COURSE_MARKS if course else (CLS, UNKNOWN, PAD)
         ids = {token: number for number, token in enumerate(tokens)}
+        marks = MARKS[course]
         if len(ids) < len(tokens) or not set(marks) <= set(ids):
             raise ValueError(f"its tokens must be different, {', '.join(marks)} among")
         if max_length not in limits.LENGTH:
             raise ValueError(f"its max_length must be {limits.LENGTH}")
-        split = course_words if course else words
-        return cls(split, ids, marks, max_length, course, course)
+        return cls(ids, max_length, course)
 
     @property
     def pad(self) -> int:
         """The id of padding."""
-        return self.ids[self.marks[2]]
+        return self.ids[MARKS[self.course][2]]
 
     @property
     def unknown(self) -> int:
         """The id of words that are not known."""
-        return self.ids[self.marks[1]]
+        return self.ids[MARKS[self.course][1]]
 
     def read(self, text: str) -> Reading:
         """Split and number one sentence. Whatever does not fit is left out.
 
         Raises: SentenceError if there is no word in it.
         """
-        tokens = require_words(self.split(text), text)
+        tokens = require_words(course_words(text) if self.course else words(text), text)
+        mark = MARKS[self.course][0]
         kept = tokens[: self.max_length - 1]
         ids = [self.ids.get(token, self.unknown) for token in kept]
-        unknown = ids.count(self.unknown)
-        mark, where = self.marks[0], len(kept) if self.ends else 0
+        lost, cut = ids.count(self.unknown), len(tokens) - len(kept)
+        where = len(kept) if self.course else 0
         ids.insert(where, self.ids[mark])
         kept.insert(where, mark)
-        read = len(kept) - 1
-        return Reading(ids, kept, read, len(tokens) - read, unknown)
+        return Reading(ids, kept, len(tokens) - cut, cut, lost)
 
     def rows(self, readings: Sequence[Reading]) -> np.ndarray:
         """Put sentences into one array. Shapes: N readings -> (N, T) int64."""
-        width = self.max_length if self.fixed else 0
+        width = self.max_length if self.course else 0
         return padded([reading.ids for reading in readings], self.pad, width)

@@ -39,13 +39,13 @@ def write(
     be written while training goes on.
     """
     story = Story(
+        app="cola",
+        use="judge --run {} 'The girl blamed himself.'",
         title=f"A judge of sentences from {Path(run.config()['data']).name}",
         lead="A model that learns which sentences are acceptable English.",
         unit="sentences",
         targets="the true verdicts",
         settings=Settings,
-        use="minigrad cola judge --run {run} 'The girl blamed himself.'",
-        evaluate="minigrad cola evaluate {run}",
         facts=_facts(scores) if scores else [],
         results=[
             *(

@@ -59,9 +59,7 @@ class Settings(settings.Settings):
     )
     lr: float = setting("The highest learning rate.", 1e-3, limits.RATE)
     warmup: float = setting(
-        "Fraction of the steps in which the rate rises; then it falls.",
-        0.1,
-        FRACTION,
+        "Fraction of the steps in which the rate rises; then it falls.", 0.1, FRACTION
     )
     weight_decay: float = setting(
         "How far a step moves weights towards 0.", 0.01, limits.DECAY

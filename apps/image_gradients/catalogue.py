@@ -27,15 +27,10 @@ PICTURES = Single(
 
 FILES = (TORCHVISION, PICTURES)
 
-# The same weights as the package ndf has them, and as our conversion writes them: the
-# same bytes on every machine.
+# The same weights as the package ndf has them.
 NDF = Published(
     size=4_945_361,
     sha256="f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
-)
-CONVERTED = Published(
-    size=4_946_792,
-    sha256="49535041af0da66d32f6516c19bdb61c23033cb50ffb52c1343f5f8dabd1d25c",
 )
 
 LICENCE = (

@@ -29,10 +29,6 @@ Direction = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]  # (step, pictures not fooled yet)
 
 
-def no_progress(*_: int) -> None:
-    """Tell nobody."""
-
-
 @dataclass(frozen=True, eq=False)
 class Fooled:
     """Pictures that the network takes for something else, as they can be saved.
@@ -74,7 +70,7 @@ def fool(
     rate: float = 1.0,
     most: int = MOST,
     direction: Direction = unit,
-    progress: Progress = no_progress,
+    progress: Progress = lambda *_: None,
 ) -> Fooled:
     """Gradient ascent from pictures until the network answers with other classes.
 
@@ -108,7 +104,7 @@ def smallest_change(
     *,
     tries: int = TRIES,
     most: int = LEVELS,
-    progress: Progress = no_progress,
+    progress: Progress = lambda *_: None,
 ) -> Fooled:
     """Fool the network while no pixel changes by more levels than it must.
 

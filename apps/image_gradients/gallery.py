@@ -124,16 +124,17 @@ def _maps(
     part: Part,
 ) -> Section:
     captions = [named(int(c), row[c]) for c, row in zip(asked, p, strict=True)]
+    shown = dict(maps)
+    if "grad-cam" in maps:  # coarse, so it is shown as light on the picture
+        lit = map(overlaid, batch.pixels, maps["grad-cam"])
+        shown["grad-cam"] = np.stack(list(lit))
 
     def drawn(few: Sequence[int]) -> tuple[Figure, str]:
         top = [Panel(batch.pixels[i], f"{batch.names[i]}\n{captions[i]}") for i in few]
-        rows = [top]
-        for method, values in maps.items():
-            rows.append(
-                [Panel(_shown(method, batch.pixels[i], values[i])) for i in few]
-            )
+        below = [[Panel(values[i]) for i in few] for values in shown.values()]
         told = "; ".join(captions[i] for i in few)
-        return draw(rows, ["picture", *maps]), f"Pictures over maps, for {told}"
+        figure = draw([top, *below], ["picture", *maps])
+        return figure, f"Pictures over maps, for {told}"
 
     meanings = Table(("map", "shows"), [(name, MEANINGS[name]) for name in maps])
     text = "Above each picture stands the class asked for, and how sure the network is."
@@ -141,31 +142,22 @@ def _maps(
     return Section("Maps", text, [*plots, meanings])
 
 
-def _shown(method: str, pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """A map as it is; a coarse one as light on the picture."""
-    return overlaid(pixels, values) if method == "grad-cam" else values
-
-
 def _completeness(
     batch: Batch, asked: np.ndarray, attributions: Sequence[Attribution]
 ) -> Section:
-    sums = [row for few in attributions for row in _sums(few)]
-    rows = [
-        (name, named(int(i)), *row)
-        for name, i, row in zip(batch.names, asked, sums, strict=True)
+    sums = [
+        (f"{gained:.3f}", f"{total:.3f}", f"{gap:.1%}", f"{few.steps}")
+        for few in attributions
+        for gained, total, gap in zip(few.gained, few.total, few.gap, strict=True)
     ]
+    pictures = zip(batch.names, asked, sums, strict=True)
+    rows = [(name, named(int(i)), *row) for name, i, row in pictures]
     text = (
         "Integrated gradients add up to what the class's score gains from a black "
         "picture to this one. Over so many points between, they miss that by the gap."
     )
     heading = "picture", "class", "score gained", "sum of attributions", "gap", "points"
     return Section("Do attributions add up?", text, [Table(heading, rows)])
-
-
-def _sums(few: Attribution) -> Iterator[tuple[str, ...]]:
-    """What the attributions of each picture add up to, in words."""
-    for gained, total, gap in zip(few.gained, few.total, few.gap, strict=True):
-        yield f"{gained:.3f}", f"{total:.3f}", f"{gap:.1%}", f"{few.steps}"
 
 
 def _check(check: Sequence[tuple[str, Mapping[str, float]]], part: Part) -> Section:

