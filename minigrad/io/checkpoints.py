@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -218,6 +218,19 @@ def _require_methods(part: Any, name: str, *methods: str) -> None:
     )
 
 
+def _load_all(loads: Sequence[tuple[Callable[[Any], None], Any, Any]]) -> None:
+    """Load one state after the other; where one fails, those before are undone."""
+    begun = []
+    try:
+        for load, before, state in loads:
+            begun.append((load, before))
+            load(state)
+    except BaseException:
+        for load, before in begun:
+            load(before)
+        raise
+
+
 def _take_over(
     content: Checkpoint,
     path: str | os.PathLike[str],
@@ -235,17 +248,12 @@ def _take_over(
     states = [(part, state) for part, state in states if part is not None]
     for part, state in states:
         loads.append((part.load_state_dict, part.state_dict(), state))
-    begun = []
     try:
         for part, state in states:
             # Modules and optimisers of ours can say before anything is touched.
             getattr(part, "check_state_dict", lambda state: None)(state)
-        for load, before, state in loads:
-            begun.append((load, before))
-            load(state)
+        _load_all(loads)
     except BaseException as error:
-        for load, before in begun:
-            load(before)
         whole = isinstance(error, ValueError) and str(error).endswith(".")
         if whole or not isinstance(error, Exception):
             raise

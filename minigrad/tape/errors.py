@@ -51,13 +51,8 @@ def _way_out(
         return "Convert ids to integers, for example with .astype(int)."
     if kind is IndexError:
         return "Check the index against the shape."
-    if primitive.name == "matmul" and not all(map(np.ndim, arrays)):
-        return "Multiply by a single number with *."
     if primitive.name == "matmul":
-        return (
-            "The last axis of the first operand and the last but one of the second "
-            "must agree: check the shapes, or transpose one with .T or .swapaxes."
-        )
+        return _way_out_of_matmul(arrays)
     if primitive.unbroadcast is not None and not _broadcast(arrays):
         return (
             "Shapes broadcast when, counted from the right, each pair of axes is equal "
@@ -71,6 +66,15 @@ def _way_out(
     if any(np.result_type(x).kind in "biu" for x in arrays):
         return "Convert integers first, for example with .astype('float32')."
     return "Check the operands' shapes and dtypes and the settings."
+
+
+def _way_out_of_matmul(arrays: Sequence[Any]) -> str:
+    if not all(map(np.ndim, arrays)):
+        return "Multiply by a single number with *."
+    return (
+        "The last axis of the first operand and the last but one of the second must "
+        "agree: check the shapes, or transpose one with .T or .swapaxes."
+    )
 
 
 def _broadcast(arrays: Sequence[Any]) -> bool:

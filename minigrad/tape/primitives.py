@@ -248,12 +248,17 @@ class Primitive:
             **dict(zip(self.operand_names, given, strict=False)),
             "y": y,
         }
+        pairs = zip(self._residuals, wanted, strict=True)
         return [
-            residual(*map(known.get, inspect.signature(residual).parameters))
-            if is_wanted
-            else None
-            for residual, is_wanted in zip(self.residuals.values(), wanted, strict=True)
+            residual(*map(known.get, names)) if is_wanted else None
+            for (residual, names), is_wanted in pairs
         ]
+
+    @cached_property
+    def _residuals(self) -> list[tuple[Rule, list[str]]]:
+        """Each residual's function, and the names of what it is computed of."""
+        functions = self.residuals.values()
+        return [(f, list(inspect.signature(f).parameters)) for f in functions]
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
