@@ -1,7 +1,7 @@
-"""Apps: how each begins a run, goes on with one, and loads what it trained.
+"""Apps: starting a run, resuming one, and loading a trained model.
 
-An app brings its settings, and functions that build an untrained model with the job of
-training it, report on a run, and finish one.
+An app provides its settings, and functions that build a model with its training job,
+report on a run, and finish one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class App(Generic[S, T]):
-    """What an app has of its own; S are its settings, T what it trains.
+    """What differs between apps; S is the type of the settings, T of what is trained.
 
     `name` is that of its commands. `build(settings, device, preparation)` raises a
     `UserError` for data that are not as they should be; the preparation of a run that
@@ -109,7 +109,7 @@ class App(Generic[S, T]):
 
     @contextmanager
     def _page(self, run: RunFolder) -> Iterator[Callable[[], None]]:
-        """Give what writes how training stands; the page says so if that ends early."""
+        """Yield what renews the page, which says so if training ends early."""
         begun = False
 
         def renew() -> None:
@@ -120,7 +120,7 @@ class App(Generic[S, T]):
         try:
             yield renew
         except BaseException:
-            # What did not begin has written no page that waits for news.
+            # Before the first page there is none that waits for news.
             if begun:
                 with contextlib.suppress(Exception):
                     self.report(run, "stopped")
@@ -148,7 +148,7 @@ class App(Generic[S, T]):
 
 @contextmanager
 def prepared(run: RunFolder) -> Iterator[dict[str, Any]]:
-    """Give how a run's inputs become numbers; say clearly if an app cannot use it."""
+    """Yield how inputs become numbers; a clear error if the app cannot use it."""
     try:
         yield run.preparation()
     except PreparationError as error:
@@ -160,7 +160,7 @@ def prepared(run: RunFolder) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _enough_memory() -> Iterator[None]:
-    """Say what to do where memory ran out."""
+    """A clear error where memory runs out."""
     try:
         yield
     except MemoryError as error:
@@ -172,6 +172,6 @@ def _enough_memory() -> Iterator[None]:
 
 
 def tell(device: Any, console: Console) -> None:
-    """Say on which device the work is done, and why on that."""
+    """Print which device is used, and why."""
     found = mg.device(device)
     say(f"device: {found} ({found.reason})", console)

@@ -30,7 +30,7 @@ minigrad.add_command(look)
 
 
 def check_rooms() -> None:
-    """Make sure that `minigrad` and `nn` are ours: they lie beside `apps`.
+    """Check that `minigrad` and `nn` are ours: they lie beside `apps`.
 
     Raises: SystemExit with an explanation where they are not.
     """

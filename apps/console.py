@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-# What helps against what the system refuses.
+# What to do about the system's errors.
 CURES = {
     errno.ENOSPC: "Free space, then try again.",
     errno.EDQUOT: "Free space, then try again.",
@@ -79,7 +79,7 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def show_traceback(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Show what only a fault of ours can lead to; its message may quote anything."""
+    """Print the traceback of a bug, filtered: its message may quote anything."""
     text = "".join(traceback.format_exception(kind, error, trace))
     print(printable(text), end="", file=sys.stderr)
 
@@ -88,7 +88,7 @@ def new_console() -> Console:
     """Open a console on the terminal, or on plain lines where there is none."""
     from apps.screen import Screen
 
-    # It filters what it is given to show; its own control codes would be escaped.
+    # It filters what it prints; on a filtered stream its own codes would be escaped.
     return Screen(getattr(sys.stdout, "unfiltered", sys.stdout))
 
 
@@ -110,7 +110,7 @@ def clear_errors() -> Iterator[None]:
 
 
 def _told(error: OSError) -> str:
-    """What the system refused, and the way out, without its numbers."""
+    """A system error and what to do about it, without its number."""
     if not error.strerror:
         return str(error)
     path = error.filename2 or error.filename

@@ -13,7 +13,7 @@ from apps.signals import unheard
 
 
 class Display:
-    """Says where training stands."""
+    """Shows how far training is."""
 
     def __init__(self, job: Job, console: Console) -> None:
         self._total = job.total_steps
@@ -51,7 +51,7 @@ class Display:
         return self._units / max(time.perf_counter() - self._start, 1e-9)
 
     def show(self, loss: float, units: int) -> None:
-        """Take note of one more step."""
+        """Count one more step."""
         self._steps += 1
         self._units += units
         epoch = f"{-(-self._steps * self._epochs // self._total)}/{self._epochs}"
@@ -60,7 +60,7 @@ class Display:
         )
 
     def line(self, epoch: int, loss: float) -> None:
-        """Tell, in a line that stays, what an epoch came to."""
+        """Print the line of an epoch, which stays."""
         elapsed = time.perf_counter() - self._start
         done = self._steps - self._started_at
         left = elapsed / done * (self._total - self._steps)

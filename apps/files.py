@@ -30,7 +30,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_folder(folder: Path, wait: bool = False) -> Iterator[Path]:
-    """Give an empty folder to fill; it gets its name when nothing went wrong.
+    """Yield an empty folder to fill; it gets its name if nothing goes wrong.
 
     Where the folder exists already, the files move into it one by one, each one whole.
     What a killed process left unfinished goes when the same folder is filled again.
@@ -64,7 +64,7 @@ def _put_in_place(unfinished: Path, folder: Path) -> None:
 
 @contextmanager
 def held(path: Path, wait: bool = False) -> Iterator[None]:
-    """Keep other processes from what is made under a name, by a lock beside it.
+    """Lock out other processes from making `path`, by a lock file beside it.
 
     Raises: TakenError if another process holds it, unless told to `wait`.
     """
@@ -88,7 +88,7 @@ def held(path: Path, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def locked(file: Path, taken: Exception, wait: bool = False) -> Iterator[None]:
-    """Hold a file, made if need be, as its only holder, where the disk has locks.
+    """Hold a lock file, created if need be, where the disk supports locks.
 
     Raises: `taken` if it has a holder, unless told to `wait`.
     """
@@ -109,7 +109,7 @@ def locked(file: Path, taken: Exception, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a name to write a file under; it gets its own when nothing went wrong."""
+    """Yield a path to write to; the file gets its name if nothing goes wrong."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
         yield Path(unfinished)

@@ -1,4 +1,4 @@
-"""A training job: what the loop that all apps share must know of a task."""
+"""A training job: what the loop needs to know of a task."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def minibatches(count: int, size: int, seed: int, epoch: int) -> list[np.ndarray
 
 
 def some(total: int, count: int, seed: int) -> np.ndarray:
-    """Rows to learn from, `count` of them chosen by a seed, in their order."""
+    """Some row numbers, `count` of them chosen at random by a seed, in order."""
     return np.sort(np.random.default_rng(seed).permutation(total)[:count])
 
 
 @dataclass
 class Job:
-    """A model, how it learns, and how far it is.
+    """A model, how it is trained, and how far.
 
-    `batches(epoch)` gives the same minibatches whenever it is asked for an epoch;
-    `loss(batch)` gives the loss to lower and how many of `unit` went into it.
+    `batches(epoch)` returns the same minibatches each time; `loss(batch)` the loss to
+    minimise, and how many of `unit` went into it.
     `warmup` is the fraction of steps in which the learning rate rises. `data` stands
     for all that is learned from: a run goes on with the same only. `preparation` says
     how inputs become numbers; the run keeps it, so that what it trained can be used
@@ -67,7 +67,7 @@ class Job:
         return self.steps_per_epoch * self.epochs
 
     def update(self, batch: np.ndarray) -> tuple[float, int]:
-        """Learn from one minibatch; give its loss and how many units it had."""
+        """Train on one minibatch; return its loss and how many units it had."""
         loss, units = self.loss(batch)
         self.optimizer.zero_grad()
         loss.backward()
@@ -89,7 +89,7 @@ class Job:
 
 
 def not_finite(state: Mapping[str, Any]) -> str:
-    """The names of some arrays of a state that are not finite, in a row."""
+    """The names of the first few arrays of a state that are not finite."""
     found = [
         str(name)
         for name, array in state.items()

@@ -26,7 +26,7 @@ class NetworkError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` to `high`, `low` or `high` themselves perhaps left out.
+    """The numbers from `low` to `high`; with `above` or `below`, without that end.
 
     NaN is in no range, and no range is without end.
     """
@@ -68,7 +68,7 @@ SHOWN = Range(1, 100, whole=True)
 
 
 def check_weights(weights: int, options: str) -> None:
-    """Make sure that a network is not too large to be made, before it is.
+    """Check the size of a network before it is made.
 
     Raises: NetworkError that names the options which make it smaller.
     """
@@ -77,7 +77,7 @@ def check_weights(weights: int, options: str) -> None:
 
 
 def check_minibatch(numbers: int, options: str) -> None:
-    """Make sure that a minibatch is not too large to be learned from, before it is.
+    """Check what a minibatch leaves for the backward pass, before training.
 
     Raises: NetworkError that names the options which make it smaller.
     """

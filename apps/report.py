@@ -45,7 +45,7 @@ MARKERS = "os^Dv"
 class Plot:
     """A figure, which is also written as `NAME.png` beside the page.
 
-    `alt` says in words what is to be seen, for those who cannot see it.
+    `alt` describes it for those who cannot see it.
     """
 
     kind: ClassVar[str] = "plot"
@@ -158,11 +158,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """A page: its title, what it is about, how things stand, the figures that matter.
+    """A page: its title, a lead, a status, key figures and sections.
 
-    `facts` are pairs of what is counted and how much it is, `others` the pages that go
-    with this one, each with its file beside it. With `refresh`, the page looks for news
-    every so many seconds.
+    `facts` are pairs of a label and a figure, `others` pairs of a related page's name
+    and file. With `refresh`, the page reloads itself every so many seconds.
     """
 
     title: str
@@ -201,10 +200,10 @@ def write(report: Report, path: Path) -> None:
 
 
 def png(figure: Figure, dpi: int) -> bytes:
-    """Draw a figure on white paper, every text in it as it is.
+    """Render a figure on white, every text in it literally.
 
-    A dollar sign begins no formula, control characters are escapes, and a letter that
-    the font lacks is a box; a page has them all.
+    A dollar sign starts no formula, control characters are escaped, and a letter that
+    the font lacks is a box.
     """
     for text in figure.findobj(Text):
         text.set_parse_math(False)

@@ -1,8 +1,8 @@
 """The training loop that all apps share.
 
-The order of a job's minibatches follows from the seed and the epoch, so that a run that
-was stopped and resumed ends with the same bits as one that was not. What is not finite
-is never saved.
+The order of minibatches depends on the seed and the epoch alone, so that a run that was
+stopped and resumed ends with the same bits as one that was not. Non-finite weights are
+never saved.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from apps.job import Job, not_finite
 from apps.run_folder import RunError, RunFolder
 from apps.signals import Interrupt, StopError
 
-# Work that a killed process may lose. Saving takes a small part of it.
+# The most work that a killed process loses. Saving takes a fraction of it.
 SAVE_EVERY = 60.0  # seconds
 
 
@@ -52,7 +52,7 @@ def train(
             if run.checkpoint_path.exists() or len(run.metrics()) > 1:
                 run_checkpoint.restore(job, run)
             run.forget_after(job.step)
-        # What is not finite is looked for, and told once.
+        # Non-finite values are detected below, and reported once.
         with (
             np.errstate(all="ignore"),
             Interrupt() as interrupt,
@@ -63,7 +63,7 @@ def train(
 
 @dataclass
 class Loop:
-    """Training under way: its steps, and when to save, to tell and to stop."""
+    """Training under way: its steps, and when to save, to report and to stop."""
 
     job: Job
     run: RunFolder
@@ -73,7 +73,7 @@ class Loop:
     clock: Callable[[], float]
 
     def train(self) -> None:
-        """Take what epochs are left. Raises: as `train`."""
+        """Train for the remaining epochs. Raises: as `train`."""
         job = self.job
         self._saved = job.step
         job.model.train()
@@ -90,7 +90,7 @@ class Loop:
                 raise StopError(self.interrupt.requested)
 
     def _take_steps(self, epoch: int) -> None:
-        """Take what steps of an epoch are left, until a signal; save every minute."""
+        """Take the remaining steps of an epoch, until a signal; save every minute."""
         job = self.job
         batches = job.batches(epoch)
         begun = self.clock()
@@ -107,7 +107,7 @@ class Loop:
                 begun = self.clock()
 
     def _log(self, epoch: int) -> None:
-        """Note what an epoch came to, first in the file that stays."""
+        """Log an epoch, first in the file."""
         job = self.job
         self._check()
         loss = job.epoch_loss / job.steps_per_epoch
@@ -130,7 +130,7 @@ class Loop:
             raise self._diverged(f"the weights of {names} are not finite")
 
     def _diverged(self, what: str) -> DivergedError:
-        """Say where training stood, what is left of it, and what to try."""
+        """The error: where training stood, what is saved, and what to try."""
         job, kept = self.job, "Nothing was saved yet."
         epoch = -(-job.step // job.steps_per_epoch)
         if self.run.checkpoint_path.exists():

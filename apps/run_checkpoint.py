@@ -1,4 +1,4 @@
-"""Checkpoints of a run: all that training needs to go on, or nothing."""
+"""Checkpoints of a run: saved and restored whole, or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minigrad.io import Checkpoint
 
 
 def save(job: Job, run: RunFolder) -> None:
-    """Write down all that `restore` needs, or leave the checkpoint before as it is.
+    """Save everything that `restore` needs, or keep the previous checkpoint.
 
     Raises: RunError if the disk refuses.
     """
@@ -37,7 +37,7 @@ def save(job: Job, run: RunFolder) -> None:
 
 
 def restore(job: Job, run: RunFolder) -> None:
-    """Put a job back to where its run was saved, all of it or nothing.
+    """Restore a job to where its run was saved, completely or not at all.
 
     Raises: RunError if the checkpoint is missing, cannot be read, is of another model
     or no run's, holds what is not finite, or if the data are others.
@@ -57,7 +57,7 @@ def restore_model(model: nn.Module, run: RunFolder) -> None:
 
 
 def read(run: RunFolder) -> Checkpoint:
-    """Read a run's checkpoint and hold it against the run's other files.
+    """Read a run's checkpoint and check it against the run's other files.
 
     Raises: RunError if it is missing, cannot be read, does not go with the settings or
     the preparation, or holds what is not finite.
@@ -98,7 +98,7 @@ def other_data(run: RunFolder, data: object) -> RunError:
 
 @contextmanager
 def _of_this_run(run: RunFolder) -> Iterator[None]:
-    """Say clearly that a checkpoint does not hold what is looked for in it."""
+    """A clear error where a checkpoint lacks what is expected in it."""
     try:
         yield
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -110,7 +110,7 @@ def _of_this_run(run: RunFolder) -> Iterator[None]:
 
 
 def _check_same_settings(run: RunFolder, saved: Checkpoint) -> None:
-    """A run goes on with what it began with; only its data may have moved."""
+    """Raises: RunError if settings have changed, other than where the data are."""
     config = run.config()
     changed = [
         f"{name} is {config.get(name)!r:.60}, but was {saved.config.get(name)!r:.60}"
@@ -126,7 +126,7 @@ def _check_same_settings(run: RunFolder, saved: Checkpoint) -> None:
 
 
 def _take_over(job: Job, saved: Checkpoint) -> None:
-    """Load a checkpoint's states: all of them, or where one does not fit, none.
+    """Load all states of a checkpoint, or none if one does not fit.
 
     Raises: KeyError, TypeError, ValueError, OverflowError.
     """
@@ -140,9 +140,9 @@ def _take_over(job: Job, saved: Checkpoint) -> None:
     start_loss = None if start_loss is None else float(start_loss)
     if schedule["steps"] != saved.step or schedule["peak"] != job.schedule.peak:
         raise ValueError(f"its schedule is {schedule!r:.60}")
-    # A generator that may be spoilt tells whether the state is one.
+    # A spare generator tells whether the state is valid.
     mg.Generator(0).set_state(saved.generator)
-    # Each takes all of its state or nothing.
+    # Each loads its whole state or nothing.
     before = job.model.state_dict()
     job.model.load_state_dict(saved.model)
     try:

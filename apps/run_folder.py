@@ -1,4 +1,4 @@
-"""A run on disk: a folder that one process at a time writes.
+"""A run on disk: a folder that one process at a time writes to.
 
 `config.json` holds the settings, `preparation.json` how inputs become the network's
 numbers, `metrics.jsonl` a line an epoch, `checkpoint.h5` everything needed to go on.
@@ -33,9 +33,9 @@ S = TypeVar("S", bound=Settings)
 WAY_OUT = "Undo what was changed in it, or train anew in another folder"
 PUT_BACK = "Put back the one that training wrote, or train anew in another folder"
 MOST_BYTES = {"config.json": 2**20, "preparation.json": 2**24}
-# JSON has no words for them, so these texts stand for them.
+# JSON lacks these numbers; they are written as strings.
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-# Whole numbers beyond are not exact where numbers are floating.
+# Larger integers are not exact in floating point.
 MOST_STEPS = 2**53
 
 
@@ -44,7 +44,7 @@ class RunError(UserError, RuntimeError):
 
 
 class PreparationError(ValueError):
-    """A preparation of inputs does not suit the app."""
+    """A preparation of inputs is not one of this app's."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class RunFolder:
         config: Mapping[str, Any],
         preparation: Mapping[str, Any] | None = None,
     ) -> RunFolder:
-        """Begin a run; of several that begin in the same folder, one succeeds.
+        """Start a run; of several that start in the same folder, one succeeds.
 
         Raises: RunError if the folder holds a run already, or cannot be written.
         """
@@ -121,7 +121,7 @@ class RunFolder:
         return _read_json(self.config_path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write the settings down, whole or not at all."""
+        """Write the settings, whole or not at all."""
         write_text(self.config_path, json.dumps(config, indent=2) + "\n")
 
     def preparation(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class RunFolder:
             ) from error
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Read what was logged so far; a last line that was cut short does not count.
+        """Read the log; a last line that was cut short does not count.
 
         Raises: RunError that names a damaged line.
         """
@@ -180,7 +180,7 @@ class RunFolder:
             self._write_metrics([*records, record])
 
     def forget_after(self, step: int) -> None:
-        """Drop lines that were logged after the step at which training goes on."""
+        """Drop lines logged after the step at which training resumes."""
         records = self.metrics()
         self._write_metrics([r for r in records if r["step"] <= step])
 
@@ -190,7 +190,7 @@ class RunFolder:
 
     @contextmanager
     def saving(self, file: Path) -> Iterator[None]:
-        """Say clearly that a file of a run under way could not be written."""
+        """A clear error where a file of a run cannot be written."""
         try:
             yield
         except OSError as error:
@@ -203,7 +203,7 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes from training in this folder; clear up after dead ones.
+        """Lock out other processes; remove what killed ones left unfinished.
 
         Raises: RunError if another process holds it.
         """
@@ -224,7 +224,7 @@ class RunFolder:
 
 
 def new_folder(app: str) -> Path:
-    """Make a folder for new results, `runs/APP-DATE-TIME`, that nobody else was given.
+    """Create a folder for new results, `runs/APP-DATE-TIME`, that nobody else gets.
 
     Raises: RunError if there can be none.
     """
@@ -248,7 +248,7 @@ def new_folder(app: str) -> Path:
 
 
 def digest(preparation: Mapping[str, Any]) -> str:
-    """Tell one preparation of inputs from others; empty for none."""
+    """A hash of a preparation of inputs; empty for none."""
     if not preparation:
         return ""
     text = json.dumps(preparation, sort_keys=True)
@@ -282,7 +282,7 @@ def _checked_record(record: Any) -> dict[str, Any]:
 
 
 def _number(name: str, value: Any) -> float:
-    """A number that was logged, infinity where a whole one has too many digits."""
+    """A logged number; infinity for an integer beyond floating point."""
     number = NOT_FINITE.get(value) if isinstance(value, str) else value
     if type(number) is not int and type(number) is not float:
         raise ValueError(f"{name!r:.60} is {shown(value)}, but must be a number")
@@ -294,7 +294,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    """A record as a line of JSON; numbers that are not finite become texts."""
+    """A record as a line of JSON; non-finite numbers become strings."""
     plain = {
         name: str(float(value))
         if isinstance(value, float) and not math.isfinite(value)

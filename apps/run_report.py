@@ -29,20 +29,20 @@ PLOT_SIZE = (6.0, 3.4)  # inches; so small that its letters can be read on a pho
 PLOT_BOX = (0.14, 0.16, 0.84, 0.8)  # left, bottom, width, height: of the figure's
 MOST_DRAWN = 1e100
 
-# What a line of a run's metrics holds besides what is worth a curve.
+# Metrics that are not plotted.
 NO_SCORES = ("epoch", "step", "per_second", "start_loss")
-# A loss that ends above this fraction of what it began with has ended where it began.
+# A loss above this fraction of the first one counts as unchanged.
 NOTHING_LEARNED = 0.99
 CURVE_NAMES = {"loss": "training loss", "val_loss": "validation loss"}
 
 
 @dataclass(frozen=True)
 class Story:
-    """What an app has to tell of a run, besides what all runs have.
+    """The parts of a run's report that differ between apps.
 
     `app` is the name of the app's commands, `use` the one that uses what was trained;
-    `targets` what the loss holds the network against; `facts` and `results` what it has
-    come to so far; `sizes` how large data and network are.
+    `targets` is what the loss compares the network's outputs with; `facts` and
+    `results` are what is known so far; `sizes` describes the data and the network.
     """
 
     app: str
@@ -60,7 +60,7 @@ class Story:
 def write(run: RunFolder, state: State, story: Story) -> Path:
     """Write `report.html`, and its plots as PNG, into a run's folder; give its path.
 
-    While training goes on, state is "training" and the page looks for news by itself.
+    While state is "training", the page reloads itself.
     """
     config, metrics = run.config(), run.metrics()
     report = Report(
@@ -83,7 +83,7 @@ def write(run: RunFolder, state: State, story: Story) -> Path:
 
 
 def _status(state: State, metrics: Metrics, epochs: int) -> str:
-    """Say how far a run is, as of now."""
+    """How far the run is, as of now."""
     now = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
     done = max((record["epoch"] for record in metrics), default=0)
     if state == "finished":
@@ -106,7 +106,7 @@ def _facts(metrics: Metrics, unit: str) -> list[tuple[str, str]]:
 
 
 def learned_nothing(metrics: Metrics) -> str:
-    """Say so if the loss ended where it began, going by what a run logged; else ""."""
+    """A warning if the loss ended where it began, else ""."""
     starts, losses = _logged(metrics, "start_loss"), _logged(metrics, "loss")
     if not starts or not losses or losses[-1] < NOTHING_LEARNED * starts[0]:
         return ""
@@ -117,7 +117,7 @@ def learned_nothing(metrics: Metrics) -> str:
 
 
 def _learning(metrics: Metrics, epochs: int, targets: str) -> Section:
-    """The curves of what was logged."""
+    """The learning curves."""
     text = (
         f"The loss says how unlikely the network finds {targets}; learning lowers it. "
         "Each point is the mean over one epoch."
@@ -166,10 +166,7 @@ def _commands(path: Path, state: State, story: Story) -> Section:
 
 
 def plot_run(metrics: Metrics, epochs: int) -> list[Plot]:
-    """Plot what a run logged at its epochs: its losses, and its scores if it has any.
-
-    A score that was logged at one epoch only is no curve.
-    """
+    """Plot the losses that a run logged, and scores logged at several epochs."""
     names = dict.fromkeys(name for record in metrics for name in record)
     curves = {name: _curve(metrics, name) for name in names if name not in NO_SCORES}
     losses = {n: xy for n, xy in curves.items() if xy and n.endswith("loss")}
@@ -185,10 +182,7 @@ def plot_run(metrics: Metrics, epochs: int) -> list[Plot]:
 
 
 def _curve(metrics: Metrics, name: str) -> dict[int, float]:
-    """What was logged under a name, by epoch; the last of several.
-
-    What is not finite, or too far off to be drawn, is a gap.
-    """
+    """A metric by epoch, the last value of several; a gap where it cannot be drawn."""
     found = {r["epoch"]: r[name] for r in metrics if name in r}
     return {
         epoch: value if abs(value) < MOST_DRAWN else math.nan
@@ -212,7 +206,7 @@ def _draw(label: str, curves: Mapping[str, Mapping[int, float]], epochs: int) ->
         )
     axis.set_xlabel("epoch (once through the training data)", fontsize=11)
     axis.set_ylabel(label, fontsize=11)
-    # The whole way, so that the eye sees how much of it is done.
+    # All epochs, so that the eye sees how many are done.
     axis.set_xlim(0.5, max(epochs, *map(max, curves.values())) + 0.5)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.tick_params(labelsize=11)

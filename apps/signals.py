@@ -35,7 +35,7 @@ class StopError(Exception):
 
 
 class Interrupt:
-    """Turn the first signal into a wish that the loop grants between two steps.
+    """Turn the first signal into a request that the loop serves between two steps.
 
     A KeyboardInterrupt in the middle of an update would leave it half done. A second
     signal, of whichever kind, is handled as before, and stops at once.
@@ -59,7 +59,7 @@ class Interrupt:
 
 @contextmanager
 def ending_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the program by an exception, so that it clears up."""
+    """Let SIGTERM and SIGHUP raise SystemExit, so that the program cleans up."""
     before = _handled(_end, _heeded())
     try:
         yield
@@ -69,9 +69,9 @@ def ending_by_signals() -> Iterator[None]:
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """Go on where a line cannot be printed: the terminal was closed, or the pipe.
+    """Ignore that a line cannot be printed: the terminal or the pipe was closed.
 
-    What is printed afterwards goes nowhere, so that the end is not another failure.
+    Later output is discarded, so that the end does not fail either.
     """
     try:
         yield

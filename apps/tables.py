@@ -15,9 +15,9 @@ NUMBER = re.compile(r"[-+−]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?( ?%)?|nan|[-+−]?
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts; the first text of a row names it, and its note explains it.
+    """Rows of texts; the first text of a row is its name, its note an explanation.
 
-    A column in which every text is a number is set to the right.
+    On a page, columns of numbers are right-aligned.
     Raises: ValueError if the rows differ in length, or a row has no note.
     """
 
@@ -61,9 +61,9 @@ def print_table(
     right: bool = False,
     lines: bool = False,
 ) -> None:
-    """Print a table; all columns but the first to the right if so asked.
+    """Print a table; with `right`, all columns but the first are right-aligned.
 
-    Texts are folded, not cut: an address is of use only as a whole.
+    Long texts are folded, not cut: an address is of use only as a whole.
     """
     shown = rich.table.Table(title=title or None, title_justify="left")
     shown.show_lines = lines

@@ -1,4 +1,4 @@
-"""The captioning app: what it trains, and what is shown and printed of it."""
+"""The captioning app: its parts bound together, and what it prints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from apps.tables import print_table
 
 
 def finish(trained: Trained, run: RunFolder, console: Console) -> Path:
-    """Show what a trained captioner says, score it, and give the report's path."""
+    """Show samples of a trained captioner, score it, and return the report's path."""
     settings = trained.settings
     how = settings.decoding
     cards = show_samples(trained, run.path, "val", 8, settings.seed, console, how)
@@ -36,7 +36,7 @@ def show_samples(
     console: Console,
     how: Decoding,
 ) -> list[look.Card]:
-    """Caption some pictures; print what is said, and draw it into a run's folder."""
+    """Caption some pictures; print the captions, and draw them into a run's folder."""
     cards = sample.draw_samples(trained, getattr(trained.data, split), count, seed, how)
     sample.print_samples(cards, console)
     if any(card.path and card.path.exists() for card in cards):
@@ -48,7 +48,7 @@ def show_samples(
 def print_scores(
     trained: Trained, split: str, console: Console, how: Decoding
 ) -> Scores:
-    """Score a captioner on a split, and print what comes of it."""
+    """Score a captioner on a split, and print the scores."""
     scores = evaluate(trained, getattr(trained.data, split), how)
     print_table(report.scored(scores), console, split, right=True)
     if scores.accuracy:

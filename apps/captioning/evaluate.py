@@ -19,7 +19,7 @@ from apps.captioning.train import Trained
 
 @dataclass(frozen=True)
 class Likeness:
-    """How like true captions a speaker's are; each number from 0 to 1.
+    """How similar captions are to the true ones; each number from 0 to 1.
 
     `bleu` is the courses' unigram BLEU, against one true caption at a time; `corpus`
     holds BLEU-1 to BLEU-4 of all captions, against all true ones of their picture;
@@ -35,11 +35,10 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Scores:
-    """What came out of `pictures` pictures.
+    """The scores on `pictures` pictures.
 
-    `constant` is what one caption reaches, said of every picture: `safest`, which was
-    chosen to be as like as can be to all. `accuracy` has what is correct, by who
-    speaks; for drawn scenes only.
+    `constant` are those of one caption for all pictures: `safest`, the one most like
+    all others. `accuracy`, for drawn scenes only, is by who speaks.
     """
 
     pictures: int
@@ -60,7 +59,7 @@ def evaluate(
 
 
 def score(data: CaptionData, split: Split, said: Mapping[int, Words]) -> Scores:
-    """Compare what was said of each picture with its true captions."""
+    """Compare each picture's caption with its true ones."""
     told = data.words(data.train.captions)
     known = {word for words in told for word in words}
     true = defaultdict(list)

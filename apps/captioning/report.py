@@ -18,7 +18,7 @@ from apps.run_folder import RunFolder
 from apps.run_report import State, Story
 from apps.tables import Table
 
-# Whose captions of drawn scenes are counted -> how a table calls them.
+# Names in tables of those whose captions of drawn scenes are judged.
 SPEAKERS = {
     "captioner": "the captioner",
     "nearest": "the nearest training picture's caption",
@@ -37,8 +37,7 @@ def write(
 ) -> Path:
     """Write `report.html`, and its plots as PNG, into a run's folder; give its path.
 
-    What is not given is left out, so that the settings and the losses can be shown
-    after every epoch, and all the rest at the end.
+    What is not given is left out: after each epoch there are only settings and losses.
     """
     config = run.config()
     results = [_pictures(cards)] if cards else []

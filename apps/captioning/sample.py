@@ -20,7 +20,7 @@ from apps.tables import Table, print_table
 
 # Words that a caption may have, the end included. Source: CS231n's captioning.
 MAX_LENGTH = 30
-# Texts that the network reads side by side.
+# Texts that are decoded at once.
 BATCH = 1024
 
 Words = list[str]
@@ -32,7 +32,7 @@ def describe(
     pictures: np.ndarray,
     decoding: Decoding | None = None,
 ) -> list[Words]:
-    """Say in words what these pictures of a split show; as in training, by default.
+    """Caption these pictures of a split, by default as the settings say.
 
     Raises: ValueError if there are fewer words in the vocabulary than `top_k`.
     """
@@ -60,9 +60,9 @@ def _longest(trained: Trained) -> int:
 def _agreed(
     trained: Trained, features: np.ndarray, pictures: np.ndarray, how: Decoding
 ) -> list[Words]:
-    """Of many captions drawn of each picture, the one most like as many others."""
+    """Of many sampled captions of each picture, the one most like as many others."""
     drawing = replace(how, how="sample")
-    # As people would write: at temperature 1, and words that we do not know too.
+    # As people would write: at temperature 1, unknown words included.
     writing = Decoding("sample", seed=how.seed, allow_unknown=True, draws=how.draws)
     candidates, references = (
         _draw(trained, features, pictures, decoding, role)
@@ -114,7 +114,7 @@ def draw_samples(
 
 
 def judge(cards: Sequence[Card], folder: Path, split: Split) -> list[Card]:
-    """Hold what was said against the scenes, where pictures are known to be drawn."""
+    """Judge captions by the scenes, where the pictures are drawn ones."""
     try:
         scenes = shapes.load_scenes(folder, split.name, len(split.features))
     except DataError:

@@ -25,14 +25,14 @@ from apps.captioning.tokens import spell
 from apps.job import Job, minibatches, some
 from apps.run_folder import PreparationError
 
-# Longest gradient that an update follows. Source: Pascanu, Mikolov, Bengio, On the
+# The gradient norm is clipped to this. Source: Pascanu, Mikolov, Bengio, On the
 # difficulty of training recurrent neural networks (2013), algorithm 1.
 MAX_NORM = 5.0
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A captioner with the settings and the data that it learned from."""
+    """A captioner with its settings and its training data."""
 
     settings: Settings
     data: CaptionData
@@ -45,7 +45,7 @@ class Trained:
         return minibatches(count, settings.batch, settings.seed, epoch)
 
     def loss(self, batch: np.ndarray) -> tuple[mg.Tensor, int]:
-        """The loss of a minibatch, and how many words it says."""
+        """The loss of a minibatch, and its number of words."""
         train, null = self.data.train, self.data.vocabulary[NULL]
         captions = train.captions[batch]
         # Without the last columns if there is padding in all rows of them.
@@ -82,7 +82,7 @@ def build(
 
 
 def _standard(preparation: Mapping[str, Any]) -> Standard:
-    """The features' mean and scale that a run began with."""
+    """The features' mean and scale that a run started with."""
     try:
         mean = np.array(preparation["mean"], dtype=np.float32)
         scale = float(preparation["scale"])
@@ -94,7 +94,7 @@ def _standard(preparation: Mapping[str, Any]) -> Standard:
 
 
 def _prepare(trained: Trained) -> dict[str, Any]:
-    """What a run keeps of its data, as JSON has it."""
+    """What a run keeps of its data, as JSON."""
     vocabulary, standard = trained.data.vocabulary, trained.standard
     return {
         "data": trained.data.fingerprint,
@@ -117,7 +117,7 @@ def _check_size(settings: Settings, data: CaptionData) -> None:
 
 
 def open_data(settings: Settings) -> CaptionData:
-    """Open the data as the settings want it: all or some captions, words or letters.
+    """Open the data that the settings ask for: all or some captions, words or letters.
 
     Raises: DataError for a folder that does not hold what it should.
     """

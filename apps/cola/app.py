@@ -1,4 +1,4 @@
-"""The app that judges sentences: what it trains, and what is printed of it."""
+"""The app that judges sentences: its parts bound together, and what it prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from apps.console import say
 from apps.run_folder import RunFolder
 from apps.tables import print_table
 
-# Shown in the report of every run, whatever it was trained on.
+# Judged in the report of every run.
 EXAMPLES = (
     "The keys near the lamp are dirty.",
     "The keys near the lamp is dirty.",
@@ -28,7 +28,7 @@ EXAMPLES = (
 
 
 def finish(trained: Trained, run: RunFolder, console: Console) -> Path:
-    """Score a trained judge, show it at work, and give the report's path."""
+    """Score a trained judge, judge examples, and return the report's path."""
     splits = [name for name in trained.corpus.splits if name != "train"]
     scores = print_scores(trained, splits, console)
     ours = next(iter(scores["validation"].values())).confusion
@@ -62,7 +62,7 @@ def load_judge(path: Path, console: Console, device: str = "cpu") -> Trained:
 def print_scores(
     trained: Trained, splits: Sequence[str], console: Console
 ) -> report.Scores:
-    """Score a judge on splits, and print what comes of it."""
+    """Score a judge on splits, and print the scores."""
     scores = evaluate(trained, splits)
     for split, of in scores.items():
         say(f"{split}:", console)

@@ -13,7 +13,7 @@ from apps.cola.metrics import Confusion
 from apps.cola.sentences import Sentence
 from apps.cola.train import Trained
 
-# How tables call the judges of each kind.
+# Names of the models in tables.
 NAMES = {
     "transformer": "the Transformer",
     "course": "the course's Transformer",
@@ -23,7 +23,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Score:
-    """What one judge reaches on some sentences.
+    """The scores of one judge on some sentences.
 
     `interval` holds the correlation in 95 of 100 draws of as many other sentences;
     `by_source` has the accuracy on each publication or phenomenon.
@@ -45,7 +45,7 @@ class Score:
 
     @classmethod
     def of(cls, judge: Judge, sentences: Sequence[Sentence]) -> Score:
-        """Let a judge judge, and count.
+        """Score a judge.
 
         Raises: ValueError if there is no sentence.
         """

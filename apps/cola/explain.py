@@ -24,9 +24,9 @@ from apps.printable import printable
 from apps.report import COLOURS
 from apps.tables import Table, print_table
 
-# So wide that its letters can be read on a page, and on a phone's.
+# Wide enough to be legible on a phone.
 COLUMNS, SIDE, LAST = 2, 4.4, 3.0  # heads side by side; inches; of the last row
-# More takes gigabytes to draw, and nobody could read it.
+# More would take gigabytes to draw, and be illegible.
 MOST_POSITIONS, MOST_HEADS, LONGEST = 64, 64, 24  # letters
 
 
@@ -88,7 +88,7 @@ class Verdict:
 
 
 class Outline(NamedTuple):
-    """The positions of a verdict that are shown, in order, long words cut.
+    """The positions of a verdict that are shown, long words cut.
 
     Shapes: P positions; pull (P,), attention, for each layer, (H, P, P).
     """
@@ -158,7 +158,7 @@ def _bar(part: float, largest: float) -> str:
 def draw(verdict: Verdict) -> Figure:
     """Draw each head's attention, and how far each word pulls the verdict."""
     outline = verdict.outline
-    # Axes make up their labels while they are drawn.
+    # Axes create their labels when they are drawn.
     tokens = [printable(token) for token in outline.tokens]
     heads = [
         (f"layer {number}, head {h}", head)

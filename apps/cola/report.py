@@ -35,8 +35,8 @@ def write(
 ) -> Path:
     """Write `report.html`, and its plots as PNG, into a run's folder; give its path.
 
-    `scores` are by split and judge. What is not given is left out, so that the page can
-    be written while training goes on.
+    `scores` are by split and judge. What is not given is left out: after each epoch
+    there are only settings and losses.
     """
     story = Story(
         app="cola",

@@ -31,15 +31,15 @@ from apps.job import Job, minibatches, some
 from apps.run_folder import PreparationError
 
 COURSE_HEAD = 96  # numbers of each of its heads
-# Longest gradient that an update follows.
+# The gradient norm is clipped to this.
 MAX_NORM = 1.0
-# Sentences that are judged side by side, and pairs of their positions.
+# Sentences judged at once, and the most pairs of their positions.
 BATCH, MOST_LOOKS = 256, 2**24
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A judge with the settings and the data that it learned from."""
+    """A judge with its settings and its training data."""
 
     settings: Settings
     corpus: Corpus
@@ -61,7 +61,7 @@ class Trained:
         return [own[own < count] for own in rows]
 
     def loss(self, batch: np.ndarray) -> tuple[mg.Tensor, int]:
-        """The loss of a minibatch, and how many sentences it has."""
+        """The loss of a minibatch, and its number of sentences."""
         odds = self.model(self.reader.rows([self.readings[row] for row in batch]))
         labels = [self.corpus.train[row].label for row in batch]
         true = placed(np.array(labels, dtype="float32"), odds)
@@ -73,7 +73,7 @@ class Trained:
         Raises: SentenceError for a text without words.
         """
         readings = [self.reader.read(text) for text in texts]
-        # Attention takes the square of the positions.
+        # Attention is quadratic in the positions.
         longest = max(len(reading.ids) for reading in readings)
         size = max(1, min(BATCH, MOST_LOOKS // longest**2))
         self.model.eval()
@@ -130,7 +130,7 @@ def _reader(settings: Settings, corpus: Corpus) -> Reader | GramReader:
 
 
 def reader_of(preparation: Mapping[str, Any]) -> Reader | GramReader:
-    """The reader that a run began with. Raises: PreparationError if it has none."""
+    """The reader that a run started with. Raises: PreparationError if it has none."""
     try:
         tokens, kind = preparation["tokens"], preparation["kind"]
         if not all(type(token) is str for token in tokens):
@@ -145,7 +145,7 @@ def reader_of(preparation: Mapping[str, Any]) -> Reader | GramReader:
 
 
 def _prepare(trained: Trained) -> dict[str, Any]:
-    """What a run keeps of its data, as JSON has it."""
+    """What a run keeps of its data, as JSON."""
     reader = trained.reader
     kept: dict[str, Any] = {
         "data": trained.corpus.fingerprint,
