@@ -24,7 +24,7 @@ IMAGENET = SHARED / "imagenet/imagenet_val_25.npz"
 @cache
 def guessing(dtype: Any = "float32") -> SqueezeNet:
     """A network on the CPU that has learned nothing; not to be changed."""
-    mg.manual_seed(1)
+    mg.manual_seed(3)
     return frozen(SqueezeNet(dtype=dtype))
 
 
