@@ -428,7 +428,7 @@ def convolved(draw: Draw, which: str) -> Any:
         pair, moves["shape"] = (results, weights), s.image
     else:
         pair, moves["size"] = (images, results), s.size
-    call = partial(getattr(windows, which), **moves)
+    call = partial(getattr(convolution, which), **moves)
     return call, [draw(arrays(shape)) for shape in pair]
 
 
