@@ -47,7 +47,7 @@ class Recording(threading.local):
         self.enabled = enabled
         self.observers = observers
         self.plain = enabled and not observers
-        self.on_arrays = any(o.on_arrays for o in observers)
+        self.on_arrays = bool(observers) and any(o.on_arrays for o in observers)
 
 
 recording = Recording()
