@@ -65,7 +65,7 @@ def bernoulli(
         ValueError: p is not in [0, 1].
         TypeError: the generator is none of minigrad's.
     """
-    if not 0 <= p <= 1:
+    if not (isinstance(p, int | float) and 0 <= p <= 1):
         raise ValueError(
             f"bernoulli got p={p}: a probability lies in [0, 1]. Pass for example "
             "p=0.5."

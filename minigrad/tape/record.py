@@ -53,6 +53,7 @@ registry: dict[str, Callable[..., Any]] = {}
 def _caller(declared: Primitive) -> Callable[..., Any]:
     count = declared.operand_count
     plain = not (declared.joint or declared.many or declared.residuals)
+    plain = plain and not declared.writes
     smooth = len(declared.rules) == count and None not in declared.rules
     if plain and smooth and count in (1, 2):
         return _unary() if count == 1 else _binary()
@@ -258,9 +259,8 @@ def run_forward(
 ) -> Any:
     """The forward on arrays, its errors explained."""
     try:
-        if primitive.sequence:
-            return primitive.forward(arrays, **settings)
-        result = primitive.forward(*arrays, **settings)
+        given = [arrays] if primitive.sequence else arrays
+        result = primitive.forward(*given, **settings)
     except EXPLAINED as error:
         raise explain(primitive, arrays, error, settings) from error
     if primitive.writes:

@@ -154,3 +154,16 @@ def test_draws_of_two_threads_are_different_draws():
     for thread in threads:
         thread.join()
     assert len(set(drawn)) == 200
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.5, float("nan"), "half", None])
+def test_what_is_no_probability_is_refused(p):
+    with pytest.raises(ValueError, match=r"a probability lies in \[0, 1\]"):
+        mg.bernoulli((3,), p)
+
+
+@pytest.mark.parametrize("p", [0, 0.25, 1])
+def test_booleans_are_true_with_their_probability(p):
+    drawn = mg.bernoulli((100, 101), p, mg.Generator(0))
+    assert drawn.dtype == bool
+    assert abs(drawn.numpy().mean() - p) < 0.02

@@ -229,3 +229,16 @@ def test_a_write_of_variadic_operands_is_noticed():
     cleared(plain([1.0, 1.0]), plain([1.0, 1.0]), w)
     with pytest.raises(RuntimeError, match="cleared changed that array"):
         y.backward()
+
+
+def test_a_write_of_a_primitive_with_rules_is_noticed():
+    @mg.primitive(lambda g: g * 0.5, writes=("p",))
+    def halved(p):
+        p *= 0.5
+        return p
+
+    x, w = leaf([1.0, 2.0]), plain([2.0, 4.0])
+    y = (x * w).sum()
+    halved(w.array)
+    with pytest.raises(RuntimeError, match="halved changed that array"):
+        y.backward()
