@@ -57,12 +57,15 @@ def arange(start: int, stop: int, device: str = "cpu") -> Tensor:
 
 
 def bernoulli(
-    shape: Shape, p: float, generator: Generator | None = None, device: str = "cpu"
+    shape: int | Shape,
+    p: float,
+    generator: Generator | None = None,
+    device: str = "cpu",
 ) -> Tensor:
     """Random booleans of `shape`, each True with probability p.
 
     Raises:
-        ValueError: p is not in [0, 1].
+        ValueError: p is not in [0, 1], or a size is no whole number, 0 or more.
         TypeError: the generator is none of minigrad's.
     """
     if not (isinstance(p, int | float) and 0 <= p <= 1):
@@ -70,8 +73,14 @@ def bernoulli(
             f"bernoulli got p={p}: a probability lies in [0, 1]. Pass for example "
             "p=0.5."
         )
+    sizes = shape if isinstance(shape, tuple | list) else (shape,)
+    if not all(isinstance(n, int) and n >= 0 for n in sizes):
+        raise ValueError(
+            f"bernoulli got shape {shape!r}: sizes are whole numbers, 0 or more. Pass "
+            "for example shape=(2, 3)."
+        )
     state = generator_of(generator).drawn_from()
-    return wrap(sources.bernoulli(state, shape=shape, p=p, device=device))
+    return wrap(sources.bernoulli(state, shape=tuple(sizes), p=p, device=device))
 
 
 def zeros(

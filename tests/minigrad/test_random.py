@@ -167,3 +167,16 @@ def test_booleans_are_true_with_their_probability(p):
     drawn = mg.bernoulli((100, 101), p, mg.Generator(0))
     assert drawn.dtype == bool
     assert abs(drawn.numpy().mean() - p) < 0.02
+
+
+@pytest.mark.parametrize("shape", [(2, -1), (2.5,), "ab", None])
+def test_what_is_no_shape_is_refused_before_a_draw(shape):
+    generator = mg.Generator(0)
+    with pytest.raises(ValueError, match="sizes are whole numbers"):
+        mg.bernoulli(shape, 0.5, generator)
+    assert generator.get_state() == mg.Generator(0).get_state()
+
+
+@pytest.mark.parametrize("shape", [(), 3, (0,), [2, 3]])
+def test_shapes_of_booleans(shape):
+    assert mg.bernoulli(shape, 0.5).shape == np.zeros(shape).shape
