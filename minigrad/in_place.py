@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.tape import Leaf, TensorBase, record_write, recording
+from minigrad.tape import Leaf, TensorBase, array_of, record_write, recording
 
 
 def like(self: TensorBase, data: Any) -> Any:
@@ -80,7 +80,7 @@ def plain(value: Any) -> Any:
     """The array of a Tensor, also within an index."""
     if isinstance(value, tuple):
         return tuple(map(plain, value))
-    return value.array if isinstance(value, TensorBase) else value
+    return array_of(value)
 
 
 def in_place(operator: Callable[[Any, Any], Any], sign: str) -> Callable[..., Any]:
