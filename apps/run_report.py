@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from apps import report as pages
 from apps.report import COLOURS, MARKERS, Command, Plot, Report, Section
 from apps.run_folder import RunFolder
-from apps.settings import Settings, settings_of
+from apps.settings import Setting, Settings, settings_of
 from apps.tables import Table
 
 State = Literal["training", "stopped", "finished"]
@@ -148,7 +148,12 @@ def _meant(
         if of and of.inner:
             yield from _meant(value, of.inner)
         elif not of or of.has_effect(config):
-            yield name, str(value), of.help if of else ""
+            yield name, _said(value, of), of.help if of else ""
+
+
+def _said(value: Any, of: Setting | None) -> str:
+    """A value as help calls it, where it has a word for none."""
+    return of.told if of and value is None and of.told else str(value)
 
 
 def _commands(path: Path, state: State, story: Story) -> Section:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from apps import run_report
 from apps.captioning import evaluate, look, report, sample, train
 from apps.captioning.data import CaptionData, load_data
 from apps.captioning.decode import Decoding
 from apps.captioning.evaluate import Likeness, Scores
+from apps.captioning.settings import Settings
 from apps.captioning.train import Trained
 from apps.run_folder import RunFolder
 from tests.apps.test_report import Page, read_embedded
@@ -254,3 +256,9 @@ def test_how_words_are_chosen_is_told(
     for name, value in told.items():
         assert name in names
         assert value in page.text("td")
+
+
+def test_a_setting_without_a_number_is_told_as_in_help() -> None:
+    config = {"max_train": None, "epochs": 3}
+    told = {name: value for name, value, _ in run_report._meant(config, Settings)}
+    assert told == {"max_train": "all", "epochs": "3"}
