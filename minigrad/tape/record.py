@@ -159,7 +159,7 @@ def invoke(
     primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
 ) -> Any:
     """Sort out operands and settings, then record what is called on Tensors."""
-    if args and len(args) == primitive.operand_count and _are_arrays(args):
+    if args and len(args) == primitive.operand_count and _are_ready(primitive, args):
         return run_forward(primitive, args, settings)  # as in most rules
     operands, settings = _sort_arguments(primitive, args, settings)
     if recording.on_arrays or any(isinstance(x, TensorBase) for x in operands):
@@ -167,11 +167,16 @@ def invoke(
     return run_forward(primitive, _arrays(primitive, operands), settings)
 
 
-def _are_arrays(args: tuple[Any, ...]) -> bool:
-    """Whether these are arrays, or an array and numbers, and nobody observes that."""
+def _are_ready(primitive: Primitive, args: tuple[Any, ...]) -> bool:
+    """Whether these are arrays, or numbers beside one that makes their dtype.
+
+    Not where somebody observes calls on arrays.
+    """
     if args[0].__class__ not in ARRAY_TYPES or recording.on_arrays:
         return False
-    return len(args) == 1 or all(x.__class__ in KNOWN for x in args)
+    if len(args) == 1 or all(x.__class__ in ARRAY_TYPES for x in args):
+        return True
+    return _mixes(primitive, 0) and all(x.__class__ in KNOWN for x in args)
 
 
 def _sort_arguments(

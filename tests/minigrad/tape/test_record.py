@@ -9,6 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.inspect import kept_bytes
+from minigrad.tape import registry
 from tests.minigrad.helpers import assert_equal, leaf, plain
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -130,3 +131,28 @@ def test_the_tape_keeps_the_very_array_of_a_result_without_axes(call):
         y.detach().copy_(1.0)
         with pytest.raises(RuntimeError, match="changed that array in place"):
             y.sum().backward()
+
+
+NUMBERS = {
+    "where": (np.array([True, False]), 1.0, 0.0),
+    "where one": (np.array([True, False]), np.ones(2, "float32"), 0.0),
+    "multiply": (np.ones(2, "float32"), 2.0),
+    "multiply integers": (np.ones(2, "int64"), 2.0),
+    "subtract": (2.0, np.ones(2, "float32")),
+    "masked": (np.ones(2, "float32"), np.array([True, False])),
+    "maximum": (np.ones(2, "int8"), 3),
+    "greater": (np.ones(2, "float16"), 3.0),
+}
+
+
+@pytest.mark.only_cpu("dtypes, not devices, are looked at")
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_have_the_same_dtype_beside_arrays_and_tensors(name):
+    operation, operands = registry[name.split()[0]], NUMBERS[name]
+    tensors = [mg.asarray(x) if isinstance(x, np.ndarray) else x for x in operands]
+    assert operation(*operands).dtype == operation(*tensors).dtype
+
+
+@pytest.mark.only_cpu("dtypes, not devices, are looked at")
+def test_a_condition_does_not_make_numbers_double():
+    assert mg.where(np.array([True, False]), 1.0, 0.0).dtype == np.float32
