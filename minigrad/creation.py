@@ -15,7 +15,7 @@ from minigrad.ops.index import checks_ids
 from minigrad.ops.shape import Shape, astype, expand_dims
 from minigrad.ops.sources import filled
 from minigrad.random import Generator, generator_of
-from minigrad.tape import new_leaf, wrap
+from minigrad.tape import Live, array_of, constant, new_leaf, plain_array, wrap
 from minigrad.tensor import Tensor
 
 DLPACK_CUDA = 2  # how DLPack counts the memory of an NVIDIA GPU
@@ -79,8 +79,8 @@ def bernoulli(
             f"bernoulli got shape {shape!r}: sizes are whole numbers, 0 or more. Pass "
             "for example shape=(2, 3)."
         )
-    state = generator_of(generator).drawn_from()
-    return wrap(sources.bernoulli(state, shape=tuple(sizes), p=p, device=device))
+    state = Live(generator_of(generator).drawn_from)
+    return sources.bernoulli(state, shape=tuple(sizes), p=p, device=device)
 
 
 def zeros(
@@ -105,7 +105,7 @@ def ones(
 
 def asarray(array: Any) -> Tensor:
     """A Tensor that shares the memory of `array`: writing to one changes the other."""
-    return wrap(as_array(array))
+    return wrap(plain_array(array))
 
 
 def from_dlpack(array: Any) -> Tensor:
@@ -153,7 +153,7 @@ def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
         IndexError: an id is not one of 0, ..., classes - 1 (on a GPU only inside
             detect_anomaly(); otherwise its row is zeros).
     """
-    array = ids.array if isinstance(ids, Tensor) else np.asarray(ids)
+    array = array_of(ids) if isinstance(ids, Tensor) else _listed(ids)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(
             f"one_hot got ids of dtype {array.dtype}: an id is a whole number. Convert "
@@ -168,3 +168,7 @@ def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
     columns = sources.arange(start=0, stop=classes, device=device_of(array))
     hot = equal(expand_dims(array, axis=-1), columns)
     return wrap(astype(hot, dtype=dtype))
+
+
+def _listed(ids: Any) -> Any:
+    return np.asarray(ids) if hasattr(ids, "dtype") else constant(np.asarray(ids))

@@ -23,6 +23,7 @@ from minigrad.tape import (
     make_results,
     new_leaf,
     read,
+    recording,
     wrap,
 )
 
@@ -237,12 +238,14 @@ class Tensor(TensorBase):
             # not die. A copy: one array of two leaves would be clipped twice.
             gradient = shapes.astype(gradient.detach(), dtype=self.array.dtype)
             gradient = gradient.to(self.device)
-        self.entry.grad = gradient
+        _assign_grad(self.entry, gradient)
 
     backward = backward
 
     def detach(self) -> Tensor:
         """The same array without its history: gradients stop here."""
+        for observer in recording.observers:
+            observer.met(self)
         return wrap(self.array)
 
     def register_hook(
@@ -272,7 +275,7 @@ class Tensor(TensorBase):
     def zero_grad(self) -> None:
         """Forget the gradient."""
         if isinstance(self.entry, Leaf):
-            self.entry.grad = None
+            _assign_grad(self.entry, None)
 
     # -- writing in place ----------------------------------------------------------
 
@@ -375,6 +378,12 @@ class Tensor(TensorBase):
         """Permute the axes: x.transpose(1, 0), x.transpose((1, 0)), or all reversed."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         return shapes.transpose(self, axes=tuple(order) if order else None)
+
+
+def _assign_grad(leaf: Leaf, gradient: Any) -> None:
+    leaf.grad = gradient
+    for observer in recording.observers:
+        observer.grad_assigned(leaf)
 
 
 def _hooks(entry: Entry) -> tuple[Any, ...]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import as_array
 from minigrad.checkpointing import is_live, reaches_older
 from minigrad.creation import zeros
 from minigrad.ops.elementwise import multiply
@@ -21,9 +20,12 @@ from minigrad.tape import (
     Item,
     Leaf,
     Scope,
+    array_of,
     check_differentiable,
     freed_error,
+    full_like,
     next_order,
+    plain_array,
     recording,
     seed_of,
     wrap,
@@ -94,7 +96,9 @@ def _found(backward_pass: BackwardPass, tensor: Tensor) -> Tensor:
     """What the backward pass found for a tensor, in an array that nobody else holds."""
     found: Any = backward_pass.found.get(tensor.entry.order) if tensor.entry else None
     if found is None:
-        return wrap(np.zeros_like(tensor.array))
+        return wrap(full_like(tensor.array, value=0))
+    if recording.on_tensors:
+        return found  # no array may appear that no call has made
     if isinstance(found, Tensor):
         return wrap(found.array.copy(), found.entry)
     return wrap(found.copy())
@@ -181,7 +185,7 @@ def _argument(x: Any, wanted: bool) -> Tensor:
     if wanted and is_live(x):
         # Under an entry of its own: x's other uses are no business of the function.
         return reshape(x, shape=x.array.shape)
-    array = x.array if isinstance(x, Tensor) else as_array(x)
+    array = array_of(x) if isinstance(x, Tensor) else plain_array(x)
     check_differentiable(array)
     return wrap(array, Argument(array.shape, array.dtype))
 

@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import beside, device_of
+from minigrad.backend import device_of
 from minigrad.ops import sources
 from minigrad.ops.elementwise import greater, less_equal, logical_and
+from minigrad.ops.index import getitem
+from minigrad.ops.sources import beside
+from minigrad.tape import constant
 from nn import init
 from nn.checks import array_of, check_shape, check_size
 from nn.dropout import Dropout
@@ -180,7 +183,8 @@ def _block(mask: Any, causal: bool, rows: slice, columns: slice) -> Any:
     if mask is not None:
         # An axis of length 1 stands for all queries or keys.
         some = rows if mask.shape[-2] > 1 else slice(None)
-        mask = mask[..., some, columns if mask.shape[-1] > 1 else slice(None)]
+        others = columns if mask.shape[-1] > 1 else slice(None)
+        mask = getitem(mask, (..., some, others))
     if not causal or columns.stop <= rows.start + 1:
         return mask
     device = "cpu" if mask is None else device_of(mask)
@@ -254,7 +258,7 @@ class MultiHeadAttention(Module):
         a text from all its queries.
         """
         heads = self._heads(query, key, value, mask)
-        p = self.dropout.p if self.dropout.training else 0.0
+        p = self.dropout.probability()
         drop: Any = {"dropout": p, "generator": self.dropout.generator}
         settings: Any = {"causal": causal, "chunk": self.chunk, **drop}
         y = scaled_dot_product_attention(*heads, **settings)
@@ -267,7 +271,7 @@ class MultiHeadAttention(Module):
         """Give how much each query takes of each value. Shapes: (N, H, T, S)."""
         q, k, _, mask = self._heads(query, key, None, mask)
         # Mixing one-hot values gives the weights themselves.
-        one_hot = beside(np.eye(k.shape[-2], dtype=k.dtype), array_of(k))
+        one_hot = beside(constant(np.eye(k.shape[-2], dtype=k.dtype)), array_of(k))
         return scaled_dot_product_attention(q, k, one_hot, mask, causal=causal)
 
     def _heads(self, query: Any, key: Any, value: Any, mask: Any) -> list[Any]:
@@ -288,7 +292,7 @@ class MultiHeadAttention(Module):
             W, b = mg.split(self.Wqkv, 3, axis=1), mg.split(self.bqkv, 3)
             parts = list(map(self._project, inputs, W, b))
         if mask is not None and (mask := array_of(mask)).ndim == 3:
-            mask = mask[:, None]  # the same for all heads
+            mask = mg.expand_dims(mask, axis=1)  # the same for all heads
         return [*(mg.swapaxes(part, 1, 2) for part in parts), mask]
 
     def _project(self, x: Any, W: Any, b: Any) -> Any:

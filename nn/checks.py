@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -69,8 +70,13 @@ def check_ids(layer: str, name: str, ids: Any, below: int) -> None:
 
     Raises: ValueError.
     """
-    checked = isinstance(ids, np.ndarray) or checks_ids()
-    if checked and ids.size and (ids.min() < 0 or ids.max() >= below):
+    if isinstance(ids, np.ndarray) or checks_ids():
+        check = functools.partial(_check_range, layer, name, below)
+        tape.check_values(ids, check)
+
+
+def _check_range(layer: str, name: str, below: int, ids: Any) -> None:
+    if ids.size and (ids.min() < 0 or ids.max() >= below):
         raise ValueError(
             f"{layer}: {name} range from {ids.min()} to {ids.max()}, but only 0 to "
             f"{below - 1} exist. Check the vocabulary that the ids come from, or make "
@@ -87,7 +93,7 @@ def array_of(value: Any) -> Any:
     if is_array(value):
         return value
     try:
-        return np.asarray(value)
+        return tape.constant(np.asarray(value))
     except (ValueError, TypeError, RuntimeError):
         return np.array(None)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import minigrad as mg
 from minigrad.random import generator_of
+from minigrad.tape import depend_on
 from nn.checks import FRACTION, check_number
 from nn.dtypes import floats
 from nn.module import Module
@@ -33,7 +34,12 @@ class Dropout(Module):
 
     def forward(self, x: Any) -> Any:
         """Drop elements of x while training, give x itself otherwise."""
-        if not self.training or self.p == 0:
+        p = self.probability()
+        if p == 0:
             return x
         (x,) = floats("Dropout", x=x)
-        return mg.dropout(x, self.p, generator=self.generator)
+        return mg.dropout(x, p, generator=self.generator)
+
+    def probability(self) -> float:
+        """Give the probability of dropping an element now."""
+        return depend_on(lambda: self.p) if self.training else 0.0

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import as_array, beside, is_array
+from minigrad.backend import is_array
+from minigrad.ops.sources import beside
+from minigrad.tape import plain_array
 from nn.checks import array_of
 
 
@@ -49,7 +51,7 @@ def numbers(layer: str, name: str, value: Any) -> Any:
     Raises: TypeError for what is none.
     """
     try:
-        array = value if isinstance(value, mg.Tensor) else as_array(value)
+        array = value if isinstance(value, mg.Tensor) else plain_array(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise _no_numbers(layer, name, value) from error
     if array.dtype.kind not in "biuf":
@@ -84,7 +86,7 @@ def _as_float(array: Any, value: Any, ready: list[Any]) -> Any:
         dtype = wanted or np.promote_types(array.dtype, np.float32)
         return mg.astype(array, dtype=dtype)
     # A list is not rounded to float32 on its way, and goes where the others are.
-    converted = as_array(value, wanted or "float32")
+    converted = plain_array(value, wanted or "float32")
     return beside(converted, array_of(ready[0])) if ready else converted
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import minigrad as mg
-from minigrad.backend import beside
 from minigrad.ops.losses import binary_cross_entropy, negative_log_likelihood
+from minigrad.ops.sources import beside
 from nn.checks import array_of, check_ids, check_shape, integer_array
 from nn.dtypes import floats, narrow, wide
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 import minigrad as mg
+from minigrad.tape import depend_on, recording
 from nn.states import assign, check_state, real_array
 
 CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -52,7 +53,19 @@ class Module:
     ```
     """
 
-    training: bool = True
+    _training: bool = True
+
+    @property
+    def training(self) -> bool:
+        """Whether the module trains: `train` and `eval` set it for all inside."""
+        return depend_on(self._mode) if recording.observers else self._training
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        object.__setattr__(self, "_training", mode)
+
+    def _mode(self) -> bool:
+        return self._training
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the module's output; every module that is called writes its own."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -43,10 +42,8 @@ class SGD(Optimizer):
         """The names of the arrays that are kept for every parameter."""
         return ("v",) if self.momentum else ()
 
-    def _update(self, step: int, p: mg.Tensor, gradient: Any, *moments: Any) -> None:
-        decay = self.weight_decay
-        settings = {"momentum": self.momentum, "weight_decay": decay}
-        sgd_update(p, gradient, self.lr, *moments, **settings)
+    def _update(self, *operands: Any, **settings: float) -> None:
+        sgd_update(*operands, **settings)
 
 
 class Adam(Optimizer):
@@ -91,18 +88,8 @@ class Adam(Optimizer):
         """The names of the arrays that are kept for every parameter."""
         return ("m", "v")
 
-    def _update(self, step: int, p: mg.Tensor, gradient: Any, *moments: Any) -> None:
-        # `lr * m_hat / (sqrt(v_hat) + eps)` is `rate * m / (sqrt(v) + eps / v_scale)`.
-        m_scale = (1 - self.beta1) / (1 - self.beta1**step)
-        v_scale = math.sqrt((1 - self.beta2) / (1 - self.beta2**step))
-        rate, eps = self.lr * m_scale / v_scale, self.eps / v_scale
-        kept, decay = self._decay()
-        settings = {"beta1": self.beta1, "beta2": self.beta2, "weight_decay": decay}
-        adam_update(p, gradient, *moments, rate, eps, kept, **settings)
-
-    def _decay(self) -> tuple[float, float]:
-        """What weights are multiplied by, and the decay within the gradient."""
-        return 1.0, self.weight_decay
+    def _update(self, *operands: Any, **settings: float) -> None:
+        adam_update(*operands, **settings, decoupled=False)
 
 
 class AdamW(Adam):
@@ -123,8 +110,8 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _decay(self) -> tuple[float, float]:
-        return 1 - self.lr * self.weight_decay, 0.0
+    def _update(self, *operands: Any, **settings: float) -> None:
+        adam_update(*operands, **settings, decoupled=True)
 
 
 def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> mg.Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 import minigrad as mg
-from minigrad.tape import Leaf, array_of, with_shape
+from minigrad.tape import Leaf, Live, array_of, depend_on, with_shape
 from nn.checks import NOT_NEGATIVE, POSITIVE, POSITIVE_COUNT, Numbers, check_number
 from nn.states import Expected, check_mapping, check_state
 from nn.updates import wide
@@ -33,7 +34,7 @@ class Optimizer:
         self._name = type(self).__name__
         self.params = _check_trainable(self._name, params)
         check_number(self._name, "lr", lr, POSITIVE)
-        self._lr = float(lr)
+        self.lr = lr
         for name, value in settings.items():
             check_number(self._name, name, value, self.settings[name])
             setattr(self, name, float(value))
@@ -43,13 +44,13 @@ class Optimizer:
     @property
     def lr(self) -> float:
         """The learning rate; a schedule or a loop may assign it."""
-        return self._lr
+        return float(self._lr)
 
     @lr.setter
     def lr(self, value: float) -> None:
         # A schedule may end at 0, which a new optimiser may not start with.
         check_number(self._name, "lr", value, NOT_NEGATIVE)
-        self._lr = float(value)
+        self._lr = np.array(value, np.float64)  # which a compiled step looks up
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -75,23 +76,35 @@ class Optimizer:
         """
         gradients = [None if g is None else with_shape(g) for g in grads]
         self._check_gradients(gradients)
+        settings = depend_on(self._settings)
         for index, gradient in enumerate(gradients):
             if gradient is not None and self.params[index].requires_grad:
                 p = self.params[index].detach()
-                state = self._advance(index, p)
-                moments = [state[name] for name in self.moments]
-                self._update(state["step"], p, gradient, *moments)
+                self._prepare(index, p)
+                names = ("step", "lr", *self.moments)
+                state = [Live(partial(self._look_up, index, name)) for name in names]
+                self._update(p, gradient, *state, **settings)
 
-    def _update(self, step: int, p: mg.Tensor, gradient: Any, *moments: Any) -> None:
-        """Change p and the moments in place: step `step` of this parameter."""
+    def _update(self, *operands: Any, **settings: float) -> None:
+        """Change p and the moments in place, and count the step.
+
+        Operands: p, its gradient, the number of its steps before, lr, the moments.
+        """
         raise NotImplementedError
 
-    def _advance(self, index: int, p: mg.Tensor) -> State:
-        """The parameter's state, made if this is its first step, one step further."""
+    def _settings(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in self.settings}
+
+    def _look_up(self, index: int, name: str) -> Any:
+        """A part of a parameter's state, as an array."""
+        return self._lr if name == "lr" else self._states[index][name]
+
+    def _prepare(self, index: int, p: mg.Tensor) -> None:
+        """Make the parameter's state if this is its first step, on its device."""
         state = self._states[index]
         if state.get("device", p.device) != p.device:
             self._move(state, p.device)
-        state["step"] = state.get("step", 0) + 1
+        state.setdefault("step", np.zeros((), np.int64))
         state["device"] = p.device
         for name in self.moments:
             if name not in state:
@@ -102,7 +115,6 @@ class Optimizer:
                     f"had {state[name].size} at its last step. Make a new optimiser "
                     "for a parameter of another size."
                 )
-        return state
 
     def _move(self, state: State, device: str) -> None:
         """Move the moments to their parameter's device."""
@@ -136,7 +148,7 @@ class Optimizer:
         state |= {name: getattr(self, name) for name in self.settings}
         for index, own in enumerate(self._states):
             if own:
-                state[f"{index}.step"] = own["step"]
+                state[f"{index}.step"] = int(own["step"])
             for name in self.moments if own else ():
                 moment = np.array(mg.asarray(own[name]).numpy())
                 state[f"{index}.{name}"] = moment.reshape(self.params[index].shape)
@@ -182,7 +194,8 @@ class Optimizer:
         if f"{index}.step" not in state:
             return {}
         p = self.params[index]
-        own: State = {"step": int(state[f"{index}.step"]), "device": p.device}
+        own: State = {"device": p.device}
+        own["step"] = np.array(state[f"{index}.step"], np.int64)
         for name in self.moments:
             flat = np.reshape(state[f"{index}.{name}"], -1)
             own[name] = mg.Tensor(flat, dtype=wide(p.dtype), device=p.device).array

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import beside
 from minigrad.ops import windows
+from minigrad.ops.sources import beside
 from minigrad.ops.windows import Pair
 from nn.checks import array_of, check_shape
 from nn.conv import Sides, pair

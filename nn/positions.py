@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import beside
+from minigrad.ops.sources import beside
 from nn import init
 from nn.checks import array_of, check_shape, check_size
 from nn.dtypes import floats

@@ -28,16 +28,21 @@ TILE = 32768
 NORM_TILE = 8192
 
 
-@mg.primitive(writes=("p", "v"))
+@mg.primitive(writes=("p", "step", "v"))
 def sgd_update(
     p: Array,
     gradient: Array,
-    lr: float,
+    step: Array,
+    lr: Array,
     *v: Array,
     momentum: float,
     weight_decay: float,
 ) -> Array:
-    """SGD's step in place, with momentum where a moment v is given: see `nn.SGD`."""
+    """SGD's step in place, with momentum where a moment v is given: see `nn.SGD`.
+
+    Shapes: step () and lr (), on the host; p and gradient alike, v their elements.
+    """
+    rate = float(lr)
 
     def update(p: Array, g: Array, scratch: Array, *moments: Array) -> None:
         g = _decayed(p, g, scratch, weight_decay)
@@ -45,27 +50,41 @@ def sgd_update(
             moment *= momentum
             moment += g
             g = moment
-        np.multiply(g, lr, out=scratch)
+        np.multiply(g, rate, out=scratch)
         p -= scratch
 
-    return _in_tiles(update, p, gradient, *v)
+    _in_tiles(update, p, gradient, *v)
+    step += 1
+    return p
 
 
-@mg.primitive(writes=("p", "m", "v"))
+@mg.primitive(writes=("p", "step", "m", "v"))
 def adam_update(
     p: Array,
     gradient: Array,
+    step: Array,
+    lr: Array,
     m: Array,
     v: Array,
-    rate: float,
-    eps: float,
-    kept: float,
     *,
     beta1: float,
     beta2: float,
+    eps: float,
     weight_decay: float,
+    decoupled: bool,
 ) -> Array:
-    """Adam's step in place: see `nn.Adam`; p is first multiplied by `kept`."""
+    """Adam's step in place: see `nn.Adam`, and `nn.AdamW` where it is decoupled.
+
+    Shapes: step () and lr (), on the host; p and gradient alike, m and v their
+    elements.
+    """
+    # `lr * m_hat / (sqrt(v_hat) + eps)` is `rate * m / (sqrt(v) + eps / v_scale)`.
+    count = int(step) + 1
+    m_scale = (1 - beta1) / (1 - beta1**count)
+    v_scale = math.sqrt((1 - beta2) / (1 - beta2**count))
+    rate, eps = float(lr) * m_scale / v_scale, eps / v_scale
+    kept = 1 - float(lr) * weight_decay if decoupled else 1.0
+    weight_decay = 0.0 if decoupled else weight_decay
 
     def update(p: Array, g: Array, scratch: Array, m: Array, v: Array) -> None:
         if kept != 1:
@@ -82,7 +101,9 @@ def adam_update(
         scratch *= rate
         p -= scratch
 
-    return _in_tiles(update, p, gradient, m, v)
+    _in_tiles(update, p, gradient, m, v)
+    step += 1
+    return p
 
 
 def _decayed(p: Array, g: Array, scratch: Array, weight_decay: float) -> Array:
@@ -96,7 +117,7 @@ def _decayed(p: Array, g: Array, scratch: Array, weight_decay: float) -> Array:
 
 def _in_tiles(
     update: Callable[..., None], p: Array, gradient: Array, *moments: Array
-) -> Array:
+) -> None:
     """Apply `update(p, g, scratch, *moments)` to one tile after the other."""
     flat, g = p.reshape(-1), gradient.reshape(-1)
     dtype = wide(p.dtype)
@@ -114,7 +135,6 @@ def _in_tiles(
     if not p.flags.c_contiguous:
         # Then `flat` is a copy, in another order than the parameter's memory.
         p[...] = flat.reshape(p.shape)
-    return p
 
 
 def wide(dtype: Any) -> Any:

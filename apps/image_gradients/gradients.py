@@ -66,22 +66,27 @@ def with_gradient(
 
 def score_of(classes: Sequence[int] | np.ndarray) -> Of:
     """Choose of each picture's scores that of its class, before any softmax."""
-    chosen = np.asarray(classes)
+    chosen = _ids(classes)
     return lambda scores: scores[mg.arange(0, len(chosen), scores.device), chosen]
 
 
 def lead_over_others(classes: Sequence[int] | np.ndarray) -> Of:
     """By how much each picture's class is ahead of all others: its log-odds."""
-    chosen = np.asarray(classes)
+    chosen = _ids(classes)
 
     def lead(scores: Any) -> Any:
         # The largest taken away first, no digits are lost to what all have in common.
         ahead = scores - mg.max(scores.detach(), axis=1, keepdims=True)
-        ids = mg.asarray(chosen).to(scores.device)
-        others = mg.where(mg.one_hot(ids, scores.shape[1], bool), -np.inf, ahead)
+        others = mg.where(
+            mg.one_hot(chosen.to(scores.device), scores.shape[1], bool), -np.inf, ahead
+        )
         return score_of(chosen)(ahead) - mg.logsumexp(others, axis=1)
 
     return lead
+
+
+def _ids(classes: Any) -> mg.Tensor:
+    return classes if isinstance(classes, mg.Tensor) else mg.asarray(np.array(classes))
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import as_array, beside
 from minigrad.ops.index import IDS, gather
 from minigrad.ops.index import scatter_add as add_at_ids
 from minigrad.ops.shape import Slice
-from minigrad.tape import TensorBase, array_of, with_shape
+from minigrad.ops.sources import beside
+from minigrad.tape import TensorBase, array_of, plain_array, with_shape
 
 WHOLE = Slice(None, None, None)
 
@@ -56,7 +56,9 @@ def scatter_add(values: Any, ids: Any, size: int, axis: int = 0) -> Any:
 
 def _ids_beside(ids: Any, x: Any) -> Any:
     """Ids as an array on the device of `x`."""
-    array = ids.array if isinstance(ids, TensorBase) else as_array(ids, _ids_dtype(ids))
+    array = array_of(ids)
+    if not isinstance(ids, TensorBase):
+        array = plain_array(ids, _ids_dtype(ids))
     return beside(array, array_of(x))
 
 

@@ -8,7 +8,7 @@ from minigrad.backend import device_of
 from minigrad.ops import reduce, sources
 from minigrad.ops.elementwise import masked
 from minigrad.random import Generator, generator_of
-from minigrad.tape import array_of, with_shape
+from minigrad.tape import Live, array_of, with_shape
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
@@ -45,6 +45,6 @@ def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
     if p == 0:
         return x
     device = device_of(array_of(x))
-    state = generator.drawn_from()
+    state = Live(generator.drawn_from)
     kept = sources.bernoulli(state, shape=x.shape, p=1 - p, device=device)
     return masked(x, kept) * (1 / (1 - p))

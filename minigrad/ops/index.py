@@ -9,7 +9,8 @@ import numpy as np
 from minigrad import backend
 from minigrad.backend import Array
 from minigrad.ops.shape import Shape, Slice, crop, to_index
-from minigrad.tape import TensorBase, primitive, recording
+from minigrad.ops.sources import beside
+from minigrad.tape import array_of, constant, primitive, recording
 
 IDS = "ids"  # marks, in an index setting, the place of the next operand of ids
 
@@ -94,8 +95,8 @@ def getitem(a: Any, key: Any) -> Any:
     ids: list[Any] = []
     index = tuple(_encode(part, ids) for part in parts)
     if ids:
-        array = a.array if isinstance(a, TensorBase) else a
-        return gather(a, *(backend.beside(i, array) for i in ids), index=index)
+        array = array_of(a)
+        return gather(a, *(beside(i, array) for i in ids), index=index)
     return crop(a, index=index)
 
 
@@ -107,11 +108,10 @@ def _encode(part: Any, ids: list[Any]) -> Any:
         return Slice(*(_integer(i) for i in (part.start, part.stop, part.step)))
     if isinstance(part, int | np.integer) and not isinstance(part, bool | np.bool_):
         return int(part)
-    array = part.array if isinstance(part, TensorBase) else part
+    array = array_of(part)
     if not backend.is_array(array):
         array = np.asarray(array)
-    if array.size == 0 and array.dtype.kind == "f":
-        array = array.astype(int)
+        array = constant(array.astype(int) if array.size == 0 else array)
     if array.dtype.kind not in "iub":
         raise IndexError(
             f"an index of dtype {array.dtype} cannot select elements: expected "

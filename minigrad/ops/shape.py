@@ -201,4 +201,6 @@ def unstack(a: Array, *, axis: int = 0) -> list[Array]:
     """The slices of `a` along an axis, that axis gone."""
     if a.ndim == 0 or a.shape[axis] == 0:
         raise ValueError("there is nothing to unstack along this axis")
+    if a.ndim == 1:
+        return [a[i, ...] for i in range(len(a))]  # arrays, not NumPy's scalars
     return list(np.moveaxis(a, axis, 0))

@@ -1,4 +1,4 @@
-"""Primitives without differentiable operands: filled arrays, ranges, random draws."""
+"""Primitives without gradients: filled arrays, ranges, random draws, other devices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import Array, to_device
+from minigrad.backend import Array, device_of, to_device
 from minigrad.ops.elementwise import constant
 from minigrad.random import next_draw
 from minigrad.tape import primitive
@@ -25,6 +25,19 @@ def filled(
 def arange(*, start: int, stop: int, device: str = "cpu") -> Array:
     """The integers start, ..., stop - 1."""
     return to_device(np.arange(start, stop), device)
+
+
+@constant
+def moved(a: Array, *, device: str) -> Array:
+    """The same values on another device."""
+    return to_device(a, device)
+
+
+def beside(array: Array, like: Array) -> Array:
+    """An array of the host's on the device of `like`; others stay where they are."""
+    if isinstance(like, np.ndarray) or not isinstance(array, np.ndarray):
+        return array
+    return moved(array, device=device_of(like))
 
 
 @primitive(advances=("state",))

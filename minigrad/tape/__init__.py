@@ -7,19 +7,36 @@ Read in this order: `primitives`, `entry`, `value`, `record`, `backward`, `pendi
 then `recording`, `writes`, `checks`, `errors`.
 """
 
-from minigrad.tape.backward import BackwardPass, OnTensors, backward, seed_of
+from minigrad.tape.backward import (
+    BackwardPass,
+    OnTensors,
+    backward,
+    full_like,
+    seed_of,
+)
 from minigrad.tape.entry import Entry, Item, Leaf, next_order
 from minigrad.tape.errors import freed_error
 from minigrad.tape.pending import Pending
 from minigrad.tape.primitives import Call, Primitive, Vjp
 from minigrad.tape.record import primitive, record, registry
-from minigrad.tape.recording import Observer, Recording, Scope, no_grad, recording
+from minigrad.tape.recording import (
+    Observer,
+    Recording,
+    Scope,
+    check_values,
+    depend_on,
+    no_grad,
+    recording,
+)
 from minigrad.tape.value import (
+    Live,
     TensorBase,
     array_of,
     check_differentiable,
+    constant,
     make_results,
     new_leaf,
+    plain_array,
     read,
     with_shape,
     wrap,
@@ -32,6 +49,7 @@ __all__ = [
     "Entry",
     "Item",
     "Leaf",
+    "Live",
     "Observer",
     "OnTensors",
     "Pending",
@@ -43,11 +61,16 @@ __all__ = [
     "array_of",
     "backward",
     "check_differentiable",
+    "check_values",
+    "constant",
+    "depend_on",
     "freed_error",
+    "full_like",
     "make_results",
     "new_leaf",
     "next_order",
     "no_grad",
+    "plain_array",
     "primitive",
     "read",
     "record",

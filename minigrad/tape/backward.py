@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import ARRAY_TYPES, as_array, device_of, is_array, to_device
+from minigrad.backend import ARRAY_TYPES, device_of, is_array, to_device
 from minigrad.tape.entry import Entry, Leaf
 from minigrad.tape.errors import freed_error
 from minigrad.tape.pending import Pending
 from minigrad.tape.primitives import Primitive
 from minigrad.tape.record import primitive
 from minigrad.tape.recording import recording
-from minigrad.tape.value import TensorBase, wrap
+from minigrad.tape.value import TensorBase, plain_array, wrap
 from minigrad.tape.writes import writes
 
 
@@ -61,11 +61,9 @@ class BackwardPass:
         self.retain_graph = retain_graph or create_graph
         self.into_leaves = into_leaves
         self.observers = recording.observers
-        self.on_tensors = create_graph
-        self.shortcuts = not create_graph
-        for observer in self.observers:
-            self.on_tensors |= observer.on_tensors
-            self.shortcuts &= not (observer.on_tensors or observer.every_gradient)
+        self.on_tensors = create_graph or recording.on_tensors
+        every = any(observer.every_gradient for observer in self.observers)
+        self.shortcuts = not (self.on_tensors or every)
         self.wanted = {entry.order for entry in wanted}
         self.oldest = min(self.wanted, default=0)
         self.found: dict[int, Any] = {}
@@ -109,7 +107,9 @@ class BackwardPass:
             known = leaf.grad
             total = gradient if known is None else self._sum(known, gradient)
             if leaf.replace_grad(known, total):
-                return
+                break
+        for observer in self.observers:
+            observer.grad_added(leaf, known)
 
     def _sum(self, known: Any, gradient: Any) -> Any:
         if self.on_tensors:
@@ -143,6 +143,8 @@ class BackwardPass:
     def _show(self, entry: Entry, g: Any, owned: bool) -> tuple[Any, bool]:
         """Show a complete gradient to the entry's hooks and to who wanted it."""
         if entry.notes is not None and "hooks" in entry.notes:
+            for observer in self.observers:
+                observer.hooked(entry)
             g, owned = _run_hooks(entry, g), False
         if entry.order in self.wanted:
             self.found[entry.order] = _copy(g)
@@ -297,7 +299,7 @@ def seed_of(output: Any, grad_output: Any) -> Any:
     seed: Any = grad_output
     if not isinstance(grad_output, TensorBase):
         listed = None if is_array(grad_output) else output.array.dtype
-        seed = to_device(as_array(grad_output, listed), device_of(output.array))
+        seed = to_device(plain_array(grad_output, listed), device_of(output.array))
     if seed.shape != output.array.shape:
         raise ValueError(
             f"grad_output has shape {tuple(seed.shape)}, but the output has shape "

@@ -284,6 +284,8 @@ def record(
     )
     wanted = recording.enabled and any(parent is not None for parent in parents)
     needs = tuple(parent is not None for parent in parents) if wanted else ()
+    for observer in recording.observers:
+        observer.given(operands)
     arrays = _arrays(primitive, operands)
     started = perf_counter()
     call = _alone(run, primitive, arrays, settings, needs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minigrad.tape.entry import Entry
@@ -20,6 +20,12 @@ class Observer:
     every_gradient = False  # backward passes take no shortcuts: each gradient is shown
     checks_ids = False  # ids on a GPU are checked too, which must wait for them
 
+    def given(self, operands: Sequence[Any]) -> None:
+        """A primitive is about to run on these operands, Tensors among them."""
+
+    def met(self, tensor: Any) -> None:
+        """The array of a Tensor is about to be used."""
+
     def called(self, call: Call, entry: Entry | None, seconds: float) -> None:
         """A primitive has run; `entry` is what was recorded of it, if anything was."""
 
@@ -30,6 +36,30 @@ class Observer:
 
     def read(self, tensor: Any) -> None:
         """The values of a Tensor leave the tape: somebody looks at them."""
+
+    def constant(self, array: Any) -> None:
+        """An array was made of Python's numbers and lists."""
+
+    def tensor_made(self, tensor: Any) -> None:
+        """A Tensor was made around an array, perhaps one that no call has given."""
+
+    def wrote(self, array: Any, operation: str) -> None:
+        """An array was changed in place, by a primitive or by hand."""
+
+    def depends(self, get: Callable[[], Any], value: Any) -> None:
+        """What is computed next depends on a mode or setting, which `get` reads."""
+
+    def checked(self, array: Any, check: Callable[[Any], None]) -> None:
+        """The values of an array were looked at by `check`, which may raise."""
+
+    def grad_assigned(self, leaf: Entry) -> None:
+        """A leaf's gradient was replaced or forgotten."""
+
+    def grad_added(self, leaf: Entry, known: Any) -> None:
+        """A backward pass has added to a leaf's gradient, `known` or None before."""
+
+    def hooked(self, entry: Entry) -> None:
+        """A hook is about to be shown the gradient of an entry."""
 
     def line(self) -> str:
         """The user's line now, for an observer that knows it."""
@@ -48,9 +78,27 @@ class Recording(threading.local):
         self.observers = observers
         self.plain = enabled and not observers
         self.on_arrays = bool(observers) and any(o.on_arrays for o in observers)
+        self.on_tensors = bool(observers) and any(o.on_tensors for o in observers)
 
 
 recording = Recording()
+
+
+def depend_on(get: Callable[[], Any]) -> Any:
+    """What `get` reads: a mode or setting on which Python code branches."""
+    value = get()
+    for observer in recording.observers:
+        observer.depends(get, value)
+    return value
+
+
+def check_values(array: Any, check: Callable[[Any], None]) -> None:
+    """Let `check` look at the values of an array, now and when the call is replayed."""
+    check(array)
+    for observer in recording.observers:
+        observer.checked(array, check)
+
+
 State = tuple[bool, tuple[Observer, ...]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class TensorBase:
         device: str | None = None,
     ) -> None:
         source = data.array if isinstance(data, TensorBase) else data
-        array = backend.as_array(source, dtype)
+        array = plain_array(source, dtype)
         array = backend.to_device(array, device) if device else array
         # Arrays without elements share no memory, but may be one array.
         shared = array is source or (
@@ -47,6 +48,8 @@ class TensorBase:
         self.entry = None
         if requires_grad:
             self.entry = new_leaf(self.array)
+        for observer in recording.observers:
+            observer.tensor_made(self)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,6 +75,25 @@ class TensorBase:
     def device(self) -> str:
         """Where the array is: "cpu", "cuda" or "cuda:1"."""
         return backend.device_of(self.array)
+
+
+class Live(TensorBase):
+    """An operand that is looked up by `get` at each call: a state of some object.
+
+    An array that stands as itself would be the one of the first call for ever, where
+    calls are recorded to be made again.
+    """
+
+    __slots__ = ("get",)
+
+    def __init__(self, get: Callable[[], Array]) -> None:
+        self.get = get
+        self.entry = None
+
+    @property
+    def array(self) -> Array:
+        """The array now."""
+        return self.get()
 
 
 def new_leaf(array: Array) -> Leaf:
@@ -122,14 +144,35 @@ def wrap(array: Any, entry: Entry | None = None) -> Any:
     tensor = new_tensor(tensors.kind)
     tensor.array = array if array.__class__ in ARRAY_TYPES else as_result(array)
     tensor.entry = entry
+    for observer in recording.observers:
+        observer.tensor_made(tensor)
     return tensor
 
 
 def array_of(x: Any) -> Any:
     """The array of a Tensor; anything else is itself."""
-    return x.array if isinstance(x, TensorBase) else x
+    if not isinstance(x, TensorBase):
+        return x
+    for observer in recording.observers:
+        observer.met(x)
+    return x.array
 
 
 def with_shape(x: Any) -> Any:
     """`x` itself, or the array that a list or number stands for."""
-    return x if isinstance(x, TensorBase) else backend.as_array(x)
+    return x if isinstance(x, TensorBase) else plain_array(x)
+
+
+def plain_array(x: Any, dtype: Any = None) -> Array:
+    """`x` as an array; one that is made of a list or a number is a constant."""
+    array = backend.as_array(x, dtype)
+    if not hasattr(x, "dtype"):
+        constant(array)
+    return array
+
+
+def constant(array: Array) -> Array:
+    """An array that is made of Python's numbers alone, and no operation's result."""
+    for observer in recording.observers:
+        observer.constant(array)
+    return array

@@ -33,6 +33,8 @@ class Writes:
 
     def record(self, array: Array, operation: str) -> None:
         """Stamp `array`'s memory."""
+        for observer in recording.observers:
+            observer.wrote(array, operation)
         owner = owner_of(array)
         key = id(owner)
         gone = weakref.ref(owner, lambda _: self.stamps.pop(key, None))
