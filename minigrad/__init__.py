@@ -7,6 +7,7 @@ Read the engine in this order: the idea, in `docs/engine.md`, then `tape`, `ops`
 from minigrad import inspect, io, testing
 from minigrad.backend import Device, device
 from minigrad.checkpointing import checkpoint
+from minigrad.compiler import CompileError, compile
 from minigrad.creation import (
     arange,
     asarray,
@@ -104,6 +105,7 @@ abs = absolute
 __version__ = "0.1.0"
 
 __all__ = [
+    "CompileError",
     "Device",
     "Generator",
     "Tensor",
@@ -121,6 +123,7 @@ __all__ = [
     "broadcast_to",
     "checkpoint",
     "clip",
+    "compile",
     "concatenate",
     "conv2d",
     "conv2d_relu",

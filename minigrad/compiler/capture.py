@@ -1,0 +1,262 @@
+"""Capture: an observer that writes down the calls of a step as a program."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.backend import Array, is_array
+from minigrad.compiler.program import Instruction, Literal, Operand, Program
+from minigrad.inspect.lines import users_line
+from minigrad.tape import Call, Entry, Leaf, Observer, Primitive, TensorBase
+from minigrad.tape.writes import owner_of
+
+
+class CompileError(RuntimeError):
+    """A step that cannot be compiled, and why."""
+
+
+HELD_GRADIENT = (
+    "a compiled step would add to a gradient that a parameter holds from before: a "
+    "compiled step starts without. Call optimizer.zero_grad() in the step, before "
+    "backward()."
+)
+
+
+class Capture(Observer):
+    """Writes down every call on Tensors and arrays, backward passes included.
+
+    Every operand must be a result of an earlier call, an argument of the step, a Tensor
+    that was there before (which is then looked up again in every run), or a number. An
+    array from elsewhere would stay what it is now, so it is refused.
+
+    Arrays are known by their identity, for as long as they live: no array is held.
+    """
+
+    on_arrays = on_tensors = True
+
+    def __init__(self, arguments: Iterable[TensorBase]) -> None:
+        self.program = Program()
+        self.tensors: dict[int, TensorBase] = {}  # inputs that are looked up
+        self.same: list[tuple[TensorBase, int]] = []  # Tensors with an argument's array
+        self.guards: list[tuple[Callable[[], Any], Any]] = []
+        self.leaves: dict[int, Leaf] = {}  # whose gradient was changed, by order
+        self.cleared: set[int] = set()  # of these, those which the step itself clears
+        self._numbers: dict[int, tuple[weakref.ref[Any], int]] = {}  # by id(array)
+        self._inside: dict[int, weakref.ref[Any]] = {}  # Tensors made in the step
+        self._constants: dict[int, Array] = {}  # by id(array), which live as long
+        self._given: Sequence[Any] = ()
+        self._calling = False
+        self._first: dict[int, TensorBase] = {}  # by which an input came in
+        for tensor in arguments:
+            self._add_input(tensor)
+
+    def number_of(self, array: Array) -> int | None:
+        """The value that an array is, if it is one of the program's."""
+        found = self._numbers.get(id(array))
+        return None if found is None else found[1]
+
+    def _name(self, array: Array, number: int) -> None:
+        key = id(array)
+        gone = weakref.ref(array, lambda _: self._numbers.pop(key, None))
+        self._numbers[key] = (gone, number)
+
+    # -- calls ---------------------------------------------------------------------
+
+    def given(self, operands: Sequence[Any]) -> None:
+        """Look at what a call is given, before it may write there."""
+        self._given = operands
+        self._calling = True
+        for x in operands:
+            if isinstance(x, TensorBase):
+                self.met(x)
+
+    def met(self, tensor: Any) -> None:
+        """Make a Tensor from outside an input."""
+        array = tensor.array
+        number = self.number_of(array)
+        if id(tensor) in self._inside:
+            return
+        if number is None:
+            self.tensors[self._add_input(tensor)] = tensor
+            self.guards.append((lambda: tensor.entry is None, tensor.entry is None))
+        elif number in self.program.inputs and self._first[number] is not tensor:
+            self._share(tensor, number)
+
+    def _share(self, tensor: TensorBase, number: int) -> None:
+        """The program holds while a Tensor shares the array of an input."""
+        if number not in self.tensors:
+            self.same.append((tensor, self.program.inputs.index(number)))
+            return
+        first = self.tensors[number]
+        self.guards.append((lambda: tensor.array is first.array, True))
+
+    def _add_input(self, tensor: TensorBase) -> int:
+        number = self.program.add_input(tensor.array.shape, tensor.array.dtype)
+        self._name(tensor.array, number)
+        self._first[number] = tensor
+        return number
+
+    def constant(self, array: Array) -> None:
+        """Keep what was made of numbers in the step's own text."""
+        self._constants[id(array)] = array
+
+    def tensor_made(self, tensor: Any) -> None:
+        """Remember Tensors that the step itself made: they are not from outside."""
+        key = id(tensor)
+        gone = weakref.ref(tensor, lambda _: self._inside.pop(key, None))
+        self._inside[key] = gone
+
+    def called(self, call: Call, entry: Entry | None, seconds: float) -> None:
+        """Write the call down."""
+        self._calling = False
+        operands = tuple(
+            self._operand(call, i, x, given)
+            for i, (x, given) in enumerate(zip(call.operands, self._given, strict=True))
+        )
+        _refuse_choice(call, operands)
+        results = tuple(map(self._result, call.results))
+        self._add(call.primitive, operands, call.settings, results)
+
+    def _add(self, primitive: Primitive, *facts: Any) -> None:
+        """Add an instruction with these operands, settings and results."""
+        self.program.body.append(Instruction(primitive, *facts, users_line()))
+
+    def _operand(self, call: Call, i: int, array: Any, given: Any) -> Operand:
+        if not is_array(array):
+            return Literal(array)
+        number = self.number_of(array)
+        if number is not None:
+            return number
+        made_here = not (is_array(given) or isinstance(given, TensorBase))
+        if made_here or id(array) in self._constants:
+            return Literal(array)
+        number = self._view_of_input(array)
+        if number is not None:
+            return number
+        raise CompileError(
+            f"operand {i} of {call.primitive.name}, {array.dtype}{list(array.shape)} "
+            f"at {users_line()}, was not computed by an operation of minigrad: in a "
+            "compiled step it would stay the same for ever. Pass it as an argument of "
+            "the step, make it a Tensor outside of the step, or compute it with "
+            "minigrad's operations."
+        )
+
+    def _view_of_input(self, array: Array) -> int | None:
+        """A NumPy view of an argument: the same part of another argument, later."""
+        owner = owner_of(array)
+        number = self.number_of(owner)
+        if number not in self.program.inputs or not _can_be_viewed(owner, array):
+            return None
+        offset = _address(array) - _address(owner)
+        settings = {
+            "offset": offset // owner.itemsize,
+            "shape": array.shape,
+            "strides": array.strides,
+        }
+        result = self.program.add_value(array.shape, array.dtype)
+        self._name(array, result)
+        self._add(VIEW, (number,), settings, (result,))
+        return result
+
+    def _result(self, result: Any) -> int | None:
+        if not is_array(result):
+            return None  # a residual such as sizes, which follow from the shapes
+        number = self.program.add_value(result.shape, result.dtype)
+        self._name(result, number)
+        return number
+
+    # -- what is no call -----------------------------------------------------------
+
+    def read(self, tensor: Any) -> None:
+        """Refuse to show values: what depends on them would stay as it is now."""
+        raise CompileError(
+            f"the values of a tensor of shape {tensor.shape} are read inside of a "
+            f"compiled step, at {users_line()}: what follows from them would be the "
+            "same in every later run. Return the tensor and read it outside, choose "
+            "with where(), or do not compile this step."
+        )
+
+    def wrote(self, array: Any, operation: str) -> None:
+        """Refuse writes by hand; those of primitives are part of a call."""
+        if self._calling:
+            return
+        raise CompileError(
+            f"{operation} at {users_line()} writes in place inside of a compiled step, "
+            "which only optimisers do there. Compute a new tensor, or write outside "
+            "of the step."
+        )
+
+    def depends(self, get: Callable[[], Any], value: Any) -> None:
+        """The program holds while `get` reads this."""
+        self.guards.append((get, value))
+
+    def checked(self, array: Any, check: Callable[[Any], None]) -> None:
+        """Every run looks at the values as well."""
+        array = array.array if isinstance(array, TensorBase) else array
+        number = self.number_of(array)
+        number = self._view_of_input(array) if number is None else number
+        if number is not None:
+            self._add(Primitive(_checking(check)), (number,), {}, ())
+
+    def grad_assigned(self, leaf: Any) -> None:
+        """Note that what the leaf's gradient was before does not matter."""
+        if leaf.order not in self.leaves:
+            self.cleared.add(leaf.order)
+        self.leaves[leaf.order] = leaf
+
+    def grad_added(self, leaf: Any, known: Any) -> None:
+        """Note that the step gives a leaf its gradient."""
+        if leaf.order not in self.leaves and known is not None:
+            raise CompileError(HELD_GRADIENT)
+        self.leaves[leaf.order] = leaf
+
+    def hooked(self, entry: Entry) -> None:
+        """Refuse hooks, which a later run would not call."""
+        raise CompileError(
+            f"a gradient hook on {entry.name} would be called in the first run of a "
+            "compiled step alone. Remove it, return the gradient from the step, or do "
+            "not compile this step."
+        )
+
+
+def _refuse_choice(call: Call, operands: Sequence[Operand]) -> None:
+    """Refuse shapes that depend on values."""
+    if call.primitive.name not in ("gather", "scatter_add"):
+        return
+    pairs = zip(call.operands[1:], operands[1:], strict=True)
+    if any(x.dtype.kind == "b" and isinstance(of, int) for x, of in pairs):
+        raise CompileError(
+            f"an index by a boolean mask, at {users_line()}, gives as many elements as "
+            "the mask has: a compiled step has fixed shapes. Choose with where(), or "
+            "multiply by the mask."
+        )
+
+
+def _can_be_viewed(owner: Array, array: Array) -> bool:
+    is_host = isinstance(owner, np.ndarray) and owner.flags.c_contiguous
+    return is_host and owner.dtype == array.dtype
+
+
+def _address(array: Array) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def view(
+    a: Array, *, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Array:
+    """The part of an array that NumPy's own slicing gave when it was recorded."""
+    return np.lib.stride_tricks.as_strided(a.reshape(-1)[offset:], shape, strides)
+
+
+VIEW = Primitive(view)
+
+
+def _checking(check: Callable[[Any], None]) -> Callable[[Any], None]:
+    def check_values(a: Any) -> None:
+        check(a)
+
+    return check_values

@@ -1,0 +1,233 @@
+"""Compiled steps: functions that are recorded once and then replayed."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+from minigrad.compiler.capture import HELD_GRADIENT, Capture, CompileError
+from minigrad.compiler.passes import optimize
+from minigrad.compiler.program import Program
+from minigrad.compiler.replay import function_of
+from minigrad.compiler.trees import arrays_in, leaves_of, map_arrays, signature
+from minigrad.tape import Entry, Leaf, Scope, TensorBase, array_of, recording, wrap
+
+MOST_RECORDINGS = 32
+
+
+class Compiled:
+    """A function whose calls on arrays of the same layout replay one recording.
+
+    What it reads from outside (parameters, learning rates, states of generators and
+    optimisers) is looked up again in every call. Python values are a part of the
+    recording: other arguments make another one, and so do other modes of a module.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.recordings: OrderedDict[Hashable, list[Recording]] = OrderedDict()
+        self._lock = threading.RLock()
+        self._objects: list[Any] = []  # those in keys by identity: they must live
+
+    def __get__(self, owner: Any, kind: type | None = None) -> Any:
+        return self if owner is None else functools.partial(self, owner)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Replay the recording that fits, or record the call."""
+        if recording.observers:  # somebody looks at single calls, another step perhaps
+            return self.function(*args, **kwargs)
+        given = (args, kwargs)
+        arrays = arrays_in(given)
+        key = (recording.enabled, _sharing(arrays), signature(given))
+        with self._lock:
+            inputs = [array_of(x) for x in arrays]
+            for known in self.recordings.get(key, ()):
+                if known.holds(inputs):
+                    self.recordings.move_to_end(key)
+                    return known.run(inputs)
+            return self._record(key, args, kwargs)
+
+    def _record(self, key: Hashable, args: Any, kwargs: Any) -> Any:
+        given = map_arrays((args, kwargs), _as_tensor)
+        capture = Capture(arrays_in(given))
+        with Scope(observer=capture):
+            results = self.function(*given[0], **given[1])
+        known = Recording(capture, results)
+        self.recordings.setdefault(key, []).append(known)
+        self._objects.append((args, kwargs) if not arrays_in(given) else None)
+        if len(self.recordings) > MOST_RECORDINGS:
+            self.recordings.popitem(last=False)
+            warnings.warn(
+                f"{self.function.__name__} was recorded for more than "
+                f"{MOST_RECORDINGS} kinds of arguments, and the oldest recording was "
+                "dropped. Pad sequences to a few lengths, and pass numbers that change "
+                "as arrays.",
+                stacklevel=3,
+            )
+        return results
+
+    def program(self) -> Program:
+        """The program that was run last.
+
+        Raises:
+            RuntimeError: nothing was recorded yet.
+        """
+        if not self.recordings:
+            raise RuntimeError(
+                f"{self.function.__name__} has not been recorded yet. Call it first."
+            )
+        return next(reversed(self.recordings.values()))[-1].program
+
+
+def compile(function: Callable[..., Any]) -> Compiled:
+    """Record a function's first call, and replay it in the calls that follow.
+
+    ```python
+    @mg.compile
+    def step(x, labels):
+        loss = nn.cross_entropy(model(x), labels)
+        optimizer.update(mg.grad(loss, optimizer.params))
+        return loss
+    ```
+
+    Args:
+        function: it takes and returns Tensors, arrays, numbers and texts, also in
+            tuples, lists and dicts. What it computes is computed by minigrad.
+
+    Raises:
+        CompileError: in the first call, where the function reads values, takes an array
+            from elsewhere, or writes in place.
+    """
+    return Compiled(function)
+
+
+def _sharing(arrays: Sequence[Any]) -> tuple[int, ...]:
+    """Which arguments are one array: for each the first place where it stands."""
+    first: dict[int, int] = {}
+    return tuple(first.setdefault(id(array_of(x)), i) for i, x in enumerate(arrays))
+
+
+def _as_tensor(x: Any) -> TensorBase:
+    """Arrays come in as Tensors, so that nobody reads their values unseen.
+
+    A Tensor comes in as another one: the same may also be looked up from outside.
+    """
+    return wrap(x.array, x.entry) if isinstance(x, TensorBase) else wrap(x)
+
+
+class Output(NamedTuple):
+    """A Tensor that a step returns: which output, and whether it is on the tape."""
+
+    place: int
+    recorded: bool
+
+
+class Recording:
+    """One program with what it needs from outside in every run."""
+
+    def __init__(self, capture: Capture, results: Any) -> None:
+        self.guards = capture.guards
+        self.tensors = list(capture.tensors.items())
+        self.same = capture.same
+        self.program = capture.program
+        self._places: dict[int, int] = {}
+        check_leaves(results)
+        self.results = map_arrays(results, functools.partial(self._output, capture))
+        self.leaves = [
+            (leaf, leaf.order in capture.cleared, self._grad_of(capture, leaf))
+            for leaf in capture.leaves.values()
+        ]
+        self.program.outputs = list(self._places)
+        self.program = optimize(self.program)
+        self.layouts = [
+            (tensor, *self.program.values[number], type(tensor.array))
+            for number, tensor in self.tensors
+        ]
+        self.run_program = function_of(self.program)
+
+    def _output(self, capture: Capture, x: Any) -> Output:
+        number = capture.number_of(array_of(x))
+        if number is None:
+            raise CompileError(
+                f"a compiled step returns {array_of(x).dtype}"
+                f"{list(array_of(x).shape)} that no operation of minigrad in it has "
+                "made: it would be the same after every run. Return results alone."
+            )
+        place = self._places.setdefault(number, len(self._places))
+        return Output(place, isinstance(x, TensorBase) and x.entry is not None)
+
+    def _grad_of(self, capture: Capture, leaf: Leaf) -> Output | None:
+        return None if leaf.grad is None else self._output(capture, leaf.grad)
+
+    def holds(self, arrays: Sequence[Any]) -> bool:
+        """Whether what the program depends on is as it was."""
+        for tensor, place in self.same:
+            if tensor.array is not arrays[place]:
+                return False
+        for get, value in self.guards:
+            if get() != value:
+                return False
+        for tensor, shape, dtype, kind in self.layouts:
+            array = tensor.array
+            if array.shape != shape or array.dtype != dtype or type(array) is not kind:
+                return False
+        return True
+
+    def run(self, arrays: Sequence[Any]) -> Any:
+        """Run the program on arguments, and give what the step returned."""
+        for leaf, cleared, _ in self.leaves:
+            if not cleared and leaf.grad is not None:
+                raise CompileError(HELD_GRADIENT)
+        inputs = [*arrays, *(tensor.array for _, tensor in self.tensors)]
+        found = self.run_program(*inputs)
+        for leaf, _, output in self.leaves:
+            leaf.grad = None if output is None else wrap(found[output.place])
+        return _fill(self.results, found)
+
+
+def check_leaves(results: Any) -> None:
+    """Refuse results in which a Tensor could hide."""
+    for leaf in leaves_of(results):
+        if leaf is not None and not isinstance(leaf, str | bytes | int | float):
+            raise CompileError(
+                f"a compiled step returns a {type(leaf).__name__}, which would be the "
+                "same after every run. Return Tensors, numbers and texts, in tuples, "
+                "lists or dicts."
+            )
+
+
+def _fill(results: Any, found: Sequence[Any]) -> Any:
+    if isinstance(results, Output):
+        array = found[results.place]
+        return wrap(array, Replayed(array) if results.recorded else None)
+    if isinstance(results, dict):
+        return {key: _fill(value, found) for key, value in results.items()}
+    if hasattr(results, "_fields"):
+        return type(results)(*(_fill(part, found) for part in results))
+    if isinstance(results, tuple | list):
+        return type(results)([_fill(part, found) for part in results])
+    return results
+
+
+class Replayed(Entry):
+    """The entry of a compiled step's result: its tape was not kept."""
+
+    __slots__ = ()
+
+    name = "compiled"
+
+    def __init__(self, array: Any) -> None:
+        super().__init__(None, (), (), (), {}, array.shape, array.dtype)
+
+    def propagate(self, gradient: Any, owned: bool, backward_pass: Any) -> None:
+        """Refuse: the gradients belong into the step."""
+        raise RuntimeError(
+            "a backward pass has come to the result of a compiled step, which keeps no "
+            "tape. Compute the gradients in the step, with mg.grad or backward(), or "
+            "call the step without compiling it."
+        )

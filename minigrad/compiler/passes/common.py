@@ -1,0 +1,56 @@
+"""Common subexpressions: what is computed twice is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.passes.constants import with_operands
+from minigrad.compiler.program import Instruction, Operand, Program
+
+
+def merge_common(program: Program) -> Program:
+    """Let equal calls on equal operands share the results of the first.
+
+    Such as a weight's transpose in every time step, or the sigmoid that a rule computes
+    again. Calls that read what was written between them are not equal.
+    """
+    same: dict[int, Operand] = {}
+    seen: dict[Hashable, Instruction] = {}
+    versions: dict[int, int] = {}
+    outputs = set(program.outputs)
+    body = []
+    for instruction in program.body:
+        changed = with_operands(instruction, same)
+        key = _key(changed, versions)
+        known = seen.get(key)
+        if known is not None and not outputs.intersection(changed.gives):
+            pairs = zip(changed.results, known.results, strict=True)
+            same |= {mine: its for mine, its in pairs if None not in (mine, its)}
+            continue
+        body.append(changed)
+        for number in changed.written:
+            versions[number] = versions.get(number, 0) + 1
+        if not changed.has_effect and None not in changed.results:
+            seen[key] = changed
+    return program.with_body(body)
+
+
+def _key(instruction: Instruction, versions: dict[int, int]) -> Hashable:
+    operands = tuple(
+        (x, versions.get(x, 0)) if isinstance(x, int) else _constant(x.value)
+        for x in instruction.operands
+    )
+    settings = tuple(sorted((k, repr(v)) for k, v in instruction.settings.items()))
+    return instruction.primitive, operands, settings
+
+
+def _constant(value: Any) -> Hashable:
+    """Numbers by type and value, small arrays by what they hold, others by identity."""
+    if not isinstance(value, np.ndarray):
+        return type(value), repr(value)
+    if value.nbytes > 1024:
+        return id(value)
+    return value.shape, value.dtype, value.tobytes()

@@ -1,0 +1,114 @@
+"""Replay: a program becomes one Python function, which runs without a tape."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minigrad.backend import as_result
+from minigrad.compiler.program import Instruction, Operand, Program
+from minigrad.tape import record_write
+
+
+class Writer:
+    """Writes the function line by line, and collects the objects that it names."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.names: dict[str, Any] = {"as_result": as_result, "wrote": record_write}
+        self.lines: list[str] = []
+
+    def name_of(self, prefix: str, thing: Any) -> str:
+        """A name under which the function finds an object."""
+        name = f"{prefix}{len(self.names)}"
+        self.names[name] = thing
+        return name
+
+    def operand(self, x: Operand) -> str:
+        """An operand as an expression."""
+        if isinstance(x, int):
+            return f"v{x}"
+        plain = type(x.value) in (int, bool)
+        return repr(x.value) if plain else self.name_of("c", x.value)
+
+    def settings(self, settings: dict[str, Any]) -> list[str]:
+        """Settings as keyword arguments."""
+        return [f"{key}={self.name_of('s', x)}" for key, x in settings.items()]
+
+    def call(self, instruction: Instruction) -> None:
+        """The lines of an instruction."""
+        primitive = instruction.primitive
+        operands = [self.operand(x) for x in instruction.operands]
+        given = [f"[{', '.join(operands)}]"] if primitive.sequence else operands
+        forward = self.name_of(f"{primitive.name}_", primitive.forward)
+        arguments = [*given, *self.settings(instruction.settings)]
+        call = f"{forward}({', '.join(arguments)})"
+        if primitive.many:
+            names = "".join(f"{_target(x)}, " for x in instruction.results)
+            self.lines.append(f"{names}= {call}")
+        elif instruction.results:
+            y, *residuals = instruction.results
+            scalar = y is not None and not self.program.values[y].shape
+            self.lines.append(
+                f"{_target(y)} = {f'as_result({call})' if scalar else call}"
+            )
+            self._residuals(instruction, operands, residuals)
+        else:
+            self.lines.append(call)
+        if primitive.writes:
+            for number in instruction.written:
+                name = primitive.name
+                self.lines.append(f"wrote(v{number}, {name!r})")
+
+    def _residuals(
+        self, instruction: Instruction, operands: list[str], wanted: Sequence[Any]
+    ) -> None:
+        primitive = instruction.primitive
+        known = dict(zip(primitive.operand_names, operands, strict=False))
+        known |= {"y": _target(instruction.results[0])}
+        if primitive.sequence:
+            known[primitive.operand_names[0]] = f"[{', '.join(operands)}]"
+        rules = primitive.residuals.values()
+        for rule, number in zip(rules, wanted, strict=False):
+            if number is None:
+                continue
+            names = inspect.signature(rule).parameters
+            given = [
+                known.get(name) or self.name_of("s", instruction.settings[name])
+                for name in names
+            ]
+            call = f"{self.name_of('r', rule)}({', '.join(given)})"
+            self.lines.append(f"{_target(number)} = {call}")
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Let go of values that are not used any more."""
+        if numbers:
+            self.lines.append(" = ".join([f"v{n}" for n in numbers] + ["None"]))
+
+
+def _target(number: int | None) -> str:
+    return "_" if number is None else f"v{number}"
+
+
+def source_of(program: Program) -> tuple[str, dict[str, Any]]:
+    """The function's text, and the objects that it names."""
+    writer = Writer(program)
+    last = program.last_uses()
+    ends: dict[int, list[int]] = {}
+    for number, place in last.items():
+        ends.setdefault(place, []).append(number)
+    for place, instruction in enumerate(program.body):
+        writer.call(instruction)
+        writer.forget(ends.get(place, []))
+    inputs = ", ".join(f"v{number}" for number in program.inputs)
+    outputs = "".join(f"v{number}, " for number in program.outputs)
+    lines = [f"def run({inputs}):", *writer.lines, f"return ({outputs})"]
+    return "\n    ".join(lines) + "\n", writer.names
+
+
+def function_of(program: Program) -> Callable[..., tuple[Any, ...]]:
+    """The program as a function: arrays of the inputs to arrays of the outputs."""
+    text, names = source_of(program)
+    exec(compile(text, "<compiled step>", "exec"), names)
+    return names["run"]
