@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from minigrad.backend import Array, is_array
-from minigrad.compiler.program import Instruction, Literal, Operand, Program
+from minigrad.compiler.program import (
+    Instruction,
+    Literal,
+    Operand,
+    Program,
+    Value,
+)
 from minigrad.inspect.lines import users_line
 from minigrad.tape import Call, Entry, Leaf, Observer, Primitive, TensorBase
 from minigrad.tape.writes import owner_of
@@ -95,7 +101,7 @@ class Capture(Observer):
         self.guards.append((lambda: tensor.array is first.array, True))
 
     def _add_input(self, tensor: TensorBase) -> int:
-        number = self.program.add_input(tensor.array.shape, tensor.array.dtype)
+        number = self.program.add_input(Value.of(tensor.array))
         self._name(tensor.array, number)
         self._first[number] = tensor
         return number
@@ -118,12 +124,16 @@ class Capture(Observer):
             for i, (x, given) in enumerate(zip(call.operands, self._given, strict=True))
         )
         _refuse_choice(call, operands)
+        owners = {
+            id(owner_of(x)): of for x, of in zip(call.operands, operands, strict=True)
+        }
+        shares = tuple(_shared(x, owners) for x in call.results)
         results = tuple(map(self._result, call.results))
-        self._add(call.primitive, operands, call.settings, results)
+        self._add(call.primitive, operands, call.settings, results, shares)
 
     def _add(self, primitive: Primitive, *facts: Any) -> None:
         """Add an instruction with these operands, settings and results."""
-        self.program.body.append(Instruction(primitive, *facts, users_line()))
+        self.program.body.append(Instruction(primitive, *facts, line=users_line()))
 
     def _operand(self, call: Call, i: int, array: Any, given: Any) -> Operand:
         if not is_array(array):
@@ -157,15 +167,15 @@ class Capture(Observer):
             "shape": array.shape,
             "strides": array.strides,
         }
-        result = self.program.add_value(array.shape, array.dtype)
+        result = self.program.add_value(Value.of(array))
         self._name(array, result)
-        self._add(VIEW, (number,), settings, (result,))
+        self._add(VIEW, (number,), settings, (result,), (number,))
         return result
 
     def _result(self, result: Any) -> int | None:
         if not is_array(result):
             return None  # a residual such as sizes, which follow from the shapes
-        number = self.program.add_value(result.shape, result.dtype)
+        number = self.program.add_value(Value.of(result))
         self._name(result, number)
         return number
 
@@ -234,6 +244,12 @@ def _refuse_choice(call: Call, operands: Sequence[Operand]) -> None:
             "the mask has: a compiled step has fixed shapes. Choose with where(), or "
             "multiply by the mask."
         )
+
+
+def _shared(result: Any, owners: dict[int, Operand]) -> int | None:
+    """The operand whose memory a result is."""
+    found = owners.get(id(owner_of(result))) if is_array(result) else None
+    return found if isinstance(found, int) else None
 
 
 def _can_be_viewed(owner: Array, array: Array) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from minigrad.compiler.capture import HELD_GRADIENT, Capture, CompileError
 from minigrad.compiler.passes import optimize
-from minigrad.compiler.program import Program
+from minigrad.compiler.program import Program, Value
 from minigrad.compiler.replay import function_of
 from minigrad.compiler.trees import arrays_in, leaves_of, map_arrays, signature
 from minigrad.tape import Entry, Leaf, Scope, TensorBase, array_of, recording, wrap
@@ -145,7 +145,7 @@ class Recording:
         self.program.outputs = list(self._places)
         self.program = optimize(self.program)
         self.layouts = [
-            (tensor, *self.program.values[number], type(tensor.array))
+            (tensor, self.program.values[number], type(tensor.array))
             for number, tensor in self.tensors
         ]
         self.run_program = function_of(self.program)
@@ -172,11 +172,7 @@ class Recording:
         for get, value in self.guards:
             if get() != value:
                 return False
-        for tensor, shape, dtype, kind in self.layouts:
-            array = tensor.array
-            if array.shape != shape or array.dtype != dtype or type(array) is not kind:
-                return False
-        return True
+        return all(_fits(*layout) for layout in self.layouts)
 
     def run(self, arrays: Sequence[Any]) -> Any:
         """Run the program on arguments, and give what the step returned."""
@@ -188,6 +184,17 @@ class Recording:
         for leaf, _, output in self.leaves:
             leaf.grad = None if output is None else wrap(found[output.place])
         return _fill(self.results, found)
+
+
+def _fits(tensor: TensorBase, value: Value, kind: type) -> bool:
+    """Whether a Tensor's array now is like the one that was recorded."""
+    array = tensor.array
+    return (
+        array.__class__ is kind
+        and array.shape == value.shape
+        and array.dtype == value.dtype
+        and (value.strides is None or array.strides == value.strides)
+    )
 
 
 def check_leaves(results: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +16,13 @@ class Value(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    strides: tuple[int, ...] | None = None  # of NumPy's arrays
+
+    @classmethod
+    def of(cls, array: Any) -> Value:
+        """What is known of an array that is like this one."""
+        strides = array.strides if isinstance(array, np.ndarray) else None
+        return cls(tuple(array.shape), np.dtype(array.dtype), strides)
 
     @property
     def nbytes(self) -> int:
@@ -40,13 +46,15 @@ Operand = int | Literal
 class Instruction:
     """One call: operands and results are the numbers of values.
 
-    A result that nobody wants is None.
+    A result that nobody wants is None. `shares` names for each result the value whose
+    memory it is, where it is a view of one.
     """
 
     primitive: Primitive
     operands: tuple[Operand, ...]
     settings: dict[str, Any]
     results: tuple[int | None, ...]
+    shares: tuple[int | None, ...] = ()
     line: str = ""  # the user's
 
     @property
@@ -98,17 +106,27 @@ class Program:
     def __post_init__(self) -> None:
         self._next = itertools.count().__next__
 
-    def add_value(self, shape: Sequence[int], dtype: Any) -> int:
+    def add_value(self, value: Value) -> int:
         """A number for a new value."""
         number = self._next()
-        self.values[number] = Value(tuple(shape), np.dtype(dtype))
+        self.values[number] = value
         return number
 
-    def add_input(self, shape: Sequence[int], dtype: Any) -> int:
+    def add_input(self, value: Value) -> int:
         """A number for a new value that every run is given."""
-        number = self.add_value(shape, dtype)
+        number = self.add_value(value)
         self.inputs.append(number)
         return number
+
+    def roots(self) -> dict[int, int]:
+        """For each value the one that owns its memory, views followed to the end."""
+        found: dict[int, int] = {number: number for number in self.inputs}
+        for instruction in self.body:
+            shares = instruction.shares or (None,) * len(instruction.results)
+            for number, shared in zip(instruction.results, shares, strict=True):
+                if number is not None:
+                    found[number] = found.get(shared, number)  # type: ignore[arg-type]
+        return found
 
     def with_body(self, body: list[Instruction]) -> Program:
         """The same program with other instructions."""

@@ -6,7 +6,11 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from minigrad.backend import as_result
+from minigrad.compiler.buffers import Planner
+from minigrad.compiler.lowering import lowering_of, part_of
 from minigrad.compiler.program import Instruction, Operand, Program
 from minigrad.tape import record_write
 
@@ -16,19 +20,26 @@ class Writer:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.planner = Planner(program)
+        self.plan = self.planner.plan()
         self.names: dict[str, Any] = {"as_result": as_result, "wrote": record_write}
+        self.known: dict[tuple[str, int], str] = {}
         self.lines: list[str] = []
 
     def name_of(self, prefix: str, thing: Any) -> str:
         """A name under which the function finds an object."""
-        name = f"{prefix}{len(self.names)}"
-        self.names[name] = thing
-        return name
+        key = prefix, id(thing)
+        if key not in self.known:
+            name = f"{prefix}{len(self.names)}"
+            self.names[name] = thing
+            self.known[key] = name
+        return self.known[key]
 
     def operand(self, x: Operand) -> str:
         """An operand as an expression."""
         if isinstance(x, int):
-            return f"v{x}"
+            planned = self.plan.arrays.get(x)
+            return f"v{x}" if planned is None else self.name_of("b", planned)
         plain = type(x.value) in (int, bool)
         return repr(x.value) if plain else self.name_of("c", x.value)
 
@@ -37,7 +48,32 @@ class Writer:
         return [f"{key}={self.name_of('s', x)}" for key, x in settings.items()]
 
     def call(self, instruction: Instruction) -> None:
-        """The lines of an instruction."""
+        """The lines of an instruction; none where its results are views made before."""
+        gives = instruction.gives
+        planned = bool(gives) and all(x in self.plan.arrays for x in gives)
+        if not planned:
+            self._call(instruction)
+        elif not any(x is not None for x in instruction.shares):
+            self._fill(instruction)
+
+    def _fill(self, instruction: Instruction) -> None:
+        """Write into the array that was planned for the result."""
+        out = self.operand(instruction.gives[0])
+        lowering = lowering_of(self.program, instruction)
+        if lowering is not None:
+            operands = [self.operand(x) for x in instruction.operands]
+            self.lines += lowering.lines(self.name_of, operands, out)
+            return
+        whole = self.plan.arrays[instruction.gives[0]]
+        sizes = self.planner.sizes(instruction)
+        for i, part in enumerate(instruction.reads):
+            if self.planner.home.get(part) != (instruction.gives[0], i):
+                target = self.name_of("b", part_of(instruction, whole, sizes, i))
+                self.lines.append(
+                    f"{self.name_of('np_', np.copyto)}({target}, {self.operand(part)})"
+                )
+
+    def _call(self, instruction: Instruction) -> None:
         primitive = instruction.primitive
         operands = [self.operand(x) for x in instruction.operands]
         given = [f"[{', '.join(operands)}]"] if primitive.sequence else operands
@@ -83,8 +119,9 @@ class Writer:
 
     def forget(self, numbers: Sequence[int]) -> None:
         """Let go of values that are not used any more."""
-        if numbers:
-            self.lines.append(" = ".join([f"v{n}" for n in numbers] + ["None"]))
+        own = [f"v{n}" for n in numbers if n not in self.plan.arrays]
+        if own:
+            self.lines.append(" = ".join([*own, "None"]))
 
 
 def _target(number: int | None) -> str:

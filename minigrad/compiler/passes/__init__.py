@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minigrad.compiler.passes import common, constants, dead
+from minigrad.compiler.passes import common, constants, dead, products
 from minigrad.compiler.program import Program
 
 Pass = Callable[[Program], Program]
@@ -13,6 +13,7 @@ PASSES: tuple[Pass, ...] = (
     dead.remove_dead,
     constants.fold_constants,
     common.merge_common,
+    products.join_products,
     dead.remove_dead,
 )
 

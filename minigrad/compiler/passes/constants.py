@@ -37,7 +37,14 @@ def with_operands(
     operands = tuple(
         known.get(x, x) if isinstance(x, int) else x for x in instruction.operands
     )
-    return replace(instruction, operands=operands)
+    shares = tuple(
+        None if x is None else _number(known.get(x, x)) for x in instruction.shares
+    )
+    return replace(instruction, operands=operands, shares=shares)
+
+
+def _number(x: Operand) -> int | None:
+    return x if isinstance(x, int) else None
 
 
 def _is_constant(instruction: Instruction) -> bool:
