@@ -22,6 +22,9 @@ Of = Callable[[Any], Any]  # of scores (N, K), one number for each picture (N,)
 AT_ONCE = 5
 
 
+Classes = Sequence[int] | np.ndarray | mg.Tensor
+
+
 def in_parts(work: Callable[..., R], *arrays: np.ndarray) -> list[R]:
     """What the work gives for a few pictures at a time. Shapes: arrays (N, ...)."""
     starts = range(0, len(arrays[0]), AT_ONCE)
@@ -64,13 +67,13 @@ def with_gradient(
     return scores.numpy(), picture.grad.numpy()
 
 
-def score_of(classes: Sequence[int] | np.ndarray) -> Of:
+def score_of(classes: Classes) -> Of:
     """Choose of each picture's scores that of its class, before any softmax."""
     chosen = _ids(classes)
     return lambda scores: scores[mg.arange(0, len(chosen), scores.device), chosen]
 
 
-def lead_over_others(classes: Sequence[int] | np.ndarray) -> Of:
+def lead_over_others(classes: Classes) -> Of:
     """By how much each picture's class is ahead of all others: its log-odds."""
     chosen = _ids(classes)
 
@@ -85,7 +88,7 @@ def lead_over_others(classes: Sequence[int] | np.ndarray) -> Of:
     return lead
 
 
-def _ids(classes: Any) -> mg.Tensor:
+def _ids(classes: Classes) -> mg.Tensor:
     return classes if isinstance(classes, mg.Tensor) else mg.asarray(np.array(classes))
 
 

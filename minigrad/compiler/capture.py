@@ -131,9 +131,17 @@ class Capture(Observer):
         results = tuple(map(self._result, call.results))
         self._add(call.primitive, operands, call.settings, results, shares)
 
-    def _add(self, primitive: Primitive, *facts: Any) -> None:
-        """Add an instruction with these operands, settings and results."""
-        self.program.body.append(Instruction(primitive, *facts, line=users_line()))
+    def _add(
+        self,
+        primitive: Primitive,
+        operands: tuple[Operand, ...],
+        settings: dict[str, Any],
+        results: tuple[int | None, ...],
+        shares: tuple[int | None, ...] = (),
+    ) -> None:
+        self.program.body.append(
+            Instruction(primitive, operands, settings, results, shares, users_line())
+        )
 
     def _operand(self, call: Call, i: int, array: Any, given: Any) -> Operand:
         if not is_array(array):

@@ -14,7 +14,7 @@ from minigrad.compiler.passes import optimize
 from minigrad.compiler.program import Program, Value
 from minigrad.compiler.replay import function_of
 from minigrad.compiler.trees import arrays_in, leaves_of, map_arrays, signature
-from minigrad.tape import Entry, Leaf, Scope, TensorBase, array_of, recording, wrap
+from minigrad.tape import Entry, Scope, TensorBase, array_of, recording, wrap
 
 MOST_RECORDINGS = 32
 
@@ -57,6 +57,8 @@ class Compiled:
         capture = Capture(arrays_in(given))
         with Scope(observer=capture):
             results = self.function(*given[0], **given[1])
+        gradients = [leaf.grad for leaf in capture.leaves.values()]
+        found = [array_of(x) for x in arrays_in((results, gradients))]
         known = Recording(capture, results)
         self.recordings.setdefault(key, []).append(known)
         self._objects.append((args, kwargs) if not arrays_in(given) else None)
@@ -69,7 +71,7 @@ class Compiled:
                 "as arrays.",
                 stacklevel=3,
             )
-        return results
+        return known.give(found)
 
     def program(self) -> Program:
         """The program that was run last.
@@ -121,48 +123,74 @@ def _as_tensor(x: Any) -> TensorBase:
 
 
 class Output(NamedTuple):
-    """A Tensor that a step returns: which output, and whether it is on the tape."""
+    """A Tensor that a step gives.
+
+    Args:
+        place: which of the program's outputs it is.
+        recorded: whether it was on the tape.
+        copied: whether it shares memory that is not its own.
+    """
 
     place: int
     recorded: bool
+    copied: bool
 
 
 class Recording:
-    """One program with what it needs from outside in every run."""
+    """One program with what it needs from outside in every run.
+
+    Args:
+        capture: what was observed of the step.
+        results: what the step returned.
+
+    Raises:
+        CompileError: results that were not computed in the step.
+    """
 
     def __init__(self, capture: Capture, results: Any) -> None:
+        self._check_leaves(results)
+        self.capture = capture
         self.guards = capture.guards
-        self.tensors = list(capture.tensors.items())
         self.same = capture.same
-        self.program = capture.program
-        self._places: dict[int, int] = {}
-        check_leaves(results)
-        self.results = map_arrays(results, functools.partial(self._output, capture))
+        self._outputs: list[int] = []
+        self._roots = capture.program.roots()
+        self.results = map_arrays(results, self._output)
         self.leaves = [
-            (leaf, leaf.order in capture.cleared, self._grad_of(capture, leaf))
+            (leaf, leaf.order in capture.cleared, map_arrays(leaf.grad, self._output))
             for leaf in capture.leaves.values()
         ]
-        self.program.outputs = list(self._places)
-        self.program = optimize(self.program)
-        self.layouts = [
+        capture.program.outputs = self._outputs
+        self.program = optimize(capture.program)
+        self.layouts: list[tuple[TensorBase, Value, type]] = [
             (tensor, self.program.values[number], type(tensor.array))
-            for number, tensor in self.tensors
+            for number, tensor in capture.tensors.items()
         ]
         self.run_program = function_of(self.program)
 
-    def _output(self, capture: Capture, x: Any) -> Output:
-        number = capture.number_of(array_of(x))
+    def _check_leaves(self, results: Any) -> None:
+        """Refuse results in which a Tensor could hide."""
+        for leaf in leaves_of(results):
+            if leaf is not None and not isinstance(leaf, str | bytes | int | float):
+                raise CompileError(
+                    f"a compiled step returns a {type(leaf).__name__}, which would be "
+                    "the same after every run. Return Tensors, numbers and texts, in "
+                    "tuples, lists or dicts."
+                )
+
+    def _output(self, x: Any) -> Output:
+        array = array_of(x)
+        number = self.capture.number_of(array)
         if number is None:
             raise CompileError(
-                f"a compiled step returns {array_of(x).dtype}"
-                f"{list(array_of(x).shape)} that no operation of minigrad in it has "
-                "made: it would be the same after every run. Return results alone."
+                f"a compiled step returns {array.dtype}{list(array.shape)} that no "
+                "operation of minigrad in it has made: it would be the same after "
+                "every run. Return results alone."
             )
-        place = self._places.setdefault(number, len(self._places))
-        return Output(place, isinstance(x, TensorBase) and x.entry is not None)
-
-    def _grad_of(self, capture: Capture, leaf: Leaf) -> Output | None:
-        return None if leaf.grad is None else self._output(capture, leaf.grad)
+        is_own = self._roots[number] == number and number not in self._outputs
+        self._outputs.append(number)
+        is_input = number in self.capture.program.inputs
+        recorded = isinstance(x, TensorBase) and x.entry is not None
+        return Output(len(self._outputs) - 1, recorded, not (is_own or is_input))
 
     def holds(self, arrays: Sequence[Any]) -> bool:
         """Whether what the program depends on is as it was."""
@@ -179,45 +207,42 @@ class Recording:
         for leaf, cleared, _ in self.leaves:
             if not cleared and leaf.grad is not None:
                 raise CompileError(HELD_GRADIENT)
-        inputs = [*arrays, *(tensor.array for _, tensor in self.tensors)]
-        found = self.run_program(*inputs)
+        inputs = [*arrays, *(tensor.array for tensor, _, _ in self.layouts)]
+        return self.give(self.run_program(*inputs))
+
+    def give(self, found: Sequence[Any]) -> Any:
+        """Set the leaves' gradients, and put the outputs where they were returned."""
         for leaf, _, output in self.leaves:
-            leaf.grad = None if output is None else wrap(found[output.place])
-        return _fill(self.results, found)
+            leaf.grad = _filled(output, found)
+        return _filled(self.results, found)
 
 
 def _fits(tensor: TensorBase, value: Value, kind: type) -> bool:
     """Whether a Tensor's array now is like the one that was recorded."""
     array = tensor.array
     return (
-        array.__class__ is kind
-        and array.shape == value.shape
+        array.shape == value.shape
         and array.dtype == value.dtype
         and (value.strides is None or array.strides == value.strides)
+        and array.__class__ is kind
     )
 
 
-def check_leaves(results: Any) -> None:
-    """Refuse results in which a Tensor could hide."""
-    for leaf in leaves_of(results):
-        if leaf is not None and not isinstance(leaf, str | bytes | int | float):
-            raise CompileError(
-                f"a compiled step returns a {type(leaf).__name__}, which would be the "
-                "same after every run. Return Tensors, numbers and texts, in tuples, "
-                "lists or dicts."
-            )
+def _tensor(output: Output, found: Sequence[Any]) -> TensorBase:
+    array = found[output.place]
+    array = array.copy() if output.copied else array
+    return wrap(array, Replayed(array) if output.recorded else None)
 
 
-def _fill(results: Any, found: Sequence[Any]) -> Any:
+def _filled(results: Any, found: Sequence[Any]) -> Any:
     if isinstance(results, Output):
-        array = found[results.place]
-        return wrap(array, Replayed(array) if results.recorded else None)
+        return _tensor(results, found)
     if isinstance(results, dict):
-        return {key: _fill(value, found) for key, value in results.items()}
+        return {key: _filled(value, found) for key, value in results.items()}
     if hasattr(results, "_fields"):
-        return type(results)(*(_fill(part, found) for part in results))
+        return type(results)(*(_filled(part, found) for part in results))
     if isinstance(results, tuple | list):
-        return type(results)([_fill(part, found) for part in results])
+        return type(results)([_filled(part, found) for part in results])
     return results
 
 

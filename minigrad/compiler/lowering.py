@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.compiler.program import Instruction, Program, Value
+from minigrad.compiler.program import Instruction, Program, Value, primitive_of
 from minigrad.ops import elementwise, linalg, shape
 from minigrad.tape import Primitive
 
@@ -113,18 +113,22 @@ UFUNCS = {
 
 LOWERINGS: dict[Primitive, Lowering] = {
     **{
-        getattr(elementwise, name).primitive: _ufunc(function)
+        primitive_of(getattr(elementwise, name)): _ufunc(function)
         for name, function in UFUNCS.items()
     },
-    elementwise.relu.primitive: Lowering(_relu),
-    elementwise.exp_difference.primitive: Lowering(_exp_difference, fits=_is_floating),
-    elementwise.gate.primitive: Lowering(_gate),
-    elementwise.masked.primitive: Lowering(_masked),
-    linalg.matmul.primitive: Lowering(_matmul, in_place=False, fits=_is_plain_product),
+    primitive_of(elementwise.relu): Lowering(_relu),
+    primitive_of(elementwise.exp_difference): Lowering(
+        _exp_difference, fits=_is_floating
+    ),
+    primitive_of(elementwise.gate): Lowering(_gate),
+    primitive_of(elementwise.masked): Lowering(_masked),
+    primitive_of(linalg.matmul): Lowering(
+        _matmul, in_place=False, fits=_is_plain_product
+    ),
 }
 
-CONCATENATE = shape.concatenate.primitive
-STACK = shape.stack.primitive
+CONCATENATE = primitive_of(shape.concatenate)
+STACK = primitive_of(shape.stack)
 
 
 def lowering_of(program: Program, instruction: Instruction) -> Lowering | None:
@@ -158,10 +162,11 @@ def is_new_array(program: Program, instruction: Instruction) -> bool:
 
 def is_contiguous(value: Value) -> bool:
     """Whether a value has axes, elements, and row-major order."""
-    if not value.shape or value.nbytes == 0:
+    if not value.shape or value.nbytes == 0 or value.strides is None:
         return False
+    strides = value.strides or ()
     expected = value.dtype.itemsize
-    for length, stride in zip(value.shape[::-1], value.strides[::-1], strict=True):
+    for length, stride in zip(value.shape[::-1], strides[::-1], strict=False):
         if stride != expected and length != 1:
             return False
         expected *= length

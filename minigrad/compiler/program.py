@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -162,6 +163,27 @@ class Program:
 
     def _named(self, number: int) -> str:
         return f"v{number}: {self.values[number]}"
+
+
+def primitive_of(operation: Any) -> Primitive:
+    """The primitive behind an operation such as `mg.add`."""
+    return operation.primitive
+
+
+class Uses:
+    """Who makes and who reads each value of a program."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.made_by = {n: i for i in program.body for n in i.gives}
+        self.count = Counter(n for i in program.body for n in i.reads)
+        self.count.update(program.outputs)
+
+    def only_maker(self, x: Operand) -> Instruction | None:
+        """What makes an operand that nobody else reads."""
+        if isinstance(x, int) and self.count[x] == 1:
+            return self.made_by.get(x)
+        return None
 
 
 def _literal(value: Any) -> str:

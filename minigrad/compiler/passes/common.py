@@ -26,14 +26,14 @@ def merge_common(program: Program) -> Program:
         changed = with_operands(instruction, same)
         key = _key(changed, versions)
         known = seen.get(key)
-        if known is not None and not outputs.intersection(changed.gives):
-            pairs = zip(changed.results, known.results, strict=True)
-            same |= {mine: its for mine, its in pairs if None not in (mine, its)}
+        complete = len(changed.gives) == len(changed.results)
+        if known is not None and complete and not outputs.intersection(changed.gives):
+            same |= dict(zip(changed.gives, known.gives, strict=True))
             continue
         body.append(changed)
         for number in changed.written:
             versions[number] = versions.get(number, 0) + 1
-        if not changed.has_effect and None not in changed.results:
+        if complete and not changed.has_effect:
             seen[key] = changed
     return program.with_body(body)
 

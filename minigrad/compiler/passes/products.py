@@ -7,21 +7,27 @@ about half the time of T small ones and their additions.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.compiler.program import Instruction, Operand, Program, Value
+from minigrad.compiler.program import (
+    Instruction,
+    Operand,
+    Program,
+    Uses,
+    Value,
+    primitive_of,
+)
 from minigrad.ops.elementwise import add
 from minigrad.ops.linalg import matmul
 from minigrad.ops.shape import concatenate, swapaxes
 
-ADD = add.primitive
-MATMUL = matmul.primitive
-SWAPAXES = swapaxes.primitive
-CONCATENATE = concatenate.primitive
+ADD = primitive_of(add)
+MATMUL = primitive_of(matmul)
+SWAPAXES = primitive_of(swapaxes)
+CONCATENATE = primitive_of(concatenate)
 
 
 class Product(NamedTuple):
@@ -31,98 +37,74 @@ class Product(NamedTuple):
     right: int
 
 
+Term = Operand | Product
+
+
 def join_products(program: Program) -> Program:
     """Let the products of one sum become one; what else the sum adds is added to it."""
-    sums = Sums(program)
+    uses = Uses(program)
+    joined: dict[int, list[Term]] = {}  # by the number of a sum
+    replaced: set[int] = set()  # the sums within, and the products
+    for instruction in reversed(program.body):
+        result = next(iter(instruction.gives), None)
+        if instruction.primitive is not ADD or result is None or result in replaced:
+            continue
+        terms, inner = _terms_of(uses, instruction)
+        if _joinable(program, [term for term in terms if isinstance(term, Product)]):
+            joined[result] = terms
+            replaced |= inner
     body: list[Instruction] = []
     for instruction in program.body:
-        if id(instruction) in sums.inner:
-            continue
-        terms = sums.terms_of(instruction)
-        products = [term for term in terms if isinstance(term, Product)]
-        if len(products) > 1 and _joinable(program, products):
-            body += _joined(program, instruction, products, terms)
-        else:
-            body.append(instruction)
+        if replaced.isdisjoint(instruction.gives):
+            terms = joined.get(next(iter(instruction.gives), -1), [])
+            body += _sum_of(program, instruction, terms) if terms else [instruction]
     return program.with_body(body)
 
 
-class Sums:
-    """The trees of additions in a program whose inner sums nobody else reads."""
+def _terms_of(uses: Uses, last: Instruction) -> tuple[list[Term], set[int]]:
+    """What a tree of additions adds up, and the values within that would go."""
+    terms: list[Term] = []
+    inner: set[int] = set()
+    waiting: list[Operand] = list(reversed(last.operands))
+    shape = uses.program.values[last.gives[0]].shape
+    while waiting:
+        x = waiting.pop()
+        maker = uses.only_maker(x)
+        product = None if maker is None else _product(uses, maker)
+        if maker is not None and maker.primitive is ADD and _shape(uses, x) == shape:
+            waiting += reversed(maker.operands)
+            inner.update(maker.gives)
+        elif maker is not None and product is not None:
+            terms.append(product)
+            inner.update(maker.gives)
+        else:
+            terms.append(x)
+    return terms, inner
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.made_by = {n: i for i in program.body for n in i.gives}
-        self.uses = Counter(n for i in program.body for n in i.reads)
-        self.uses.update(program.outputs)
-        self.inner: set[int] = set()
-        for instruction in program.body:
-            if instruction.primitive is ADD and not self._is_inner(instruction):
-                terms = list(self._flatten(instruction))
-                if sum(isinstance(term, Product) for term in terms) > 1:
-                    self._mark(instruction)
-        self.inner -= {id(i) for i in program.body if not self._is_inner(i)}
 
-    def terms_of(self, instruction: Instruction) -> list[Operand | Product]:
-        """What is added up, where this is the last addition of a sum of products."""
-        return list(self._flatten(instruction)) if instruction.primitive is ADD else []
+def _shape(uses: Uses, x: Operand) -> tuple[int, ...] | None:
+    return uses.program.values[x].shape if isinstance(x, int) else None
 
-    def _is_inner(self, instruction: Instruction) -> bool:
-        """Whether an instruction's result is read by one addition alone."""
-        (result,) = instruction.results[:1] or (None,)
-        reader = self._only_reader.get(result)
-        return reader is not None and reader.primitive is ADD
 
-    @property
-    def _only_reader(self) -> dict[int | None, Instruction]:
-        if not hasattr(self, "_readers"):
-            self._readers: dict[int | None, Instruction] = {
-                n: i for i in self.program.body for n in i.reads if self.uses[n] == 1
-            }
-        return self._readers
-
-    def _flatten(self, instruction: Instruction) -> Iterator[Operand | Product]:
-        waiting: list[Any] = list(reversed(instruction.operands))
-        shape = self.program.values[instruction.gives[0]].shape
-        while waiting:
-            x = waiting.pop()
-            maker = self.made_by.get(x) if isinstance(x, int) else None
-            if maker is None or self.uses[x] != 1:
-                yield x
-            elif maker.primitive is ADD and self.program.values[x].shape == shape:
-                waiting += reversed(maker.operands)
-            else:
-                yield self._product(maker) or x
-
-    def _product(self, maker: Instruction) -> Product | None:
-        """The term that an instruction makes, if it is one."""
-        if maker.primitive is not MATMUL:
-            return None
-        left, right = maker.operands
-        turned = self.made_by.get(left) if isinstance(left, int) else None
-        if turned is None or turned.primitive is not SWAPAXES:
-            return None
-        inner = turned.operands[0]
-        if not isinstance(inner, int) or not isinstance(right, int):
-            return None
-        flat = all(len(self.program.values[x].shape) == 2 for x in (inner, right))
-        return Product(inner, right) if flat else None
-
-    def _mark(self, instruction: Instruction) -> None:
-        """Note what the joined product replaces: inner additions and the products."""
-        waiting = [instruction]
-        while waiting:
-            for x in waiting.pop().reads:
-                maker = self.made_by.get(x)
-                if maker is None or self.uses[x] != 1:
-                    continue
-                if maker.primitive is ADD:
-                    waiting.append(maker)
-                if maker.primitive is ADD or self._product(maker):
-                    self.inner.add(id(maker))
+def _product(uses: Uses, maker: Instruction) -> Product | None:
+    """The term that an instruction makes, if it is one."""
+    if maker.primitive is not MATMUL:
+        return None
+    left, right = maker.operands
+    turned = uses.made_by.get(left) if isinstance(left, int) else None
+    if turned is None or turned.primitive is not SWAPAXES:
+        return None
+    inner = turned.operands[0]
+    shapes = (_shape(uses, inner) or (), _shape(uses, right) or ())
+    if not (isinstance(inner, int) and isinstance(right, int)):
+        return None
+    return Product(inner, right) if all(len(shape) == 2 for shape in shapes) else None
 
 
 def _joinable(program: Program, products: list[Product]) -> bool:
+    """Whether there are several products, and their factors can be put together."""
+    if len(products) < 2:
+        return False
     values = program.values
     kinds = {
         (values[p.left].shape[1], values[p.right].shape[1], values[p.left].dtype)
@@ -132,40 +114,34 @@ def _joinable(program: Program, products: list[Product]) -> bool:
     return len(kinds) == 1 and dtypes == {next(iter(kinds))[2]}
 
 
-def _joined(
-    program: Program,
-    last: Instruction,
-    products: list[Product],
-    terms: list[Operand | Product],
+def _sum_of(
+    program: Program, last: Instruction, terms: list[Term]
 ) -> Iterator[Instruction]:
     """The joined product and the other additions, ending in the sum's own value."""
-    products = sorted(products)  # as the forward made the factors
+    # In the order in which the forward made the factors.
+    products = sorted(term for term in terms if isinstance(term, Product))
     others = [term for term in terms if not isinstance(term, Product)]
-    left = yield from _concatenated(program, [p.left for p in products])
-    right = yield from _concatenated(program, [p.right for p in products])
-    turned = _transposed(program.values[left])
-    flipped = program.add_value(turned)
-    settings = {"axis1": -1, "axis2": -2}
-    yield Instruction(SWAPAXES, (left,), settings, (flipped,), (left,), last.line)
+    left, right = (
+        program.add_value(_below_one_another(program, factors))
+        for factors in zip(*products, strict=True)
+    )
+    for whole, factors in zip((left, right), zip(*products, strict=True), strict=True):
+        yield Instruction(CONCATENATE, factors, {"axis": 0}, (whole,), (None,))
+    flipped = program.add_value(_transposed(program.values[left]))
+    yield Instruction(
+        SWAPAXES, (left,), {"axis1": -1, "axis2": -2}, (flipped,), (left,)
+    )
     value = program.values[last.gives[0]]
-    total = last.gives[0] if not others else program.add_value(value)
-    yield Instruction(MATMUL, (flipped, right), {}, (total,), (None,), last.line)
-    for i, other in enumerate(others):
-        final = i == len(others) - 1
-        result = last.gives[0] if final else program.add_value(value)
-        yield Instruction(ADD, (total, other), {}, (result,), (None,), last.line)
-        total = result
+    sums = [*(program.add_value(value) for _ in others), last.gives[0]]
+    yield Instruction(MATMUL, (flipped, right), {}, (sums[0],), (None,), last.line)
+    for other, before, after in zip(others, sums, sums[1:], strict=False):
+        yield Instruction(ADD, (before, other), {}, (after,), (None,), last.line)
 
 
-def _concatenated(program: Program, parts: list[int]) -> Any:
+def _below_one_another(program: Program, parts: Sequence[int]) -> Value:
     values = [program.values[part] for part in parts]
     rows = sum(value.shape[0] for value in values)
-    width, dtype = values[0].shape[1], values[0].dtype
-    whole = program.add_value(contiguous((rows, width), dtype))
-    yield Instruction(
-        CONCATENATE, tuple(parts), {"axis": 0}, (whole, None), (None, None)
-    )
-    return whole
+    return contiguous((rows, values[0].shape[1]), values[0].dtype)
 
 
 def contiguous(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Value:

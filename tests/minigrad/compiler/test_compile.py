@@ -164,8 +164,9 @@ def test_replaying_draws_what_running_draws():
     generators = [mg.Generator(4), mg.Generator(4)]
     device = rows().device
     steps = [
-        lambda x, g=g: mg.dropout(x, 0.5, generator=g)
-        + mg.bernoulli((3,), 0.5, g, device)
+        lambda x, g=g: (
+            mg.dropout(x, 0.5, generator=g) + mg.bernoulli((3,), 0.5, g, device)
+        )
         for g in generators
     ]
     compiled = mg.compile(steps[0])
@@ -423,3 +424,19 @@ def test_a_program_can_be_read():
         step.program()
     step(rows())
     assert "exp(v0)" in str(step.program())
+
+
+def test_two_leaves_with_one_gradient_do_not_share_it():
+    a, b = leaf(ROWS), leaf(ROWS)
+
+    @mg.compile
+    def step():
+        a.zero_grad()
+        b.zero_grad()
+        (a + b).sum().backward()
+
+    for _ in range(2):
+        step()
+        a.grad += 1
+        assert_close(a.grad, ROWS * 0 + 2, 0)
+        assert_close(b.grad, ROWS * 0 + 1, 0)
