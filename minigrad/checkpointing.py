@@ -34,11 +34,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
     Source: T. Chen et al., "Training deep nets with sublinear memory cost", 2016.
     """
-    if not callable(f):
-        raise TypeError(
-            f"checkpoint got a {type(f).__name__}: it takes the function whose part of "
-            "the tape is dropped. Write checkpoint(f)(x), not checkpoint(f(x))."
-        )
+    _check_function(f)
 
     @functools.wraps(f)
     def wrapped(*operands: Any, **settings: Any) -> Any:
@@ -61,6 +57,14 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         return _like(outputs, dropped)
 
     return wrapped
+
+
+def _check_function(f: Any) -> None:
+    if not callable(f):
+        raise TypeError(
+            f"checkpoint got a {type(f).__name__}: it takes the function whose part of "
+            "the tape is dropped. Write checkpoint(f)(x), not checkpoint(f(x))."
+        )
 
 
 def _parts(f: Callable[..., Any], outputs: Any) -> list[Tensor]:

@@ -15,8 +15,10 @@ from minigrad.compiler.program import (
     Operand,
     Program,
     Value,
+    primitive_of,
 )
 from minigrad.inspect.lines import users_line
+from minigrad.ops.sources import moved
 from minigrad.tape import Call, Entry, Leaf, Observer, Primitive, TensorBase
 from minigrad.tape.writes import owner_of
 
@@ -25,6 +27,7 @@ class CompileError(RuntimeError):
     """A step that cannot be compiled, and why."""
 
 
+MOVED = primitive_of(moved)
 HELD_GRADIENT = (
     "a compiled step would add to a gradient that a parameter holds from before: a "
     "compiled step starts without. Call optimizer.zero_grad() in the step, before "
@@ -123,6 +126,9 @@ class Capture(Observer):
             self._operand(call, i, x, given)
             for i, (x, given) in enumerate(zip(call.operands, self._given, strict=True))
         )
+        if call.primitive is MOVED and isinstance(operands[0], Literal):
+            self.constant(call.results[0])
+            return
         _refuse_choice(call, operands)
         owners = {
             id(owner_of(x)): of for x, of in zip(call.operands, operands, strict=True)

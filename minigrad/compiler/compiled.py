@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from minigrad.compiler.capture import HELD_GRADIENT, Capture, CompileError
 from minigrad.compiler.passes import optimize
-from minigrad.compiler.program import Program, Value
-from minigrad.compiler.replay import function_of
+from minigrad.compiler.program import Value
+from minigrad.compiler.replay import Replay
+from minigrad.compiler.report import Explanation, Listing
 from minigrad.compiler.trees import arrays_in, leaves_of, map_arrays, signature
 from minigrad.tape import Entry, Scope, TensorBase, array_of, recording, wrap
 
@@ -41,6 +42,14 @@ class Compiled:
         """Replay the recording that fits, or record the call."""
         if recording.observers:  # somebody looks at single calls, another step perhaps
             return self.function(*args, **kwargs)
+        return self._run(args, kwargs)
+
+    def measure(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the step and note the time of each instruction, for `program()`."""
+        self._run(args, kwargs)
+        return self._run(args, kwargs, measured=True)
+
+    def _run(self, args: Any, kwargs: Any, measured: bool = False) -> Any:
         given = (args, kwargs)
         arrays = arrays_in(given)
         key = (recording.enabled, _sharing(arrays), signature(given))
@@ -49,7 +58,7 @@ class Compiled:
             for known in self.recordings.get(key, ()):
                 if known.holds(inputs):
                     self.recordings.move_to_end(key)
-                    return known.run(inputs)
+                    return known.run(inputs, measured)
             return self._record(key, args, kwargs)
 
     def _record(self, key: Hashable, args: Any, kwargs: Any) -> Any:
@@ -73,17 +82,29 @@ class Compiled:
             )
         return known.give(found)
 
-    def program(self) -> Program:
-        """The program that was run last.
+    def program(self) -> Listing:
+        """The instructions that were run last, to be printed.
 
         Raises:
             RuntimeError: nothing was recorded yet.
         """
+        return Listing(self._last().replay)
+
+    def explain(self) -> Explanation:
+        """What each pass has changed in the program that was run last.
+
+        Raises:
+            RuntimeError: nothing was recorded yet.
+        """
+        last = self._last()
+        return Explanation(last.changes, last.replay)
+
+    def _last(self) -> Recording:
         if not self.recordings:
             raise RuntimeError(
                 f"{self.function.__name__} has not been recorded yet. Call it first."
             )
-        return next(reversed(self.recordings.values()))[-1].program
+        return next(reversed(self.recordings.values()))[-1]
 
 
 def compile(function: Callable[..., Any]) -> Compiled:
@@ -160,12 +181,12 @@ class Recording:
             for leaf in capture.leaves.values()
         ]
         capture.program.outputs = self._outputs
-        self.program = optimize(capture.program)
+        self.program, self.changes = optimize(capture.program)
         self.layouts: list[tuple[TensorBase, Value, type]] = [
             (tensor, self.program.values[number], type(tensor.array))
             for number, tensor in capture.tensors.items()
         ]
-        self.run_program = function_of(self.program)
+        self.replay = Replay(self.program)
 
     def _check_leaves(self, results: Any) -> None:
         """Refuse results in which a Tensor could hide."""
@@ -202,13 +223,14 @@ class Recording:
                 return False
         return all(_fits(*layout) for layout in self.layouts)
 
-    def run(self, arrays: Sequence[Any]) -> Any:
+    def run(self, arrays: Sequence[Any], measured: bool = False) -> Any:
         """Run the program on arguments, and give what the step returned."""
         for leaf, cleared, _ in self.leaves:
             if not cleared and leaf.grad is not None:
                 raise CompileError(HELD_GRADIENT)
         inputs = [*arrays, *(tensor.array for tensor, _, _ in self.layouts)]
-        return self.give(self.run_program(*inputs))
+        run = self.replay.measure if measured else self.replay
+        return self.give(run(*inputs))
 
     def give(self, found: Sequence[Any]) -> Any:
         """Set the leaves' gradients, and put the outputs where they were returned."""

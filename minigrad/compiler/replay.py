@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from minigrad.backend import as_result
-from minigrad.compiler.buffers import Planner
+from minigrad.compiler.buffers import Plan, Planner
 from minigrad.compiler.lowering import lowering_of, part_of
 from minigrad.compiler.program import Instruction, Operand, Program
 from minigrad.tape import record_write
+from minigrad.tape.record import EXPLAINED
 
 
 class Writer:
     """Writes the function line by line, and collects the objects that it names."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, planner: Planner, plan: Plan) -> None:
         self.program = program
-        self.planner = Planner(program)
-        self.plan = self.planner.plan()
+        self.planner = planner
+        self.plan = plan
         self.names: dict[str, Any] = {"as_result": as_result, "wrote": record_write}
         self.known: dict[tuple[str, int], str] = {}
         self.lines: list[str] = []
@@ -128,24 +131,70 @@ def _target(number: int | None) -> str:
     return "_" if number is None else f"v{number}"
 
 
-def source_of(program: Program) -> tuple[str, dict[str, Any]]:
-    """The function's text, and the objects that it names."""
-    writer = Writer(program)
-    last = program.last_uses()
-    ends: dict[int, list[int]] = {}
-    for number, place in last.items():
-        ends.setdefault(place, []).append(number)
-    for place, instruction in enumerate(program.body):
-        writer.call(instruction)
-        writer.forget(ends.get(place, []))
-    inputs = ", ".join(f"v{number}" for number in program.inputs)
-    outputs = "".join(f"v{number}, " for number in program.outputs)
-    lines = [f"def run({inputs}):", *writer.lines, f"return ({outputs})"]
-    return "\n    ".join(lines) + "\n", writer.names
+class Replay:
+    """A program as a function of its inputs' arrays that gives its outputs' arrays.
+
+    Raises:
+        ValueError, IndexError, ...: as the operation does, with the user's line.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.planner = Planner(program)
+        self.plan = self.planner.plan()
+        self.places: list[int] = []  # of the instruction that each line belongs to
+        self.seconds: list[float] = []  # of each instruction, once they were measured
+        self._run = self._function()
+
+    def __call__(self, *arrays: Any) -> tuple[Any, ...]:
+        """Run all instructions."""
+        try:
+            return self._run(*arrays)
+        except EXPLAINED as error:
+            raise self._explained(error) from error
+
+    def measure(self, *arrays: Any) -> tuple[Any, ...]:
+        """Run all instructions, and note the seconds that each takes."""
+        self.seconds = [0.0] * len(self.program.body)
+        return self._function(self.seconds)(*arrays)
+
+    def text(self, seconds: list[float] | None = None) -> tuple[str, dict[str, Any]]:
+        """The function's text, and the objects that it names."""
+        writer = Writer(self.program, self.planner, self.plan)
+        ends: dict[int, list[int]] = {}
+        for number, place in self.program.last_uses().items():
+            ends.setdefault(place, []).append(number)
+        self.places = [-1]
+        for place, instruction in enumerate(self.program.body):
+            if seconds is not None:
+                writer.lines.append("started = clock()")
+            writer.call(instruction)
+            if seconds is not None:
+                writer.lines.append(f"seconds[{place}] = clock() - started")
+            writer.forget(ends.get(place, []))
+            self.places += [place] * (1 + len(writer.lines) - len(self.places))
+        inputs = ", ".join(f"v{number}" for number in self.program.inputs)
+        outputs = "".join(f"v{number}, " for number in self.program.outputs)
+        lines = [f"def run({inputs}):", *writer.lines, f"return ({outputs})"]
+        return "\n    ".join(lines) + "\n", writer.names
+
+    def _function(self, seconds: list[float] | None = None) -> Callable[..., Any]:
+        text, names = self.text(seconds)
+        names |= {"clock": perf_counter, "seconds": seconds}
+        exec(compile(text, FILE, "exec"), names)
+        return names["run"]
+
+    def _explained(self, error: Exception) -> Exception:
+        """The error with the operation and the user's line."""
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == FILE]
+        place = self.places[(lines[0] or 1) - 1] if lines else -1
+        if place < 0:
+            return error
+        instruction = self.program.body[place]
+        told = f"{error} (in {instruction.primitive.name}, {instruction.line})"
+        kind = next(k for k in EXPLAINED if isinstance(error, k))
+        return kind(told)
 
 
-def function_of(program: Program) -> Callable[..., tuple[Any, ...]]:
-    """The program as a function: arrays of the inputs to arrays of the outputs."""
-    text, names = source_of(program)
-    exec(compile(text, "<compiled step>", "exec"), names)
-    return names["run"]
+FILE = "<compiled step>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from minigrad.compiler.passes import common, constants, dead, products
 from minigrad.compiler.program import Program
@@ -18,8 +19,19 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
-def optimize(program: Program) -> Program:
-    """The program after all passes."""
+class Change(NamedTuple):
+    """What a pass has done: its name, and the instructions before and after."""
+
+    name: str
+    before: int
+    after: int
+
+
+def optimize(program: Program) -> tuple[Program, list[Change]]:
+    """The program after all passes, and what each has changed."""
+    changes = []
     for one in PASSES:
+        before = len(program.body)
         program = one(program)
-    return program
+        changes.append(Change(one.__name__, before, len(program.body)))
+    return program, changes

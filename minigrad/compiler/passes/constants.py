@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from minigrad.backend import is_array
+import numpy as np
+
 from minigrad.compiler.program import Instruction, Literal, Operand, Program
 from minigrad.tape.record import run
 
@@ -64,6 +65,6 @@ def _results(instruction: Instruction) -> dict[int, Literal]:
 
 def _frozen(value: Any) -> Any:
     """A constant that nobody can write to by mistake."""
-    if is_array(value) and hasattr(value, "flags") and value.base is None:
+    if isinstance(value, np.ndarray) and value.base is None:
         value.setflags(write=False)
     return value

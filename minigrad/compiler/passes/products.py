@@ -141,7 +141,8 @@ def _sum_of(
 def _below_one_another(program: Program, parts: Sequence[int]) -> Value:
     values = [program.values[part] for part in parts]
     rows = sum(value.shape[0] for value in values)
-    return contiguous((rows, values[0].shape[1]), values[0].dtype)
+    whole = contiguous((rows, values[0].shape[1]), values[0].dtype)
+    return whole if values[0].strides is not None else whole._replace(strides=None)
 
 
 def contiguous(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Value:

@@ -418,12 +418,39 @@ def test_an_exception_in_a_run_leaves_weights_and_moments():
         np.testing.assert_array_equal(value, before[1][key])
 
 
-def test_a_program_can_be_read():
-    step = mg.compile(lambda x: mg.exp(x).sum())
+def test_a_program_can_be_read(tmp_path):
+    step = mg.compile(lambda x: mg.exp(x @ x.T).sum())
     with pytest.raises(RuntimeError, match="Call it first"):
         step.program()
     step(rows())
-    assert "exp(v0)" in str(step.program())
+    listing = str(step.program())
+    assert "exp(v2)" in listing
+    assert "us" not in listing.splitlines()[0]
+    assert_close(step.measure(rows()), np.exp(ROWS @ ROWS.T).sum(), 1e-5)
+    head, *body = str(step.program()).splitlines()
+    assert head.split() == ["instruction", "bytes", "FLOPs", "us", "line"]
+    product = next(line for line in body if "matmul(" in line)
+    assert {"64", "96"} <= {*product.split()}  # bytes, and 2 * 4 * 4 * 3 FLOPs
+    assert "test_compile.py" in product
+    step.program().save(tmp_path / "step.html")
+    page = (tmp_path / "step.html").read_text()
+    assert "<td>v3: float32[4, 4] = exp(v2)</td>" in page
+
+
+def test_the_passes_are_explained():
+    step = mg.compile(lambda x: mg.exp(x) + mg.exp(x))
+    step(rows())
+    lines = [line.split() for line in str(step.explain()).splitlines()]
+    assert ["merge_common", "3", "2"] in lines
+    assert lines[-1][:3] == ["bytes", "of", "buffers"]
+
+
+@pytest.mark.only_cpu("on a GPU, ids wrap around")
+def test_an_error_in_a_run_names_operation_and_line():
+    step = mg.compile(lambda x, ids: x[ids])
+    step(rows(), np.array([0, 1]))
+    with pytest.raises(IndexError, match=r"out of bounds .*in gather, test_compile.py"):
+        step(rows(), np.array([0, 9]))
 
 
 def test_two_leaves_with_one_gradient_do_not_share_it():

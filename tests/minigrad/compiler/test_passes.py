@@ -26,7 +26,7 @@ def compile_with(function, *only):
     """A compiled step that these passes alone have changed."""
 
     def optimize(one):
-        return functools.reduce(lambda p, change: change(p), only, one)
+        return functools.reduce(lambda p, change: change(p), only, one), []
 
     step = mg.compile(function)
 
@@ -101,7 +101,7 @@ def test_a_pass_finds_what_it_is_for(one):
 def memory_of(function, *args):
     step = mg.compile(function)
     step(*args)
-    return buffers.Planner(step.program()).plan()
+    return step.program().replay.plan
 
 
 def test_buffers_are_used_again():
