@@ -1,4 +1,4 @@
-"""How does minigrad do each work? As a user writes it, nothing compiled."""
+"""How does minigrad do each work? As a user writes it, and compiled by mg.compile."""
 
 from collections.abc import Callable
 from functools import partial
@@ -89,7 +89,7 @@ class Captioner(nn.Module):
         return nn.temporal_softmax_loss(self.scores(h), targets, targets != NULL)
 
 
-def mlp(problem: Problem) -> Step:
+def mlp(problem: Problem, compiled: bool = False) -> Step:
     """Train the MLP on one batch."""
     p = problem.parameters
     model = MLP(*p["W0"].shape, p["W2"].shape[1])
@@ -100,16 +100,17 @@ def mlp(problem: Problem) -> Step:
             for kind in "Wb"
         }
     )
-    x, labels = map(put, (problem.inputs["x"], problem.inputs["labels"]))
-    return training(model, lambda: nn.cross_entropy(model(x), labels))
+    batch = problem.inputs["x"], problem.inputs["labels"]
+    loss = lambda x, labels: nn.cross_entropy(model(x), labels)  # noqa: E731
+    return training(model, loss, batch, compiled)
 
 
 def captioning(
     layer: type[nn.LSTM] | type[nn.RNN],
-) -> Callable[[Problem], Step]:
+) -> Callable[..., Step]:
     """Return the training of a captioner around `layer`."""
 
-    def make(problem: Problem) -> Step:
+    def make(problem: Problem, compiled: bool = False) -> Step:
         p = problem.parameters
         model = Captioner(p, layer)
         model.load_state_dict(
@@ -122,9 +123,8 @@ def captioning(
                 "scores.b": p["b_vocab"],
             }
         )
-        features = put(problem.inputs["features"])
-        captions = put(problem.inputs["captions"])
-        return training(model, lambda: model(features, captions))
+        batch = problem.inputs["features"], problem.inputs["captions"]
+        return training(model, model, batch, compiled)
 
     return make
 
@@ -158,6 +158,7 @@ class AllPositions(ClassificationTransformer):
 def judge(
     problem: Problem,
     kind: type[ClassificationTransformer] = ClassificationTransformer,
+    compiled: bool = False,
 ) -> Step:
     """Train the course's Transformer for CoLA."""
     p = problem.parameters
@@ -189,8 +190,9 @@ def judge(
             **{f"{ours}.{k}": p[f"{n} {k}"] for n, ours in names.items() for k in "Wb"},
         }
     )
-    ids, labels = map(put, (problem.inputs["ids"], problem.inputs["labels"]))
-    return training(model, lambda: nn.bce_with_logits(model(ids), labels))
+    batch = problem.inputs["ids"], problem.inputs["labels"]
+    loss = lambda ids, labels: nn.bce_with_logits(model(ids), labels)  # noqa: E731
+    return training(model, loss, batch, compiled)
 
 
 def attention(problem: Problem, chunk: int | None = None) -> Step:
@@ -239,31 +241,44 @@ def squeezenet(problem: Problem, gradient: bool = False, keep: bool = True) -> S
     return with_slope if gradient else forward
 
 
-def training(model: nn.Module, loss_of: Callable[[], mg.Tensor]) -> Step:
+def training(
+    model: nn.Module,
+    loss_of: Callable[..., mg.Tensor],
+    batch: tuple[np.ndarray, ...],
+    compiled: bool,
+) -> Step:
     """Return a step of Adam on the model's parameters."""
     model.to(DEVICE)
     optimizer = nn.Adam(model.parameters(), lr=LEARNING_RATE)
+    given = tuple(map(put, batch))
 
-    def step() -> mg.Tensor:
+    def step(*batch: Any) -> mg.Tensor:
         optimizer.zero_grad()
-        loss = loss_of()
+        loss = loss_of(*batch)
         loss.backward()
         optimizer.step()
         return loss
 
-    return step
+    return partial(mg.compile(step) if compiled else step, *given)
+
+
+def both(
+    make: Callable[..., Step], label: str = "minigrad"
+) -> dict[str, Callable[..., Step]]:
+    """Return a work as it is, and compiled."""
+    return {label: make, f"{label}, compiled": partial(make, compiled=True)}
 
 
 WORKS = {
     "operation": {"minigrad": chain},
     "chain": {"minigrad": chain},
-    "mlp": {"minigrad": mlp},
-    "lstm": {"minigrad": captioning(nn.LSTM)},
-    "rnn": {"minigrad": captioning(nn.RNN)},
+    "mlp": both(mlp),
+    "lstm": both(captioning(nn.LSTM)),
+    "rnn": both(captioning(nn.RNN)),
     "layer": {"minigrad": lstm_layer},
     "judge": {
-        "minigrad": judge,
-        "minigrad, all positions": partial(judge, kind=AllPositions),
+        **both(judge),
+        **both(partial(judge, kind=AllPositions), "minigrad, all positions"),
     },
     "attention": {
         "minigrad": partial(attention, chunk=256),
