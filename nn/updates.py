@@ -78,13 +78,9 @@ def adam_update(
     Shapes: step () and lr (), on the host; p and gradient alike, m and v their
     elements.
     """
-    # `lr * m_hat / (sqrt(v_hat) + eps)` is `rate * m / (sqrt(v) + eps / v_scale)`.
-    count = int(step) + 1
-    m_scale = (1 - beta1) / (1 - beta1**count)
-    v_scale = math.sqrt((1 - beta2) / (1 - beta2**count))
-    rate, eps = float(lr) * m_scale / v_scale, eps / v_scale
-    kept = 1 - float(lr) * weight_decay if decoupled else 1.0
-    weight_decay = 0.0 if decoupled else weight_decay
+    settings: Any = {"weight_decay": weight_decay, "decoupled": decoupled}
+    rates = adam_rates(step, lr, beta1=beta1, beta2=beta2, eps=eps, **settings)
+    rate, eps, kept, weight_decay = rates
 
     def update(p: Array, g: Array, scratch: Array, m: Array, v: Array) -> None:
         if kept != 1:
@@ -104,6 +100,29 @@ def adam_update(
     _in_tiles(update, p, gradient, m, v)
     step += 1
     return p
+
+
+def adam_rates(
+    step: Array,
+    lr: Array,
+    *,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> tuple[float, float, float, float]:
+    """Adam's step after `step` others as numbers: rate, eps, kept, decay.
+
+    `p` is first multiplied by `kept`, `g` is `decay * p` larger, and
+    `lr * m_hat / (sqrt(v_hat) + eps)` is `rate * m / (sqrt(v) + eps / v_scale)`.
+    """
+    count = int(step) + 1
+    m_scale = (1 - beta1) / (1 - beta1**count)
+    v_scale = math.sqrt((1 - beta2) / (1 - beta2**count))
+    rate = float(lr) * m_scale / v_scale
+    kept = 1 - float(lr) * weight_decay if decoupled else 1.0
+    return rate, eps / v_scale, kept, 0.0 if decoupled else weight_decay
 
 
 def _decayed(p: Array, g: Array, scratch: Array, weight_decay: float) -> Array:

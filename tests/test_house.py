@@ -45,6 +45,7 @@ THIRD_PARTIES = {
     "cupy": ("minigrad.backend", "minigrad.gpus"),
     "h5py": ("minigrad.io",),
     "hypothesis": ("minigrad.testing",),
+    "numba": ("nn.kernels",),
 }
 NETWORK = {"ftplib", "http", "smtplib", "socket", "socketserver", "ssl", "urllib"}
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from minigrad.backend import as_result
 from minigrad.compiler.buffers import Plan, Planner
+from minigrad.compiler.choice import forward_of
 from minigrad.compiler.lowering import lowering_of, part_of
 from minigrad.compiler.program import Instruction, Operand, Program
 from minigrad.tape import record_write
@@ -80,7 +81,9 @@ class Writer:
         primitive = instruction.primitive
         operands = [self.operand(x) for x in instruction.operands]
         given = [f"[{', '.join(operands)}]"] if primitive.sequence else operands
-        forward = self.name_of(f"{primitive.name}_", primitive.forward)
+        forward = self.name_of(
+            f"{primitive.name}_", forward_of(self.program, instruction)
+        )
         arguments = [*given, *self.settings(instruction.settings)]
         call = f"{forward}({', '.join(arguments)})"
         if primitive.many:
