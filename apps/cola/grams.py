@@ -110,8 +110,8 @@ class GramJudge(Judge):
         """Give each run its weight. Shapes: (N, T) -> (N, T, 1)."""
         return nn.functional.word_embedding(ids, self.weights)
 
-    def pull(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """What each run adds to the sum, or takes from it. Shapes: as the base's."""
+    def attributions(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """The size of each run's contribution to the sum. Shapes: as the base's."""
         return np.abs(x * gradient)[..., 0]
 
     def decide(self, x: Any, known: Any) -> Any:

@@ -1,7 +1,6 @@
 """How does a Transformer judge a sentence? The course's model, and one of our own.
 
-Both give the logarithm of the odds that a sentence is acceptable, and show on the way
-what each word looks at.
+Both give the log-odds that a sentence is acceptable, and their attention.
 
 Glossary of shapes: N sentences, T positions (words, a mark for the sentence, padding),
 D width of the model, H heads, L layers.
@@ -17,10 +16,8 @@ import numpy as np
 import minigrad as mg
 import nn
 
-# Deviation of the vectors of words and positions when training begins.
-START = 0.1
-# Normalised vectors have no element as small as this.
-BELOW_ALL = -1e9
+START = 0.1  # standard deviation of the first vectors of words and positions
+BELOW_ALL = -1e9  # normalised vectors have no element as small as this
 
 
 def placed(array: np.ndarray, beside: mg.Tensor) -> mg.Tensor:
@@ -34,23 +31,22 @@ class Judge(nn.Module):
     pad: int
     layers: Sequence[nn.TransformerEncoderLayer]
 
-    def mask(self, ids: Any) -> Any:
-        """Which keys are visible, None for all. Shapes: (N, T) -> (N, 1, T)."""
-        return (self.here(ids) != self.pad)[:, None]
+    def known(self, ids: np.ndarray) -> mg.Tensor:
+        """True where no padding is, on the model's device. Shapes: (N, T) -> same."""
+        return placed(ids, next(self.parameters())) != self.pad
 
-    def here(self, ids: Any) -> Any:
-        """The ids as a Tensor on the model's device."""
-        beside = next(iter(self.parameters()))
-        return placed(ids, beside) if isinstance(ids, np.ndarray) else ids
+    def mask(self, ids: np.ndarray) -> Any:
+        """Which keys are visible, None for all. Shapes: (N, T) -> (N, 1, T)."""
+        return self.known(ids)[:, None]
 
     def embed(self, ids: np.ndarray) -> Any:
         """Add each word's vector and its position's. Shapes: (N, T) -> (N, T, D)."""
         raise NotImplementedError
 
-    def decide(self, x: Any, words: np.ndarray) -> Any:
-        """Read the verdict from what the layers made of the words.
+    def decide(self, x: Any, known: Any) -> Any:
+        """The log-odds from the layers' outputs, as `known` says where no padding is.
 
-        Shapes: x (N, T, D), words (N, T), True where no padding is -> (N,).
+        Shapes: x (N, T, D), known (N, T) -> (N,).
         """
         raise NotImplementedError
 
@@ -59,21 +55,21 @@ class Judge(nn.Module):
         mask = self.mask(ids)
         for layer in self.layers:
             x = layer(x, mask)
-        return self.decide(x, self.here(ids) != self.pad)
+        return self.decide(x, self.known(ids))
 
     def forward(self, ids: np.ndarray) -> Any:
-        """Give the logarithm of the odds of each sentence. Shapes: (N, T) -> (N,)."""
+        """Give the log-odds of each sentence. Shapes: (N, T) -> (N,)."""
         return self.judge(self.embed(ids), ids)
 
-    def pull(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """How far the verdict moves with each word's vector, at most.
+    def attributions(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Each word's saliency: the norm of its vector's gradient.
 
-        Shapes: x and the gradient of the logarithm of the odds (..., T, D) -> (..., T).
+        Shapes: x and the gradient of the log-odds (..., T, D) -> (..., T).
         """
         return np.linalg.norm(gradient, axis=-1)
 
     def attention(self, ids: np.ndarray) -> list[np.ndarray]:
-        """What each word takes from each, layer by layer. Shapes: L of (N, H, T, T)."""
+        """Each layer's attention weights. Shapes: L of (N, H, T, T)."""
         mask = self.mask(ids)
         found = []
         with mg.no_grad():
@@ -132,25 +128,25 @@ class ClassificationTransformer(Judge):
         return self.positions(self.words(ids))
 
     def attend(self, x: Any) -> Any:
-        """Let each position look at all, and normalise. Shapes: (N, T, D) -> same."""
+        """Self-attention, added and normalised. Shapes: (N, T, D) -> same."""
         return self.layer.attention_norm(x + self.layer.attention(x))
 
     def feed_forward(self, x: Any) -> Any:
-        """Think about each position alone, and normalise. Shapes: (N, T, D) -> same."""
+        """Feed-forward network, added and normalised. Shapes: (N, T, D) -> same."""
         return self.layer.feed_forward_norm(x + self.layer.feed_forward(x))
 
     def judge(self, x: Any, ids: np.ndarray) -> Any:
         """Judge embedded sentences. Shapes: (N, T, D), (N, T) -> (N,).
 
-        Only the first position looks and thinks, for no other is read: what `attend`
-        and `feed_forward` make of the others costs ten times as much.
+        Only the first position is a query, for no other is read: computing the
+        others' outputs costs ten times as much.
         """
         layer, first = self.layer, x[:, :1]
-        looked = layer.attention_norm(first + layer.attention(first, x))
-        return self.decide(self.feed_forward(looked), ids != self.pad)
+        attended = layer.attention_norm(first + layer.attention(first, x))
+        return self.decide(self.feed_forward(attended))
 
-    def decide(self, x: Any, words: np.ndarray) -> Any:
-        """Read the verdict from the first position. Shapes: (N, T, D) -> (N,)."""
+    def decide(self, x: Any, known: Any = None) -> Any:
+        """The log-odds from the first position. Shapes: (N, T, D) -> (N,)."""
         return self.out(x[:, 0])[:, 0]
 
 
@@ -186,19 +182,10 @@ class SentenceTransformer(Judge):
         self.words = nn.Embedding(vocabulary, embed_dim, **made)
         self.positions = nn.LearnedPositions(max_length, embed_dim, **made)
         self.dropout = nn.Dropout(dropout, **made)
+        inside = {"dropout": dropout, "activation": "gelu", "norm_first": True, **made}
         self.encoder = nn.TransformerEncoder(
-            [
-                nn.TransformerEncoderLayer(
-                    embed_dim,
-                    num_heads,
-                    hidden_dim,
-                    dropout=dropout,
-                    activation="gelu",
-                    norm_first=True,
-                    **made,
-                )
-                for _ in range(layers)
-            ],
+            nn.TransformerEncoderLayer(embed_dim, num_heads, hidden_dim, **inside)
+            for _ in range(layers)
         )
         # Alike in size, so that a place says as much as a word from the first step on.
         for table in (self.words, self.positions):
@@ -214,21 +201,20 @@ class SentenceTransformer(Judge):
     def embed(self, ids: Any) -> Any:
         """Add each word's vector and its position's. Shapes: (N, T) -> (N, T, D)."""
         if self.training and self.word_dropout:
-            ids = self._forget(self.here(ids))
+            ids = self._drop_words(placed(ids, self.words.W))
         return self.dropout(self.positions(self.words(ids)))
 
-    def decide(self, x: Any, words: Any) -> Any:
-        """Read the verdict from all words. Shapes: (N, T, D), (N, T) -> (N,)."""
+    def decide(self, x: Any, known: Any) -> Any:
+        """The log-odds from all words. Shapes: (N, T, D), (N, T) -> (N,)."""
         x = self.norm(x)
-        weights = words / mg.sum(words, axis=1, keepdims=True)
+        weights = known / mg.sum(known, axis=1, keepdims=True)
         mean = (x * weights[..., None].astype(x.dtype)).sum(axis=1)
-        largest = mg.where(words[..., None], x, BELOW_ALL).max(axis=1)
+        largest = mg.where(known[..., None], x, BELOW_ALL).max(axis=1)
         return self.out(mg.concatenate([mean, largest], axis=-1))[:, 0]
 
-    def _forget(self, ids: mg.Tensor) -> mg.Tensor:
-        """Make some words unknown."""
-        chosen = mg.bernoulli(ids.shape, self.word_dropout, self.generator, ids.device)
-        return mg.where(chosen & (ids != self.pad), self.unknown, ids)
+    def _drop_words(self, ids: mg.Tensor) -> mg.Tensor:
+        dropped = mg.bernoulli(ids.shape, self.word_dropout, self.generator, ids.device)
+        return mg.where(dropped & (ids != self.pad), self.unknown, ids)
 
 
 def count_weights(
