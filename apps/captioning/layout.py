@@ -92,44 +92,40 @@ def load_vocabulary(path: Path) -> dict[str, int]:
         words, ids = list(content["idx_to_word"]), dict(content["word_to_idx"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: expected a dictionary with 'idx_to_word' (a list of words) and "
-            "'word_to_idx' (the id of each word). Copy the file again."
+            f"{path}: expected a dictionary with 'idx_to_word', a list of words, and "
+            "'word_to_idx', the id of each. Copy the file again."
         ) from error
     for word in words:
         if problem := _problem_of(word):
-            raise DataError(f"{path}: 'idx_to_word' holds {problem}")
+            raise DataError(
+                f"{path}: 'idx_to_word' holds {problem}. Mend it, or leave it out."
+            )
     # True == 1 in Python, but a truth value is no id.
     whole = all(type(index) is int for index in ids.values())
     if not whole or dict(zip(words, range(len(words)), strict=True)) != ids:
         raise DataError(
-            f"{path}: 'idx_to_word' and 'word_to_idx' disagree, so ids have no "
-            "certain meaning. Write both from one list of words."
+            f"{path}: 'idx_to_word' and 'word_to_idx' disagree. Write both from one "
+            "list of words."
         )
     if missing := [word for word in SPECIAL_WORDS if word not in ids]:
         raise DataError(
-            f"{path}: the vocabulary lacks {', '.join(missing)}, with which captions "
-            "are padded, begun and ended. Add them as its first words."
+            f"{path}: the vocabulary lacks {', '.join(missing)}, which captions need. "
+            "Add them as its first words."
         )
     return ids
 
 
 def _problem_of(word: Any) -> str:
-    """What is wrong with a word, and the way out; "" if nothing is."""
+    """What is wrong with a word; "" if nothing is."""
     if not isinstance(word, str) or not word.strip():
-        return (
-            f"{word!r:.80}, which is no word. Write a list of words, each a text of at "
-            "least one letter."
-        )
+        return f"{word!r:.80}, which is no word"
     if len(word) > LONGEST_WORD:
         return (
             f"a word of {len(word):,} letters, {word[:20]!r} and so on; "
-            f"{LONGEST_WORD:,} are the most. Shorten it, or leave it out."
+            f"{LONGEST_WORD:,} are the most"
         )
     if NO_LETTER.search(word):
-        return (
-            f"{word!r:.80}, in which a control character or half of a character "
-            "stands. Take that out of the word."
-        )
+        return f"{word!r:.80}, in which a control character or half of a character is"
     return ""
 
 
@@ -139,8 +135,8 @@ def open_features(path: Path) -> h5py.Dataset:
     features = _dataset(_open(path), "features", 2, np.floating)
     if 0 in features.shape:
         raise DataError(
-            f"{path}: 'features' has shape {features.shape}, which is empty. It needs "
-            "a row for each picture. Make the file again."
+            f"{path}: 'features' has shape {features.shape}, which is empty. Make the "
+            "file again, with a row for each picture."
         )
     with reading_hdf5(path):
         unpacked.require_sound(features, "features")
@@ -152,15 +148,21 @@ def load_captions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read a split's captions and the row of each one's picture, and check both."""
     path = folder / CAPTIONS_FILE
+    name = f"'{split}_captions'"
     with _open(path) as file:
         captions = _read_integers(file, f"{split}_captions", 2)
         image_indices = _read_integers(file, f"{split}_image_idxs", 1)
-    _check_ids(f"'{split}_captions'", path, captions, vocabulary)
-    _check_words(split, path, captions, vocabulary)
+    _check_ids(name, path, captions, vocabulary)
+    _check_words(name, path, captions, vocabulary)
+    if split == "train" and not (captions == vocabulary[END]).any():
+        raise DataError(
+            f"{path}: no row of {name} has {END}, so that a network cannot learn where "
+            "a caption ends. Put it behind the last word of each."
+        )
     if len(image_indices) != len(captions):
         raise DataError(
             f"{path}: {len(captions)} captions but {len(image_indices)} entries in "
-            f"'{split}_image_idxs'. Every caption needs its picture's index."
+            f"'{split}_image_idxs'. Give each caption its picture's index."
         )
     bad = (image_indices < 0) | (image_indices >= len(features))
     if (row := first(bad)) is not None:
@@ -183,7 +185,7 @@ def load_images(folder: Path, split: str, count: int) -> tuple[Path, ...]:
         if not place.parts or not short or outside:
             raise DataError(
                 f"{path}: line {row + 1} is {name!r:.80}, which is no file inside "
-                "images/. Write the picture's name there, such as photo.jpg."
+                "images/. Write a name there, such as photo.jpg."
             )
     return tuple(folder / "images" / name for name in names)
 
@@ -194,7 +196,7 @@ def load_urls(folder: Path, split: str, count: int) -> tuple[str, ...]:
 
 
 def _load_list(path: Path, count: int, things: str) -> list[str]:
-    """The lines of an optional file that has one for each row of the features."""
+    """The lines of an optional file, one for each row of the features."""
     if not os.path.lexists(path):
         return []
     lines = split_lines(read_text(path, f"a list of {things}", DataError))
@@ -207,15 +209,14 @@ def _load_list(path: Path, count: int, things: str) -> list[str]:
 
 
 def reading_hdf5(path: Path) -> AbstractContextManager[None]:
-    """Say what a file has that opens or not, and breaks off while it is read."""
+    """A clear error where a file cannot be opened or read."""
     return reading(path, "HDF5", DataError, "Copy it again, or make it again")
 
 
 def _require_file(path: Path) -> None:
     if not os.path.lexists(path):
         raise DataError(
-            f"{path} is missing, and a captioning folder needs it. "
-            "Check the folder's name, or copy the file there."
+            f"{path} is missing. Check the folder's name, or copy the file there."
         )
 
 
@@ -226,7 +227,6 @@ def _open(path: Path) -> h5py.File:
 
 
 def _read_integers(file: h5py.File, name: str, ndim: int) -> np.ndarray:
-    """All of a dataset of whole numbers; how they are stored makes no difference."""
     found = _dataset(file, name, ndim, np.integer)
     with reading_hdf5(Path(file.filename)):
         return hdf5.read_all(found, name)
@@ -249,53 +249,40 @@ def _check_ids(
     if captions.shape[0] == 0 or captions.shape[1] < 2:
         raise DataError(
             f"{path}: {name} has shape {captions.shape}, which leaves nothing to "
-            "learn. It needs captions of at least two words."
+            "learn. Give captions of at least two words."
         )
     bad = (captions < 0) | (captions >= len(vocabulary))
     if (row := first(np.any(bad, axis=1))) is not None:
         raise DataError(
             f"{path}: row {row} of {name} has the word id {captions[bad][0]}, outside "
-            f"the vocabulary of {len(vocabulary)} words. Is {VOCABULARY_FILE} the one "
-            "that these captions were made with?"
+            f"the {len(vocabulary)} words of {VOCABULARY_FILE}. Give the vocabulary "
+            "that these captions were made with."
         )
     if (row := first(captions[:, 0] != vocabulary[START])) is not None:
         raise DataError(
-            f"{path}: row {row} of {name} does not begin with {START}, from which "
-            "every caption is generated. Put it before the first word."
+            f"{path}: row {row} of {name} does not begin with {START}. Put it before "
+            "the first word, for captions are generated from it."
         )
 
 
 def _check_words(
-    split: str, path: Path, captions: np.ndarray, vocabulary: dict[str, int]
+    name: str, path: Path, captions: np.ndarray, vocabulary: dict[str, int]
 ) -> None:
-    """Raise for captions that say nothing, far too much, or never end."""
+    """Raise for captions that say nothing, or far too much."""
     null, start, end = (vocabulary[word] for word in (NULL, START, END))
     # What stands behind <END> is not said.
     said = ~np.logical_or.accumulate(captions == end, axis=1)
     words = said & (captions != null) & (captions != start)
-    of = f"{path}: {{}} of the {len(captions):,} rows of '{split}_captions'"
-    silent = np.flatnonzero(~words.any(axis=1))
-    if len(silent):
-        raise DataError(
-            f"{of.format(f'{len(silent):,}')} have no word ({_listed(silent)}), so "
-            "there is nothing to learn from them. Leave these rows out, of "
-            f"'{split}_image_idxs' too."
-        )
-    long = np.flatnonzero((captions[:, LONGEST_CAPTION:] != null).any(axis=1))
-    if len(long):
-        raise DataError(
-            f"{of.format(f'{len(long):,}')} are longer than {LONGEST_CAPTION:,} words "
-            f"({_listed(long)}). Cut such captions, or leave them out."
-        )
-    if split == "train" and not (captions == end).any():
-        raise DataError(
-            f"{path}: no row of '{split}_captions' has {END}, by which a network "
-            "learns where a caption ends. Put it behind the last word of each."
-        )
-
-
-def _listed(rows: np.ndarray, most: int = 5) -> str:
-    """The first of some rows, and how many more there are."""
-    shown = ", ".join(map(str, rows[:most].tolist()))
-    more = len(rows) - most
-    return f"row{'s' * (len(rows) > 1)} {shown}" + (f" and {more:,} more" * (more > 0))
+    long = (captions[:, LONGEST_CAPTION:] != null).any(axis=1)
+    problems = {
+        "have no word": ~words.any(axis=1),
+        f"are longer than {LONGEST_CAPTION:,} words": long,
+    }
+    for problem, bad in problems.items():
+        if rows := np.flatnonzero(bad).tolist():
+            shown = ", ".join(map(str, rows[:5])) + ", ..." * (len(rows) > 5)
+            raise DataError(
+                f"{path}: {len(rows):,} of the {len(captions):,} rows of {name} "
+                f"{problem} (row{'s' * (len(rows) > 1)} {shown}). Mend such captions, "
+                "or leave them and their pictures' indices out."
+            )
