@@ -10,7 +10,7 @@ import os
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from apps.cola.course import COURSE_TRAIN, VOCABULARY_FILE, corpus_of, load_prepared
+from apps.cola.course import COURSE_TRAIN, VOCABULARY_FILE, load_course
 from apps.cola.sentences import (
     FETCH,
     MAX_BYTES,
@@ -51,7 +51,7 @@ def load_corpus(path: Path, division: Division | None = None) -> Corpus:
     Raises: DataError, one message that names the file, what is wrong, and a way out.
     """
     if os.path.lexists(path / VOCABULARY_FILE):
-        return corpus_of(load_prepared(path), path.name)
+        return load_course(path)
     is_zip = os.path.lexists(path) and not path.is_dir() and path.suffix != ".tsv"
     files = _read_zip(path) if is_zip else _read_folder(path)
     train = files.pop(TRAIN_FILE)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from apps import limits
-from apps.cola.course import COURSE_CLS, COURSE_PAD, COURSE_UNKNOWN, prepare
+from apps.cola.course import COURSE_CLS, COURSE_PAD, COURSE_UNKNOWN, number_words
 from apps.cola.sentences import Corpus, Sentence, course_words
 from apps.cola.tokens import CLS, PAD, UNKNOWN, numbered, padded, words
 from apps.errors import UserError
@@ -69,10 +69,9 @@ class Reader:
     @classmethod
     def of_the_course(cls, corpus: Corpus) -> Reader:
         """The course's preparation; rows are as long as its longest."""
-        everything = [*corpus.train, *corpus.validation]
-        prepared = prepare(everything, len(corpus.train))
-        vocabulary = corpus.vocabulary or prepared.vocabulary
-        return cls(vocabulary, prepared.train_ids.shape[1], course=True)
+        split = [course_words(s.text) for s in corpus.train + corpus.validation]
+        vocabulary = corpus.vocabulary or number_words(split[: len(corpus.train)])
+        return cls(vocabulary, max(map(len, split)) + 1, course=True)
 
     @classmethod
     def again(
