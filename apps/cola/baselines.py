@@ -6,9 +6,8 @@ regression on the counts of words, with a small penalty on the squares of the we
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -19,19 +18,8 @@ STEPS, STEP_SIZE = 300, 0.1
 PENALTY = 1e-4
 
 
-class Judge(Protocol):
-    """Whatever tells how likely sentences are to be acceptable."""
-
-    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """How likely each text is to be acceptable. Shapes: N texts -> (N,)."""
-
-
-class AlwaysAcceptable:
-    """Calls every sentence acceptable."""
-
-    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """1 for each text. Shapes: N texts -> (N,)."""
-        return np.ones(len(texts))
+# How likely each text is to be acceptable. Shapes: N texts -> (N,).
+Judge = Callable[[Sequence[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -75,16 +63,16 @@ class BagOfWords:
 def judges(corpus: Corpus) -> dict[str, Judge]:
     """Both baselines, by name; one has learned from the corpus."""
     return {
-        "always acceptable": AlwaysAcceptable(),
-        "bag of words": BagOfWords.fit(corpus.train),
+        "always acceptable": lambda texts: np.ones(len(texts)),
+        "bag of words": BagOfWords.fit(corpus.train).probabilities,
     }
 
 
 def _cells(ids: dict[str, int], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The row (its text) and the column (its id) of every token. Shapes: (M,) each."""
-    own = [[CLS, *words(text)] for text in texts]
-    rows = np.repeat(np.arange(len(own)), [len(tokens) for tokens in own])
-    columns = [ids.get(token, ids[UNKNOWN]) for tokens in own for token in tokens]
+    bags = [[CLS, *words(text)] for text in texts]
+    rows = np.repeat(np.arange(len(bags)), [len(bag) for bag in bags])
+    columns = [ids.get(token, ids[UNKNOWN]) for bag in bags for token in bag]
     return rows, np.array(columns, dtype=np.int64)
 
 

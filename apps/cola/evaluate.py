@@ -45,12 +45,9 @@ class Score:
 
     @classmethod
     def of(cls, judge: Judge, sentences: Sequence[Sentence]) -> Score:
-        """Score a judge.
-
-        Raises: ValueError if there is no sentence.
-        """
+        """Score a judge. Raises: ValueError if there is no sentence."""
         labels = np.array([sentence.label for sentence in sentences])
-        likely = judge.probabilities([sentence.text for sentence in sentences])
+        likely = judge([sentence.text for sentence in sentences])
         judged = (likely >= 0.5).astype(int)
         return cls(
             Confusion.of(labels, judged),
@@ -60,12 +57,12 @@ class Score:
 
 
 def evaluate(trained: Trained, splits: Sequence[str]) -> dict[str, dict[str, Score]]:
-    """Score a trained judge, the baselines after it, on splits of its corpus.
-
-    Raises: KeyError if there is no such split.
-    """
+    """Score a trained judge, the baselines after it, on splits of its corpus."""
     name, corpus = NAMES[trained.settings.model], trained.corpus
-    judges: dict[str, Judge] = {name: trained, **baselines.judges(corpus)}
+    judges: dict[str, Judge] = {
+        name: trained.probabilities,
+        **baselines.judges(corpus),
+    }
     return {
         split: {n: Score.of(judge, corpus.splits[split]) for n, judge in judges.items()}
         for split in splits
