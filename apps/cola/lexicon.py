@@ -1,22 +1,19 @@
 """The words of the embedded grammar, and how they inflect.
 
-The classes are narrow on purpose. A transitive verb here wants its object in every
-context ("eat" would not do), and takes no second one ("buy" would not do); an
-intransitive verb takes none ("run" would not do). So whether a sentence is acceptable
-follows from its classes.
+The classes are narrow, so that whether a sentence is acceptable follows from them. A
+transitive verb here wants its object in every context (unlike "eat") and takes no
+second one (unlike "buy"); an intransitive verb takes none (unlike "run").
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["man", "woman", "person", "thing"]
 
 
-@dataclass(frozen=True)
-class Noun:
-    """A noun in both numbers, or a name, which has one and takes no article."""
+class Noun(NamedTuple):
+    """A noun in both numbers, or a name, which has no plural and no article."""
 
     singular: str
     plural: str
@@ -28,11 +25,6 @@ class Noun:
         return not self.plural
 
     @property
-    def adjectives(self) -> tuple[str, ...]:
-        """What may stand before it."""
-        return THING_ADJECTIVES if self.kind == "thing" else PERSON_ADJECTIVES
-
-    @property
     def states(self) -> tuple[str, ...]:
         """What may stand after it and "is"."""
         return THING_STATES if self.kind == "thing" else PERSON_STATES
@@ -42,8 +34,7 @@ class Noun:
         return self.plural if plural else self.singular
 
 
-@dataclass(frozen=True)
-class Verb:
+class Verb(NamedTuple):
     """The forms of a verb; the past participle is the past."""
 
     base: str
@@ -52,12 +43,8 @@ class Verb:
 
 
 def _nouns(kind: Kind, words: str) -> tuple[Noun, ...]:
-    pairs = (word.split("/") for word in words.split())
-    return tuple(Noun(singular, plural, kind) for singular, plural in pairs)
-
-
-def _names(kind: Kind, words: str) -> tuple[Noun, ...]:
-    return tuple(Noun(word, "", kind) for word in words.split())
+    pairs = (word.partition("/") for word in words.split())
+    return tuple(Noun(singular, plural, kind) for singular, _, plural in pairs)
 
 
 def _verbs(words: str) -> tuple[Verb, ...]:
@@ -68,8 +55,8 @@ MEN = _nouns("man", "boy/boys king/kings uncle/uncles")
 WOMEN = _nouns("woman", "girl/girls queen/queens aunt/aunts")
 PERSONS = _nouns("person", "teacher/teachers doctor/doctors student/students")
 THINGS = _nouns("thing", "car/cars clock/clocks key/keys lamp/lamps mirror/mirrors")
-MEN_NAMES = _names("man", "John Peter")
-WOMEN_NAMES = _names("woman", "Mary Anna")
+MEN_NAMES = _nouns("man", "John Peter")
+WOMEN_NAMES = _nouns("woman", "Mary Anna")
 
 NAMES = MEN_NAMES + WOMEN_NAMES
 PEOPLE = MEN + WOMEN + PERSONS
@@ -110,15 +97,10 @@ NOUN_NUMBERS = {
     form.lower(): number
     for number, noun in enumerate(NOUNS)
     for form in (noun.singular, noun.plural)
-    if form
 }
+STATES = dict.fromkeys(PERSON_STATES + THING_STATES)
 VERB_NUMBERS = {
     form: number
-    for number, verb in enumerate(VERBS)
-    for form in (verb.base, verb.third, verb.past)
-} | {
-    state: number
-    for number, state in enumerate(
-        dict.fromkeys(PERSON_STATES + THING_STATES), start=len(VERBS)
-    )
+    for number, forms in enumerate([*VERBS, *((state,) for state in STATES)])
+    for form in forms
 }

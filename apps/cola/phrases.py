@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from random import Random
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from apps.cola import lexicon as lex
 from apps.cola.lexicon import Noun, Verb
@@ -14,8 +13,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """An acceptable sentence and its unacceptable neighbour."""
 
     acceptable: str
@@ -54,7 +52,9 @@ class Writer(Random):
         """A noun with its article and perhaps an adjective; a name alone."""
         if noun.is_name:
             return noun.singular
-        extra = f"{self.choice(noun.adjectives)} " if self.chance(0.1) else ""
+        thing = noun.kind == "thing"
+        adjectives = lex.THING_ADJECTIVES if thing else lex.PERSON_ADJECTIVES
+        extra = f"{self.choice(adjectives)} " if self.chance(0.1) else ""
         return f"{self.article()} {extra}{noun.form(plural)}"
 
     def person(self) -> str:
