@@ -59,10 +59,7 @@ class Score:
 def evaluate(trained: Trained, splits: Sequence[str]) -> dict[str, dict[str, Score]]:
     """Score a trained judge, the baselines after it, on splits of its corpus."""
     name, corpus = NAMES[trained.settings.model], trained.corpus
-    judges: dict[str, Judge] = {
-        name: trained.probabilities,
-        **baselines.judges(corpus),
-    }
+    judges: dict[str, Judge] = {name: trained.probabilities, **baselines.judges(corpus)}
     return {
         split: {n: Score.of(judge, corpus.splits[split]) for n, judge in judges.items()}
         for split in splits

@@ -307,9 +307,7 @@ PHENOMENA: dict[str, Callable[[Writer], Cell]] = {
 
 
 def corpus(
-    seed: int = 0,
-    train: int = TRAIN_SENTENCES,
-    validation: int = VALIDATION_SENTENCES,
+    seed: int = 0, train: int = TRAIN_SENTENCES, validation: int = VALIDATION_SENTENCES
 ) -> Corpus:
     """Make the embedded corpus, of each phenomenon as many acceptable sentences as not.
 
