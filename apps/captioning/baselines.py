@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from apps.captioning import grammar, shapes
-from apps.captioning.consensus import Captions, most_agreed
 from apps.captioning.data import CaptionData, Split
 from apps.captioning.grammar import Scene
+from apps.captioning.metrics import Captions, most_agreed
 
 
 @dataclass(frozen=True)

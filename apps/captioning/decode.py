@@ -47,7 +47,7 @@ def decode(
     """Say a text for each of N states as `how` asks; with the seed, `numbers` draw it.
 
     Shapes: state of N texts, N numbers -> word ids (N, length), padded after the end.
-    Raises: ValueError for "mbr", which compares words (see `consensus`).
+    Raises: ValueError for "mbr", which compares words.
     """
     count = len(numbers)
     if how.how == "greedy":

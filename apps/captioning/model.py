@@ -30,60 +30,7 @@ CELLS: dict[str, Any] = {
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
-class CaptionModel(nn.Module):
-    """What all captioners can do, given `first_state` and `step`: say what they see."""
-
-    vocabulary: dict[str, int]
-
-    @property
-    def voices(self) -> Sequence[CaptionModel]:
-        """The networks that can draw captions each on its own; itself, if it is one."""
-        return [self]
-
-    def first_state(self, features: Any) -> Any:
-        """The state before the first word, from features (N, D)."""
-        raise NotImplementedError
-
-    def step(self, state: Any, words: np.ndarray) -> tuple[Any, np.ndarray]:
-        """Read one word of each text: what `decode` asks of a network.
-
-        Shapes: words (N,) -> the state after them, the next words' scores (N, V).
-        """
-        raise NotImplementedError
-
-    def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
-        """What training lowers, for features (N, D) and word ids (N, T)."""
-        raise NotImplementedError
-
-    def sample(
-        self,
-        features: Any,
-        max_length: int = 30,
-        how: Decoding | None = None,
-        numbers: Sequence[decode.Number] | None = None,
-    ) -> np.ndarray:
-        """Say each picture's caption, greedily unless `how` says otherwise.
-
-        Nothing is dropped and nothing recorded. `numbers` are the pictures' own (by
-        default 0 to N - 1); with the seed they decide what is drawn for each.
-
-        Shapes: features (N, D), N numbers -> ids (N, max_length), padded after `<END>`.
-        Raises: ValueError if the vocabulary has no `<START>` or no `<END>`.
-        """
-        how = how or Decoding()
-        ids = special_ids(self.vocabulary, how.allow_unknown)
-        training = self.training
-        self.eval()
-        try:
-            with mg.no_grad():
-                state = self.first_state(features)
-                numbers = range(len(features)) if numbers is None else numbers
-                return decode.decode(self.step, state, numbers, max_length, ids, how)
-        finally:
-            self.train(training)
-
-
-class Captioner(CaptionModel):
+class Captioner(nn.Module):
     """Picture features -> first state; word vectors -> recurrent layer -> word scores.
 
     Shapes: features (N, D), captions (N, T) of word ids; both are taken to the device
@@ -116,6 +63,11 @@ class Captioner(CaptionModel):
         # nothing yet.
         self.embed.W.data *= 0.3
 
+    @property
+    def voices(self) -> Sequence[Captioner]:
+        """The networks that can draw captions each on its own."""
+        return [self]
+
     def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
         """Cross-entropy of each next word, summed over a caption, averaged over N."""
         words, targets = self._here(captions[:, :-1]), self._here(captions[:, 1:])
@@ -124,7 +76,7 @@ class Captioner(CaptionModel):
         return temporal_softmax_loss(scores, targets, mask)
 
     def first_state(self, features: Any) -> Any:
-        """The state before the first word: the picture as the hidden state."""
+        """The picture as the first hidden state. Shapes: features (N, D)."""
         h = self.project(self._here(features))
         return self.recur.initial_state(len(features), h)
 
@@ -134,7 +86,10 @@ class Captioner(CaptionModel):
         return tensor.to(self.score.W.device)
 
     def step(self, state: Any, words: np.ndarray) -> tuple[Any, np.ndarray]:
-        """Read one word of each text; give the state and the next word's scores."""
+        """Read one word of each text: what `decode` asks of a network.
+
+        Shapes: words (N,) -> the state after them, the next words' scores (N, V).
+        """
         scores, state = self._read(self._here(words[:, None]), state)
         return state, scores.numpy()[:, 0]
 
@@ -144,8 +99,35 @@ class Captioner(CaptionModel):
         outputs, state = self.recur(vectors, state)
         return self.score(self.dropout(outputs)), state
 
+    def sample(
+        self,
+        features: Any,
+        max_length: int = 30,
+        how: Decoding | None = None,
+        numbers: Sequence[decode.Number] | None = None,
+    ) -> np.ndarray:
+        """Say each picture's caption, greedily unless `how` says otherwise.
 
-class Ensemble(CaptionModel):
+        Nothing is dropped and nothing recorded. `numbers` are the pictures' own (by
+        default 0 to N - 1); with the seed they decide what is drawn for each.
+
+        Shapes: features (N, D), N numbers -> ids (N, max_length), padded after `<END>`.
+        Raises: ValueError if the vocabulary has no `<START>` or no `<END>`.
+        """
+        how = how or Decoding()
+        ids = special_ids(self.vocabulary, how.allow_unknown)
+        training = self.training
+        self.eval()
+        try:
+            with mg.no_grad():
+                state = self.first_state(features)
+                numbers = range(len(features)) if numbers is None else numbers
+                return decode.decode(self.step, state, numbers, max_length, ids, how)
+        finally:
+            self.train(training)
+
+
+class Ensemble(Captioner):
     """Captioners that learn side by side and decide together.
 
     The next word's probability is the mean of theirs, so that what one of them alone
@@ -162,7 +144,7 @@ class Ensemble(CaptionModel):
         self.members = nn.ModuleList(members)
 
     @property
-    def voices(self) -> Sequence[CaptionModel]:
+    def voices(self) -> Sequence[Captioner]:
         """The members: a caption that one of them draws is as good as any."""
         return list(self.members)
 
@@ -205,8 +187,7 @@ def special_ids(vocabulary: dict[str, int], allow_unknown: bool) -> decode.Speci
     if missing:
         raise ValueError(
             f"The vocabulary lacks {' and '.join(missing)}, so a caption can be "
-            "neither begun nor ended. Add them to the vocabulary and train with "
-            "captions that use them."
+            "neither begun nor ended. Train with captions that use them."
         )
     never = [NULL, START] if allow_unknown else [NULL, START, UNKNOWN]
     return decode.SpecialIds(

@@ -10,10 +10,10 @@ import numpy as np
 from rich.console import Console
 
 from apps.captioning import grammar, look, shapes
-from apps.captioning.consensus import most_agreed
 from apps.captioning.data import Split
 from apps.captioning.layout import DataError
 from apps.captioning.look import Card
+from apps.captioning.metrics import most_agreed
 from apps.captioning.settings import Decoding
 from apps.captioning.train import Trained
 from apps.tables import Table, print_table

@@ -13,13 +13,7 @@ import nn
 from apps import limits
 from apps.captioning.data import UNITS, CaptionData, Standard, load_data
 from apps.captioning.layout import NULL
-from apps.captioning.model import (
-    Captioner,
-    CaptionModel,
-    Ensemble,
-    count_kept,
-    count_weights,
-)
+from apps.captioning.model import Captioner, Ensemble, count_kept, count_weights
 from apps.captioning.settings import Settings
 from apps.captioning.tokens import spell
 from apps.job import Job, minibatches, some
@@ -36,7 +30,7 @@ class Trained:
 
     settings: Settings
     data: CaptionData
-    model: CaptionModel
+    model: Captioner
     standard: Standard
 
     def batches(self, epoch: int) -> list[np.ndarray]:
@@ -130,9 +124,7 @@ def open_data(settings: Settings) -> CaptionData:
     return spell(opened) if settings.tokens == "char" else opened
 
 
-def _model(
-    settings: Settings, data: CaptionData, generator: mg.Generator
-) -> CaptionModel:
+def _model(settings: Settings, data: CaptionData, generator: mg.Generator) -> Captioner:
     members = [
         Captioner(
             data.vocabulary,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from apps.captioning import decode, layout, sample
 from apps.captioning.decode import Decoding, SpecialIds
-from apps.captioning.model import CaptionModel, special_ids
+from apps.captioning.model import Captioner, special_ids
 from apps.captioning.train import Settings, Trained, build
 
 NULL, START, END, UNKNOWN = range(4)
@@ -424,7 +424,7 @@ def test_a_caption_may_be_as_long_as_any_in_training(captioner: Trained) -> None
         return np.zeros((2, 1), dtype=int)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CaptionModel, "sample", note)
+        patch.setattr(Captioner, "sample", note)
         sample.describe(captioner, captioner.data.val, np.arange(2))
         patch.setattr(sample, "MAX_LENGTH", 2)
         sample.describe(captioner, captioner.data.val, np.arange(2))

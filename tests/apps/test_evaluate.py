@@ -14,7 +14,7 @@ from apps import cli
 from apps.captioning import baselines, data, evaluate, layout, train
 from apps.captioning.decode import Decoding
 from apps.captioning.metrics import corpus_bleu, mean_bleu
-from apps.captioning.model import CaptionModel
+from apps.captioning.model import Captioner
 from apps.run_folder import RunFolder
 
 
@@ -129,13 +129,13 @@ def test_the_options_reach_the_decoder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     used = []
-    choose = CaptionModel.sample
+    choose = Captioner.sample
 
     def note(*arguments: Any) -> np.ndarray:
         used.append(arguments[3])
         return choose(*arguments)
 
-    monkeypatch.setattr(CaptionModel, "sample", note)
+    monkeypatch.setattr(Captioner, "sample", note)
     output = command(0, name, run_folder, "--device", "cpu", *options)
     assert {*used} == {expected}
     assert ("BLEU-1 " in output) == (name == "evaluate")
@@ -180,7 +180,7 @@ def test_wrong_options_are_one_error_before_any_work(
 def test_more_words_than_the_vocabulary_has(
     name: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CaptionModel, "sample", None)
+    monkeypatch.setattr(Captioner, "sample", None)
     count = len(layout.load_vocabulary(run_folder_data(run_folder)))
     options = ["--how", "sample", "--top-k", count + 1]
     output = command(2, name, run_folder, *options)
