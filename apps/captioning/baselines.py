@@ -20,11 +20,7 @@ from apps.captioning.metrics import Captions, most_agreed
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Of what fraction of scenes a captioner says what is right.
-
-    `correct`: it names every thing and tells one true relation; `things`: it names
-    every thing's colour and shape; `relation`: what it says of the things is true.
-    """
+    """The fractions of scenes whose captions are right, as `grammar.Verdict` says."""
 
     correct: float
     things: float
@@ -37,14 +33,9 @@ class Accuracy:
         Raises: ValueError if there is none, or not one caption for each scene.
         """
         if not scenes:
-            raise ValueError(
-                "Accuracy.of no scenes: a fraction needs at least one. Pass a split "
-                "that has some."
-            )
-        verdicts = [
-            grammar.judge(" ".join(words), scene)
-            for words, scene in zip(captions, scenes, strict=True)
-        ]
+            raise ValueError("Accuracy.of no scenes: a fraction needs at least one.")
+        pairs = zip(captions, scenes, strict=True)
+        verdicts = [grammar.judge(" ".join(words), scene) for words, scene in pairs]
         found = [(v.correct, v.things, v.relation) for v in verdicts]
         return cls(*np.mean(found, axis=0).tolist())
 
@@ -76,10 +67,10 @@ def commonest_caption(told: Captions) -> list[str]:
 def safest_caption(
     told: Captions, candidates: int = 500, references: int = 1000
 ) -> list[str]:
-    """The caption that is most like all: what can be said without looking.
+    """The caption most like all: what can be said without looking.
 
-    Of some training captions, the one with the highest mean unigram BLEU against
-    others; both are chosen at random, always the same ones.
+    Of training captions, the one with the highest mean unigram BLEU against others;
+    both are chosen at random, always the same ones.
     """
     rows = np.random.default_rng(0).permutation(len(told))
     chosen = [told[row] for row in rows[: max(candidates, references)]]
@@ -90,10 +81,7 @@ def safest_caption(
 def nearest_captions(
     train: Split, told: Captions, split: Split, pictures: np.ndarray
 ) -> Captions:
-    """For each picture, a caption of the training picture whose features are nearest.
-
-    Of that picture's captions, the first.
-    """
+    """For each picture, the first caption of the training picture nearest to it."""
     described, rows = np.unique(train.image_indices, return_index=True)
     nearest = _nearest(train, described, split.read_features(pictures))
     return [told[row] for row in rows[nearest]]

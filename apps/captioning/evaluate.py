@@ -19,12 +19,11 @@ from apps.captioning.train import Trained
 
 @dataclass(frozen=True)
 class Likeness:
-    """How similar captions are to the true ones; each number from 0 to 1.
+    """How like captions are to the true ones; each number from 0 to 1.
 
-    `bleu` is the courses' unigram BLEU, against one true caption at a time; `corpus`
-    holds BLEU-1 to BLEU-4 of all captions, against all true ones of their picture;
-    `exact` is the fraction of pictures whose caption is word for word one of theirs;
-    `invented` that of the words said that no training caption has.
+    `bleu` is unigram BLEU, against one true caption at a time; `corpus` BLEU-1 to
+    BLEU-4, against all of a picture; `exact` the fraction of captions that are one of
+    the true ones; `invented` that of words that no training caption has.
     """
 
     bleu: float
@@ -37,8 +36,8 @@ class Likeness:
 class Scores:
     """The scores on `pictures` pictures.
 
-    `constant` are those of one caption for all pictures: `safest`, the one most like
-    all others. `accuracy`, for drawn scenes only, is by who speaks.
+    `constant` are those of one caption for all: `safest`, the one most like all others.
+    `accuracy`, for drawn scenes only, is by who speaks.
     """
 
     pictures: int

@@ -32,9 +32,9 @@ def describe(
     pictures: np.ndarray,
     decoding: Decoding | None = None,
 ) -> list[Words]:
-    """Caption these pictures of a split, by default as the settings say.
+    """Caption pictures of a split, by default as the settings say.
 
-    Raises: ValueError if there are fewer words in the vocabulary than `top_k`.
+    Raises: DecodingError if the vocabulary has fewer words than `top_k`.
     """
     how = decoding or trained.settings.decoding
     how.check_vocabulary(len(trained.data.vocabulary))
@@ -46,14 +46,15 @@ def describe(
         if how.how == "mbr":
             captions += _agreed(trained, features, chosen, how)
         else:
-            length = _longest(trained)
-            ids = trained.model.sample(features, length, how, chosen.tolist())
+            ids = trained.model.sample(
+                features, _longest(trained), how, chosen.tolist()
+            )
             captions += trained.data.words(ids)
     return captions
 
 
 def _longest(trained: Trained) -> int:
-    """A vocabulary of characters needs more steps for a caption than one of words."""
+    # Letter by letter, a caption takes more steps.
     return max(MAX_LENGTH, trained.data.train.captions.shape[1])
 
 
@@ -79,9 +80,9 @@ def _draw(
     how: Decoding,
     role: int,
 ) -> list[list[Words]]:
-    """Draw captions of each picture; each voice of the model draws some of them.
+    """Draw captions of each picture, each voice of the model some of them.
 
-    `role` tells these captions' random numbers from others' of the same pictures.
+    `role` tells their random numbers from others' of the same pictures.
     """
     captions: list[list[Words]] = [[] for _ in pictures]
     voices = trained.model.voices[: how.draws]
@@ -106,10 +107,8 @@ def draw_samples(
     cards = look.choose(trained.data, split, count, seed)
     rows = np.array([card.row for card in cards])
     captions = describe(trained, split, rows, decoding)
-    captioned = [
-        replace(card, generated=" ".join(words))
-        for card, words in zip(cards, captions, strict=True)
-    ]
+    pairs = zip(cards, captions, strict=True)
+    captioned = [replace(card, generated=" ".join(words)) for card, words in pairs]
     return judge(captioned, trained.data.folder, split)
 
 
@@ -130,7 +129,6 @@ def print_samples(cards: Sequence[Card], console: Console) -> None:
     rows = [
         (
             card.name,
-            # The one that was generated, if one was.
             card.said if card.said in card.captions else card.captions[0],
             card.said + (f"\n({card.judgement})" if card.verdict else ""),
         )

@@ -57,12 +57,10 @@ def build(
 ) -> tuple[Trained, Job]:
     """Open the data and make an untrained captioner and the job of training it.
 
-    The device is no setting: random numbers are the same on every one, and a run that
-    began on one can go on on another. A run's own `preparation` has the features' scale
-    that it began with; without one, it is taken from the data.
+    The device is no setting: a run that began on one can go on on another. A run's
+    own `preparation` has the features' mean and scale that it began with.
 
-    Raises: DataError for a data folder that does not hold what it should;
-    PreparationError for a preparation that is none; NetworkError; DecodingError.
+    Raises: DataError; PreparationError; NetworkError; DecodingError.
     """
     opened = open_data(settings)
     standard = _standard(preparation) if preparation else Standard.of(opened.train)
@@ -76,7 +74,6 @@ def build(
 
 
 def _standard(preparation: Mapping[str, Any]) -> Standard:
-    """The features' mean and scale that a run started with."""
     try:
         mean = np.array(preparation["mean"], dtype=np.float32)
         scale = float(preparation["scale"])
@@ -111,10 +108,7 @@ def _check_size(settings: Settings, data: CaptionData) -> None:
 
 
 def open_data(settings: Settings) -> CaptionData:
-    """Open the data that the settings ask for: all or some captions, words or letters.
-
-    Raises: DataError for a folder that does not hold what it should.
-    """
+    """Open the data: all or some captions, words or letters. Raises: DataError."""
     opened = load_data(settings.data, settings.features)
     if settings.max_train is not None:
         train = opened.train
@@ -125,16 +119,10 @@ def open_data(settings: Settings) -> CaptionData:
 
 
 def _model(settings: Settings, data: CaptionData, generator: mg.Generator) -> Captioner:
+    sizes = data.train.input_dim, settings.wordvec_dim, settings.hidden_dim
+    more: Any = {"dropout": settings.dropout, "generator": generator}
     members = [
-        Captioner(
-            data.vocabulary,
-            data.train.input_dim,
-            settings.wordvec_dim,
-            settings.hidden_dim,
-            settings.cell,
-            dropout=settings.dropout,
-            generator=generator,
-        )
+        Captioner(data.vocabulary, *sizes, settings.cell, **more)
         for _ in range(settings.members)
     ]
     return members[0] if settings.members == 1 else Ensemble(members)
