@@ -70,7 +70,19 @@ def build(
     generator = mg.Generator(settings.seed)
     model = _model(settings, opened, generator).to(device)
     trained = Trained(settings, opened, model, standard)
-    return trained, _job(trained, generator)
+    return trained, Job(
+        model=model,
+        optimizer=nn.Adam(model.parameters(), lr=settings.lr),
+        generator=generator,
+        epochs=settings.epochs,
+        batches=trained.batches,
+        loss=trained.loss,
+        # The loss is the members' mean, and so is each one's gradient.
+        max_norm=MAX_NORM / settings.members**0.5,
+        unit=UNITS[settings.tokens],
+        data=opened.fingerprint,
+        preparation=_preparation(trained),
+    )
 
 
 def _standard(preparation: Mapping[str, Any]) -> Standard:
@@ -84,7 +96,7 @@ def _standard(preparation: Mapping[str, Any]) -> Standard:
     return Standard(mean, scale)
 
 
-def _prepare(trained: Trained) -> dict[str, Any]:
+def _preparation(trained: Trained) -> dict[str, Any]:
     """What a run keeps of its data, as JSON."""
     vocabulary, standard = trained.data.vocabulary, trained.standard
     return {
@@ -126,20 +138,3 @@ def _model(settings: Settings, data: CaptionData, generator: mg.Generator) -> Ca
         for _ in range(settings.members)
     ]
     return members[0] if settings.members == 1 else Ensemble(members)
-
-
-def _job(trained: Trained, generator: mg.Generator) -> Job:
-    settings = trained.settings
-    return Job(
-        model=trained.model,
-        optimizer=nn.Adam(trained.model.parameters(), lr=settings.lr),
-        generator=generator,
-        epochs=settings.epochs,
-        batches=trained.batches,
-        loss=trained.loss,
-        # The loss is the members' mean, and so is each one's gradient.
-        max_norm=MAX_NORM / settings.members**0.5,
-        unit=UNITS[settings.tokens],
-        data=trained.data.fingerprint,
-        preparation=_prepare(trained),
-    )
