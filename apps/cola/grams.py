@@ -1,9 +1,8 @@
 """A weight for each run of neighbouring words: logistic regression on n-grams.
 
 Rare words are known by their endings, so that a run of two or three, with a gap or
-without, has been seen before: "the -er", "did _ -ing". A logistic regression on which
-of these stand in a sentence is no Transformer, but on as few sentences as CoLA's it
-judges better than one (docs/cola.md has the figures).
+without, has been seen before: "the -er", "did _ -ing". On as few sentences as CoLA's,
+that judges better than a Transformer (docs/cola.md has the figures).
 
 Source for gaps: Guthrie et al., A Closer Look at Skip-gram Modelling (2006); for words
 seen by their endings, Brants, TnT: a statistical part-of-speech tagger (2000), 2.3.
@@ -26,11 +25,9 @@ from apps.cola.sentences import Sentence
 from apps.cola.tokens import padded, words
 
 BEGIN, END, PAD = "<s>", "</s>", "<PAD>"
-# Words seen less often than this are known by their endings.
-COMMON = 20
+COMMON = 20  # words seen less often are known by their endings
 ENDING = 3  # letters
-# A run that stands in fewer training sentences than this is not known.
-MIN_COUNT = 2
+MIN_COUNT = 2  # runs in fewer training sentences are not known
 GAPS = (2, 3)
 
 
@@ -53,10 +50,7 @@ class GramReader:
         return cls(common, {gram: n for n, gram in enumerate([PAD, *known])})
 
     def read(self, text: str) -> Reading:
-        """Number the runs of one sentence, each one once.
-
-        Raises: SentenceError if there is no word in it.
-        """
+        """Number the runs of a sentence, each one once. Raises: SentenceError."""
         tokens = require_words(words(text), text)
         grams = dict.fromkeys(_grams(tokens, self.common))
         known = [gram for gram in grams if gram in self.ids]
@@ -82,13 +76,11 @@ def _grams(tokens: Sequence[str], common: frozenset[str]) -> Iterator[str]:
 
 
 def _runs(tokens: Sequence[str], length: int, mark: str) -> Iterator[str]:
-    """Neighbours side by side; the mark keeps exact and rough ones apart."""
     for begin in range(len(tokens) - length + 1):
         yield f"{mark} {' '.join(tokens[begin : begin + length])}"
 
 
 def _rough(token: str, common: frozenset[str]) -> str:
-    """A common word itself, of another its ending."""
     if token in common:
         return token
     return f"-{token[-ENDING:]}" if token.isalpha() else "-#"

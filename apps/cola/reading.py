@@ -25,9 +25,9 @@ class SentenceError(UserError, ValueError):
 class Reading(NamedTuple):
     """A sentence as a model reads it.
 
-    `ids` and `tokens` are what the model is given: words, or runs of them, and a mark
-    that stands for the sentence. Of its words, `words` were read and `cut` did not
-    fit; `unknown` of those that were read are not known.
+    `ids` and `tokens` are words, or runs of them, and a mark that stands for the
+    sentence. Of its words, `words` were read, `unknown` of them are not known, and
+    `cut` did not fit.
     """
 
     ids: list[int]
@@ -77,10 +77,7 @@ class Reader:
     def again(
         cls, tokens: Sequence[str], max_length: int, course: bool = False
     ) -> Reader:
-        """One that numbers these tokens, as a run has kept them.
-
-        Raises: ValueError if they are not those of a reader.
-        """
+        """One of the tokens that a run has kept. Raises: ValueError if it cannot be."""
         ids = {token: number for number, token in enumerate(tokens)}
         marks = MARKS[course]
         if len(ids) < len(tokens) or not set(marks) <= set(ids):
@@ -100,7 +97,7 @@ class Reader:
         return self.ids[MARKS[self.course][1]]
 
     def read(self, text: str) -> Reading:
-        """Split and number one sentence. Whatever does not fit is left out.
+        """Split and number one sentence; what does not fit is left out.
 
         Raises: SentenceError if there is no word in it.
         """

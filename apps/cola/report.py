@@ -33,11 +33,7 @@ def write(
     scores: Scores | None = None,
     examples: Sequence[Verdict] = (),
 ) -> Path:
-    """Write `report.html`, and its plots as PNG, into a run's folder; give its path.
-
-    `scores` are by split and judge. What is not given is left out: after each epoch
-    there are only settings and losses.
-    """
+    """Write a run's `report.html`, without what is not given yet; give its path."""
     story = Story(
         app="cola",
         use="judge --run {} 'The girl blamed himself.'",
