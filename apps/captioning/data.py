@@ -256,5 +256,7 @@ def _load_split(
     features = layout.open_features(folder / layout.features_file(split, width))
     captions, image_indices = layout.load_captions(folder, split, vocabulary, features)
     images = layout.load_images(folder, split, len(features))
-    urls = layout.load_urls(folder, split, len(features))
-    return Split(split, features, captions, image_indices, images, urls)
+    urls = layout.load_list(
+        folder / layout.urls_file(split), len(features), "addresses"
+    )
+    return Split(split, features, captions, image_indices, images, tuple(urls))

@@ -177,7 +177,7 @@ def load_captions(
 def load_images(folder: Path, split: str, count: int) -> tuple[Path, ...]:
     """Where a split's pictures are; empty if the folder does not list them."""
     path = folder / images_file(split)
-    names = _load_list(path, count, "pictures")
+    names = load_list(path, count, "pictures")
     for row, name in enumerate(names):
         place = PurePosixPath(name)
         short = all(len(os.fsencode(part)) <= LONGEST_NAME for part in place.parts)
@@ -190,12 +190,7 @@ def load_images(folder: Path, split: str, count: int) -> tuple[Path, ...]:
     return tuple(folder / "images" / name for name in names)
 
 
-def load_urls(folder: Path, split: str, count: int) -> tuple[str, ...]:
-    """The addresses of a split's pictures; empty if the folder does not list them."""
-    return tuple(_load_list(folder / urls_file(split), count, "addresses"))
-
-
-def _load_list(path: Path, count: int, things: str) -> list[str]:
+def load_list(path: Path, count: int, things: str) -> list[str]:
     """The lines of an optional file, one for each row of the features."""
     if not os.path.lexists(path):
         return []

@@ -1,4 +1,4 @@
-"""What is the network? A picture sets the first state; words go in, words come out.
+"""Captioner: a recurrent network whose first state is the picture.
 
 Glossary of shapes: N batch, D input_dim, T time steps, W wordvec_dim, H hidden_dim,
 V words in the vocabulary.
@@ -59,8 +59,7 @@ class Captioner(nn.Module):
         self.recur = CELLS[cell](wordvec_dim, hidden_dim, **made)
         self.score = nn.Linear(hidden_dim, len(vocabulary), **made)
         self.dropout = nn.Dropout(dropout, generator=generator)
-        # Small word vectors, so that the picture is not drowned out by words that mean
-        # nothing yet.
+        # Small word vectors, so that they do not drown out the picture at first.
         self.embed.W.data *= 0.3
 
     @property
@@ -108,8 +107,8 @@ class Captioner(nn.Module):
     ) -> np.ndarray:
         """Say each picture's caption, greedily unless `how` says otherwise.
 
-        Nothing is dropped and nothing recorded. `numbers` are the pictures' own (by
-        default 0 to N - 1); with the seed they decide what is drawn for each.
+        `numbers` are the pictures' own (by default 0 to N - 1); with the seed they
+        decide what is drawn for each.
 
         Shapes: features (N, D), N numbers -> ids (N, max_length), padded after `<END>`.
         Raises: ValueError if the vocabulary has no `<START>` or no `<END>`.
@@ -128,10 +127,7 @@ class Captioner(nn.Module):
 
 
 class Ensemble(Captioner):
-    """Captioners that learn side by side and decide together.
-
-    The next word's probability is the mean of theirs, so that what one of them alone
-    believes counts for little. Each has a start and a dropout of its own.
+    """Captioners that learn side by side and decide by their mean probabilities.
 
     Raises: ValueError if there are no members.
     Source: Vinyals et al. (as above), section 4.3.2.
@@ -201,11 +197,9 @@ def special_ids(vocabulary: dict[str, int], allow_unknown: bool) -> decode.Speci
 def _check(vocabulary: dict[str, int], cell: str) -> None:
     if cell not in CELLS:
         raise ValueError(
-            f"Captioner: cell is {cell!r}, but the recurrent layers are "
-            f"{', '.join(map(repr, CELLS))}. Give one of these."
+            f"Captioner: cell is {cell!r}; give one of {', '.join(map(repr, CELLS))}."
         )
     if NULL not in vocabulary:
         raise ValueError(
-            f"Captioner: the vocabulary has no {NULL}, so padding cannot be told from "
-            f"words. Add {NULL} to it."
+            f"Captioner: the vocabulary has no {NULL} for padding. Add {NULL} to it."
         )

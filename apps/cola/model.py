@@ -26,7 +26,11 @@ def placed(array: np.ndarray, beside: mg.Tensor) -> mg.Tensor:
 
 
 class Judge(nn.Module):
-    """What both models can do."""
+    """What all judges can do, given `embed` and `decide`.
+
+    `embed` gives each word its vector: (N, T) -> (N, T, D). `decide` gives the log-odds
+    from the layers' outputs and where no padding is: (N, T, D), (N, T) -> (N,).
+    """
 
     pad: int
     layers: Sequence[nn.TransformerEncoderLayer]
@@ -38,17 +42,6 @@ class Judge(nn.Module):
     def mask(self, ids: np.ndarray) -> Any:
         """Which keys are visible, None for all. Shapes: (N, T) -> (N, 1, T)."""
         return self.known(ids)[:, None]
-
-    def embed(self, ids: np.ndarray) -> Any:
-        """Add each word's vector and its position's. Shapes: (N, T) -> (N, T, D)."""
-        raise NotImplementedError
-
-    def decide(self, x: Any, known: Any) -> Any:
-        """The log-odds from the layers' outputs, as `known` says where no padding is.
-
-        Shapes: x (N, T, D), known (N, T) -> (N,).
-        """
-        raise NotImplementedError
 
     def judge(self, x: Any, ids: np.ndarray) -> Any:
         """Judge embedded sentences. Shapes: (N, T, D), (N, T) -> (N,)."""
@@ -138,8 +131,7 @@ class ClassificationTransformer(Judge):
     def judge(self, x: Any, ids: np.ndarray) -> Any:
         """Judge embedded sentences. Shapes: (N, T, D), (N, T) -> (N,).
 
-        Only the first position is a query, for no other is read: computing the
-        others' outputs costs ten times as much.
+        Only the first position is a query, for no other output is read.
         """
         layer, first = self.layer, x[:, :1]
         attended = layer.attention_norm(first + layer.attention(first, x))
@@ -187,7 +179,7 @@ class SentenceTransformer(Judge):
             nn.TransformerEncoderLayer(embed_dim, num_heads, hidden_dim, **inside)
             for _ in range(layers)
         )
-        # Alike in size, so that a place says as much as a word from the first step on.
+        # Alike in size, so that a position says as much as a word from the start.
         for table in (self.words, self.positions):
             table.W.data = nn.init.normal(table.W.shape, generator, std=START)
         self.norm = nn.LayerNorm(embed_dim)
@@ -220,10 +212,7 @@ class SentenceTransformer(Judge):
 def count_weights(
     V: int, T: int, D: int, inner: int, hidden: int, layers: int, course: bool = False
 ) -> int:
-    """How many weights a Transformer has, without making it.
-
-    V words, T positions at most, width D, `inner` that of all heads together.
-    """
+    """How many weights a Transformer has; `inner` is the width of all heads."""
     attention = 4 * D * inner + 3 * inner + D
     feed_forward = 2 * D * hidden + hidden + D
     if course:  # both norms of its layer share their weights, and no other follows
@@ -233,6 +222,6 @@ def count_weights(
 
 
 def count_kept(T: int, D: int, inner: int, hidden: int, heads: int, layers: int) -> int:
-    """About how many numbers a Transformer keeps of T positions for backward."""
+    """About how many numbers T positions leave for the backward pass."""
     attention = 3 * heads * T * T + 4 * T * inner
     return layers * (attention + T * (8 * D + 4 * hidden)) + 4 * T * D
