@@ -104,10 +104,9 @@ def sample(
     from apps.captioning.app import APP, show_samples
 
     console = new_console()
-    trained = APP.load(run, console, device, data)
-    how = _as_asked(trained, asked, seed)
+    trained = _as_asked(APP.load(run, console, device, data), asked, seed)
     chosen = trained.settings.seed if seed is None else seed
-    show_samples(trained, run, split, count, chosen, console, how)
+    show_samples(trained, run, split, count, chosen, console)
 
 
 @caption.command()
@@ -130,8 +129,8 @@ def evaluate(
     from apps.captioning.app import APP, print_scores
 
     console = new_console()
-    trained = APP.load(run, console, device, data)
-    print_scores(trained, split, console, _as_asked(trained, asked, seed))
+    trained = _as_asked(APP.load(run, console, device, data), asked, seed)
+    print_scores(trained, split, console)
 
 
 @caption.command()
@@ -233,15 +232,15 @@ def _decoding(more: dict[str, Any], seed: int | None) -> Decoding | None:
     return Decoding(**asked, seed=seed or 0)
 
 
-def _as_asked(trained: Trained, asked: Decoding | None, seed: int | None) -> Decoding:
-    """The decoding that was asked for, or the run's own. Raises: UsageError."""
+def _as_asked(trained: Trained, asked: Decoding | None, seed: int | None) -> Trained:
+    """Decode as asked for, or as the run did. Raises: UsageError."""
     own = trained.settings.decoding
     decoding = asked or (own if seed is None else replace(own, seed=seed))
     try:
         decoding.check_vocabulary(len(trained.data.vocabulary))
     except DecodingError as error:
         raise click.UsageError(str(error)) from error
-    return decoding
+    return replace(trained, settings=replace(trained.settings, decoding=decoding))
 
 
 def _folder(data: Path | None) -> str:

@@ -13,7 +13,6 @@ from apps.captioning.baselines import Accuracy
 from apps.captioning.data import CaptionData, Split
 from apps.captioning.metrics import corpus_bleu, mean_bleu
 from apps.captioning.sample import Words, describe
-from apps.captioning.settings import Decoding
 from apps.captioning.train import Trained
 
 
@@ -47,12 +46,10 @@ class Scores:
     accuracy: Mapping[str, Accuracy] = field(default_factory=dict)
 
 
-def evaluate(
-    trained: Trained, split: Split, decoding: Decoding | None = None
-) -> Scores:
+def evaluate(trained: Trained, split: Split) -> Scores:
     """Caption every picture of a split that has true captions, and score that."""
     pictures = np.unique(split.image_indices)
-    captions = describe(trained, split, pictures, decoding)
+    captions = describe(trained, split, pictures)
     said = dict(zip(pictures.tolist(), captions, strict=True))
     return score(trained.data, split, said)
 

@@ -96,17 +96,11 @@ def _draw(
     return captions
 
 
-def draw_samples(
-    trained: Trained,
-    split: Split,
-    count: int,
-    seed: int,
-    decoding: Decoding | None = None,
-) -> list[Card]:
+def draw_samples(trained: Trained, split: Split, count: int, seed: int) -> list[Card]:
     """Caption some pictures of a split, chosen at random by the seed."""
     cards = look.choose(trained.data, split, count, seed)
     rows = np.array([card.row for card in cards])
-    captions = describe(trained, split, rows, decoding)
+    captions = describe(trained, split, rows)
     pairs = zip(cards, captions, strict=True)
     captioned = [replace(card, generated=" ".join(words)) for card, words in pairs]
     return judge(captioned, trained.data.folder, split)

@@ -91,13 +91,15 @@ def test_pictures_that_nobody_has_described_do_not_count(
     )
     asked = []
 
-    def describe(_: Any, __: Any, pictures: np.ndarray, how: Any) -> list[list[str]]:
-        asked.append((pictures.tolist(), how))
+    def describe(of: train.Trained, _: Any, pictures: np.ndarray) -> list[list[str]]:
+        asked.append((pictures.tolist(), of.settings.decoding))
         return [trained.data.words(val.references(p))[1] for p in pictures]
 
     monkeypatch.setattr(evaluate, "describe", describe)
     how = Decoding("beam")
-    assert evaluate.evaluate(trained, part, how).captioner.exact == 1
+    settings = dataclasses.replace(trained.settings, decoding=how)
+    beaming = dataclasses.replace(trained, settings=settings)
+    assert evaluate.evaluate(beaming, part).captioner.exact == 1
     assert asked == [([1, 4, 7, 10], how)]
 
 
