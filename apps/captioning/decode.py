@@ -54,9 +54,9 @@ def decode(
         return greedy(step, state, count, length, ids)
     if how.how == "sample":
         draws = uniform_draws(how.seed, numbers, length)
-        return sample(step, state, draws, ids, how.temperature, how.top_k)
+        return sample(step, state, draws, ids, how)
     if how.how == "beam":
-        return beam(step, state, count, length, ids, how.beam_size, how.length_penalty)
+        return beam(step, state, count, length, ids, how)
     raise ValueError(
         f"decode cannot choose by {how.how!r}, which compares words and not ids. Draw "
         "texts by 'sample' and choose among them."
@@ -75,12 +75,7 @@ def greedy(
 
 
 def sample(
-    step: Step,
-    state: Any,
-    draws: np.ndarray,
-    ids: SpecialIds,
-    temperature: float = 1.0,
-    top_k: int | None = None,
+    step: Step, state: Any, draws: np.ndarray, ids: SpecialIds, how: Decoding
 ) -> np.ndarray:
     """Draw each next word with probability proportional to p ** (1 / temperature).
 
@@ -91,14 +86,14 @@ def sample(
     """
 
     def choose(log_p: np.ndarray, texts: np.ndarray, t: int) -> np.ndarray:
-        if top_k is not None:
-            chosen = _best(log_p, top_k)
+        if how.top_k is not None:
+            chosen = _best(log_p, how.top_k)
             kept = np.take_along_axis(log_p, chosen, axis=1)
             log_p = np.full_like(log_p, -np.inf)
             np.put_along_axis(log_p, chosen, kept, axis=1)
         below = log_p - log_p.max(axis=1, keepdims=True)
         with np.errstate(over="ignore"):  # beyond the range is a probability of 0
-            reached = np.cumsum(np.exp(below / temperature), axis=1)
+            reached = np.cumsum(np.exp(below / how.temperature), axis=1)
         # A word owns the interval between its predecessor's sum and its own.
         return np.sum(reached <= draws[texts, t, None] * reached[:, -1:], axis=1)
 
@@ -116,15 +111,9 @@ def uniform_draws(seed: int, numbers: Sequence[Number], length: int) -> np.ndarr
 
 
 def beam(
-    step: Step,
-    state: Any,
-    count: int,
-    length: int,
-    ids: SpecialIds,
-    size: int = 5,
-    length_penalty: float = 0.0,
+    step: Step, state: Any, count: int, length: int, ids: SpecialIds, how: Decoding
 ) -> np.ndarray:
-    """Follow the `size` likeliest texts at once, and say the best one in the end.
+    """Follow the `beam_size` likeliest texts at once, and say the best one in the end.
 
     Finished and unfinished texts compete for the same places. A text is worth its
     log-probability over its number of words (the end counts) to the power of
@@ -136,14 +125,15 @@ def beam(
     Source: the stopping rule, Huang, Zhao, Ma, When to Finish? Optimal Beam Search for
     Neural Text Generation (2017).
     """
-    powers = np.maximum(np.arange(length + 1), 1) ** length_penalty
+    powers = np.maximum(np.arange(length + 1), 1) ** how.length_penalty
     none = np.zeros((count, 1), dtype=int)
     texts = np.full((count, 1, length), ids.null)
     beams = _Beams(none.astype(float), none, none > 0, none == 0, texts)
     words = np.full(count, ids.start)
     for t in range(length):
         state, scores = step(state, words)
-        beams, rows = _grow(beams, _normalise(scores, ids), t, size, powers, ids)
+        log_p = _normalise(scores, ids)
+        beams, rows = _grow(beams, log_p, t, how.beam_size, powers, ids)
         if not beams.live.any():
             break
         state, words = _rows(state, rows), beams.texts[..., t][beams.live]
