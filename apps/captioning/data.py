@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from apps.captioning import layout, unpacked
+from apps.captioning import layout
 from apps.captioning.layout import END, NULL, SPECIAL_WORDS, START, DataError
 from apps.captioning.settings import Tokens, Width
 from apps.errors import first
@@ -120,11 +120,11 @@ class Split:
 
     @cached_property
     def _rows(self) -> Any:
-        """What rows are read from: the dataset, or all of it unpacked."""
-        if not unpacked.is_slow(self.features):
+        """What rows are read from: the dataset, or all of it layout."""
+        if not layout.is_slow(self.features):
             return self.features
         try:
-            return unpacked.unpack(self.features)
+            return layout.unpack(self.features)
         except OSError as error:
             if not error.errno:
                 raise

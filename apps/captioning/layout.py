@@ -12,8 +12,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
@@ -22,11 +24,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from apps.captioning import unpacked
 from apps.errors import UserError, first
 from apps.texts import read_json, read_text, split_lines
 from minigrad.io import hdf5
 from minigrad.io.damaged import reading
+from minigrad.io.errors import RefusedError
+from minigrad.io.limits import EXPANSION, in_words, is_too_much
 
 CAPTIONS_FILE = "coco2014_captions.h5"
 VOCABULARY_FILE = "coco2014_vocab.json"
@@ -138,8 +141,15 @@ def open_features(path: Path) -> h5py.Dataset:
             f"{path}: 'features' has shape {features.shape}, which is empty. Make the "
             "file again, with a row for each picture."
         )
+    size = math.prod(features.shape) * features.dtype.itemsize
     with reading_hdf5(path):
-        unpacked.require_sound(features, "features")
+        stored = features.id.get_storage_size()
+        if is_too_much(size, stored):
+            raise RefusedError(
+                f"'features' in it unpacks from {in_words(stored)} to {in_words(size)},"
+                f" and at most {EXPANSION}-fold is believed. If they are right, write "
+                "them without compression, for example by h5repack -f NONE"
+            )
     return features
 
 
@@ -281,3 +291,31 @@ def _check_words(
                 f"{problem} (row{'s' * (len(rows) > 1)} {shown}). Mend such captions, "
                 "or leave them and their pictures' indices out."
             )
+
+
+def is_slow(dataset: Any) -> bool:
+    """Whether to read a row of a dataset is to read or unpack more than that row."""
+    if dataset.chunks is None:
+        return False
+    return dataset.chunks[0] > 1 or dataset.id.get_create_plist().get_nfilters() > 0
+
+
+def unpack(dataset: Any) -> np.ndarray:
+    """A dataset as float32, in a temporary file without a name.
+
+    HDF5 unpacks a whole chunk for each row that is read of it, so that minibatches of
+    rows from anywhere would be read 100 times slower than from there.
+
+    Shapes: (P, D) -> same.
+    Raises: OSError if there is no room, and what h5py raises for a damaged file.
+    """
+    with tempfile.TemporaryFile(prefix="minigrad-") as file:
+        # Writing a mapped file to a full disk would end the process.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, 4 * math.prod(dataset.shape))
+        array = np.memmap(file, np.float32, "w+", shape=dataset.shape)
+    for where in dataset.iter_chunks():
+        # A float64 beyond float32 becomes infinity, which is then refused by name.
+        with np.errstate(over="ignore"):
+            array[where] = dataset[where]
+    return array

@@ -20,10 +20,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from apps.cola import lexicon as lex
-from apps.cola.lexicon import Noun, Verb
-from apps.cola.phrases import Cell, Writer, pair, twins
+from apps.cola.lexicon import Cell, Noun, Verb, Writer, pair, twins
+from apps.cola.reading import words
 from apps.cola.sentences import Corpus, DataError, Sentence
-from apps.cola.tokens import words
 
 TRAIN_SENTENCES = 20_000
 VALIDATION_SENTENCES = 1_000

@@ -20,9 +20,8 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps.cola.model import Judge
-from apps.cola.reading import Reading, require_words
+from apps.cola.reading import Reading, padded, require_words, words
 from apps.cola.sentences import Sentence
-from apps.cola.tokens import padded, words
 
 BEGIN, END, PAD = "<s>", "</s>", "<PAD>"
 COMMON = 20  # words seen less often are known by their endings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from apps.cola.baselines import BagOfWords, judges
+from apps.cola.evaluate import BagOfWords, baselines
 from apps.cola.sentences import Corpus, Sentence
 
 TELLING = (
@@ -17,7 +17,7 @@ TELLING = (
 
 
 def test_always_acceptable() -> None:
-    judge = judges(Corpus("x", TELLING, TELLING))["always acceptable"]
+    judge = baselines(Corpus("x", TELLING, TELLING))["always acceptable"]
     found = judge(["a", ""])
     np.testing.assert_array_equal(found, [1, 1])
 
@@ -67,6 +67,6 @@ def test_the_same_sentences_give_the_same_weights() -> None:
 
 
 def test_both_by_name() -> None:
-    found = judges(Corpus("x", TELLING, TELLING))
+    found = baselines(Corpus("x", TELLING, TELLING))
     assert list(found) == ["always acceptable", "bag of words"]
     assert found["bag of words"](["good"]) > 0.9

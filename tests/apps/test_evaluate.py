@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from apps import cli
-from apps.captioning import baselines, data, evaluate, layout, train
+from apps.captioning import data, evaluate, layout, train
 from apps.captioning.decode import Decoding
 from apps.captioning.metrics import corpus_bleu, mean_bleu
 from apps.captioning.model import Captioner
@@ -35,7 +35,7 @@ def test_saying_true_captions_is_exact(drawn: Path) -> None:
 
 def test_one_caption_for_all_is_held_against_it(drawn: Path) -> None:
     loaded = data.load_data(drawn)
-    safest = baselines.safest_caption(loaded.words(loaded.train.captions))
+    safest = evaluate.safest_caption(loaded.words(loaded.train.captions))
     every_time = dict.fromkeys(range(len(loaded.val.features)), safest)
     scores = evaluate.score(loaded, loaded.val, every_time)
     assert scores.captioner == scores.constant
@@ -46,13 +46,13 @@ def test_no_training_caption_is_safer_than_the_safest(drawn: Path) -> None:
     loaded = data.load_data(drawn)
     captions = loaded.words(loaded.train.captions)
     assert len(captions) < 500, "so all are tried"
-    safest = baselines.safest_caption(captions)
+    safest = evaluate.safest_caption(captions)
 
     def mean(caption: list[str]) -> float:
         return mean_bleu(captions, [caption] * len(captions))
 
     assert mean(safest) == pytest.approx(max(map(mean, captions)))
-    assert mean(safest) > mean(baselines.commonest_caption(captions))
+    assert mean(safest) > mean(evaluate.commonest_caption(captions))
 
 
 def test_corpus_bleu_is_against_all_captions_of_the_picture(drawn: Path) -> None:
