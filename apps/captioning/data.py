@@ -256,7 +256,6 @@ def _load_split(
     features = layout.open_features(folder / layout.features_file(split, width))
     captions, image_indices = layout.load_captions(folder, split, vocabulary, features)
     images = layout.load_images(folder, split, len(features))
-    urls = layout.load_list(
-        folder / layout.urls_file(split), len(features), "addresses"
-    )
+    path = folder / layout.list_file(split, "urls")
+    urls = layout.load_list(path, len(features), "addresses")
     return Split(split, features, captions, image_indices, images, tuple(urls))

@@ -1,4 +1,4 @@
-"""Scores of a captioner, beside those of captions that took no understanding."""
+"""Scores of a captioner, beside those of baselines."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Accuracy:
 
 
 def compare(
-    data: CaptionData, told: Captions, split: Split, said: Mapping[int, list[str]]
+    data: CaptionData, training: Captions, split: Split, said: Mapping[int, list[str]]
 ) -> dict[str, Accuracy]:
     """Judge what a captioner said of drawn scenes, and what both baselines say.
 
-    `told` are the training captions in words; `said` has each picture's, by its row.
+    `training` are the training captions in words; `said` has each picture's, by its row.
     Raises: DataError if the data are not drawn shapes.
     """
     every = shapes.load_scenes(data.folder, split.name, len(split.features))
@@ -51,38 +51,38 @@ def compare(
     scenes = [every[picture] for picture in pictures]
     captions: dict[str, Captions] = {
         "captioner": list(said.values()),
-        "nearest": nearest_captions(data.train, told, split, pictures),
-        "commonest": [commonest_caption(told)] * len(scenes),
+        "nearest": nearest_captions(data.train, training, split, pictures),
+        "commonest": [commonest_caption(training)] * len(scenes),
     }
-    return {name: Accuracy.of(told, scenes) for name, told in captions.items()}
+    return {who: Accuracy.of(own, scenes) for who, own in captions.items()}
 
 
-def commonest_caption(told: Captions) -> list[str]:
+def commonest_caption(training: Captions) -> list[str]:
     """The caption that occurs most often; the first of equals."""
-    return list(Counter(map(tuple, told)).most_common(1)[0][0])
+    return list(Counter(map(tuple, training)).most_common(1)[0][0])
 
 
 def safest_caption(
-    told: Captions, candidates: int = 500, references: int = 1000
+    training: Captions, candidates: int = 500, references: int = 1000
 ) -> list[str]:
     """The caption most like all: what can be said without looking.
 
     Of training captions, the one with the highest mean unigram BLEU against others;
     both are chosen at random, always the same ones.
     """
-    rows = np.random.default_rng(0).permutation(len(told))
-    chosen = [told[row] for row in rows[: max(candidates, references)]]
+    rows = np.random.default_rng(0).permutation(len(training))
+    chosen = [training[row] for row in rows[: max(candidates, references)]]
     best = most_agreed(chosen[:candidates], chosen[:references])
     return list(chosen[best])
 
 
 def nearest_captions(
-    train: Split, told: Captions, split: Split, pictures: np.ndarray
+    train: Split, training: Captions, split: Split, pictures: np.ndarray
 ) -> Captions:
     """For each picture, the first caption of the training picture nearest to it."""
     described, rows = np.unique(train.image_indices, return_index=True)
     nearest = _nearest(train, described, split.read_features(pictures))
-    return [told[row] for row in rows[nearest]]
+    return [training[row] for row in rows[nearest]]
 
 
 def _nearest(
@@ -146,20 +146,20 @@ def evaluate(trained: Trained, split: Split) -> Scores:
 
 def score(data: CaptionData, split: Split, said: Mapping[int, Words]) -> Scores:
     """Compare each picture's caption with its true ones."""
-    told = data.words(data.train.captions)
-    known = {word for words in told for word in words}
+    training = data.words(data.train.captions)
+    known = {word for words in training for word in words}
     true = defaultdict(list)
     references = data.words(split.captions)
     for picture, words in zip(split.image_indices.tolist(), references, strict=True):
         true[picture].append(words)
-    safest = safest_caption(told)
+    safest = safest_caption(training)
     drawn = shapes.are_drawn(data.folder, split.name)
     return Scores(
         pictures=len(true),
         captioner=_likeness(true, said, known),
         constant=_likeness(true, dict.fromkeys(true, safest), known),
         safest=" ".join(safest),
-        accuracy=compare(data, told, split, said) if drawn else {},
+        accuracy=compare(data, training, split, said) if drawn else {},
     )
 
 

@@ -52,14 +52,9 @@ def features_file(split: str, width: str = "pca") -> str:
     return f"{split}2014_vgg16_fc7{'_pca' if width == 'pca' else ''}.h5"
 
 
-def images_file(split: str) -> str:
-    """Name the list of a split's pictures."""
-    return f"{split}2014_images.txt"
-
-
-def urls_file(split: str) -> str:
-    """Name the list of the addresses of a split's pictures."""
-    return f"{split}2014_urls.txt"
+def list_file(split: str, kind: str) -> str:
+    """Name the list of a split's pictures ("images") or of their addresses ("urls")."""
+    return f"{split}2014_{kind}.txt"
 
 
 def write_folder(
@@ -84,7 +79,7 @@ def write_folder(
         with h5py.File(folder / features_file(split), "w") as file:
             file["features"] = features.astype(np.float32)
         lines = "".join(f"{name}\n" for name in images)
-        (folder / images_file(split)).write_text(lines, encoding="utf-8")
+        (folder / list_file(split, "images")).write_text(lines, encoding="utf-8")
 
 
 def load_vocabulary(path: Path) -> dict[str, int]:
@@ -186,7 +181,7 @@ def load_captions(
 
 def load_images(folder: Path, split: str, count: int) -> tuple[Path, ...]:
     """Where a split's pictures are; empty if the folder does not list them."""
-    path = folder / images_file(split)
+    path = folder / list_file(split, "images")
     names = load_list(path, count, "pictures")
     for row, name in enumerate(names):
         place = PurePosixPath(name)

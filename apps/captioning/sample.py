@@ -1,4 +1,4 @@
-"""Sampling: pictures with true and generated captions."""
+"""Sampling: captions of pictures, beside the true ones."""
 
 from __future__ import annotations
 

@@ -186,11 +186,6 @@ def scenes_file(split: str) -> str:
     return f"{split}2014_scenes.json"
 
 
-def masks_file(split: str) -> str:
-    """Name the file of a split's object masks."""
-    return f"{split}2014_masks.h5"
-
-
 def are_drawn(folder: Path, split: str) -> bool:
     """Whether a split's pictures were drawn here, so that their scenes are known."""
     return os.path.lexists(folder / scenes_file(split))
@@ -230,7 +225,7 @@ def _write_scenes(folder: Path, split: str, scenes: Sequence[Scene]) -> None:
     masks = np.zeros((len(scenes), MOST_THINGS, SIZE, SIZE), dtype=bool)
     for covered, scene in zip(masks, scenes, strict=True):
         covered[: len(scene.things)] = [mask(thing) >= 0.5 for thing in scene.things]
-    with h5py.File(folder / masks_file(split), "w") as file:
+    with h5py.File(folder / f"{split}2014_masks.h5", "w") as file:
         file.create_dataset("masks", data=masks, compression="gzip")
 
 

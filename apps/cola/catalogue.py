@@ -1,4 +1,4 @@
-"""Where is CoLA published, and what exactly is in it?
+"""The published CoLA: its address and its files.
 
 Sizes and sums are of the files in `cola_public_1.1.zip`. The zip also holds the same
 sentences split into words by others' rules; `data download` leaves those in the zip.

@@ -1,7 +1,6 @@
-"""Scores of a judge, beside those of judges that took no understanding.
+"""Scores of a judge, beside those of two baselines.
 
-One always says "acceptable". The other weighs every word, wherever it stands: logistic
-regression on the counts of words, with a small penalty on the squares of the weights.
+One always says "acceptable"; the other is a logistic regression on the counts of words.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A weight for each run of neighbouring words: logistic regression on n-grams.
+"""Logistic regression on n-grams: a weight for each run of neighbouring words.
 
 Rare words are known by their endings, so that a run of two or three, with a gap or
 without, has been seen before: "the -er", "did _ -ing". On as few sentences as CoLA's,

@@ -1,4 +1,4 @@
-"""How does a Transformer judge a sentence? The course's model, and one of our own.
+"""Transformers that judge sentences: the course's model, and one of our own.
 
 Both give the log-odds that a sentence is acceptable, and their attention.
 
