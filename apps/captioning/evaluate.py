@@ -43,7 +43,7 @@ def compare(
 ) -> dict[str, Accuracy]:
     """Judge what a captioner said of drawn scenes, and what both baselines say.
 
-    `training` are the training captions in words; `said` has each picture's, by its row.
+    `training` are its captions in words; `said` has each picture's, by its row.
     Raises: DataError if the data are not drawn shapes.
     """
     every = shapes.load_scenes(data.folder, split.name, len(split.features))

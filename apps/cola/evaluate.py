@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import minigrad as mg
+import nn
 from apps.cola.metrics import Confusion, accuracy_by, matthews_interval
 from apps.cola.reading import CLS, UNKNOWN, numbered, words
 from apps.cola.sentences import Corpus, Sentence
@@ -40,20 +42,15 @@ class BagOfWords:
         ids = numbered(words(sentence.text) for sentence in sentences)
         labels = np.array([sentence.label for sentence in sentences], float)
         rows, columns = _cells(ids, [sentence.text for sentence in sentences])
-        weights = np.zeros(len(ids))
-        first, second = np.zeros_like(weights), np.zeros_like(weights)
-        for step in range(1, STEPS + 1):
+        weights = nn.Parameter(np.zeros(len(ids)))
+        optimizer = nn.Adam([weights], lr=STEP_SIZE, weight_decay=PENALTY)
+        for _ in range(STEPS):
             # The gradient of the mean cross-entropy; the bags are never made dense.
-            scores = np.bincount(rows, weights[columns], len(labels))
+            scores = np.bincount(rows, weights.numpy()[columns], len(labels))
             error = (_sigmoid(scores) - labels) / len(labels)
-            found = np.bincount(columns, error[rows], len(weights))
-            gradient = found + PENALTY * weights
-            # Adam: words differ a thousandfold in how often they are seen.
-            first += 0.1 * (gradient - first)
-            second += 0.001 * (gradient**2 - second)
-            mean, square = first / (1 - 0.9**step), second / (1 - 0.999**step)
-            weights -= STEP_SIZE * mean / (np.sqrt(square) + 1e-8)
-        return cls(ids, weights)
+            gradient = np.bincount(columns, error[rows], len(ids))
+            optimizer.update([mg.asarray(gradient)])
+        return cls(ids, weights.numpy())
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """How likely each text is to be acceptable. Shapes: N texts -> (N,)."""
