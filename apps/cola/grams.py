@@ -44,7 +44,9 @@ class GramReader:
         split = [words(sentence.text) for sentence in sentences]
         counts = Counter(word for own in split for word in own)
         common = frozenset(word for word, count in counts.items() if count >= COMMON)
-        found = Counter(gram for own in split for gram in set(_grams(own, common)))
+        found = Counter(
+            gram for own in split for gram in dict.fromkeys(_grams(own, common))
+        )
         known = [gram for gram, count in found.items() if count >= MIN_COUNT]
         return cls(common, {gram: n for n, gram in enumerate([PAD, *known])})
 

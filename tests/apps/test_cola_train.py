@@ -320,6 +320,13 @@ def test_rare_words_are_known_by_their_endings() -> None:
     assert reader.read("the mouse was squeaking").unknown == 2
 
 
+def test_runs_are_numbered_as_first_seen() -> None:
+    """Not as a set has them, whose order is another in every process."""
+    reader = GramReader.of([Sentence("the dog slept", 1, "")] * 2)
+    expected = ["<PAD>", "the", "dog", "slept", "= <s> the", "= the dog"]
+    assert list(reader.ids)[:6] == expected
+
+
 def together(count: int, settings: train.Settings, epoch: int) -> list[np.ndarray]:
     """The minibatches of so many sentences."""
     corpus = Corpus("", (Sentence("a", 1, ""),) * count, ())
