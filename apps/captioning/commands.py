@@ -259,7 +259,7 @@ def _missing(folder: Path, cards: list[Card], shown: int) -> str:
         source = " (its address stands there too; some are dead)" if known else ""
         return f"{lost}, and are grey. {place}{source}."
     return (
-        f"{lost}, and are grey: the folder names no pictures. List their file names, "
-        "one a row of the features, in train2014_images.txt and val2014_images.txt, "
-        f"and put the files into {folder / 'images'}."
+        f"{lost}, and are grey: the folder names no pictures. List their names, one a "
+        "row of the features, in train2014_images.txt and val2014_images.txt, and put "
+        f"the files into {folder / 'images'}."
     )

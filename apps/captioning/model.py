@@ -62,11 +62,6 @@ class Captioner(nn.Module):
         # Small word vectors, so that they do not drown out the picture at first.
         self.embed.W.data *= 0.3
 
-    @property
-    def voices(self) -> Sequence[Captioner]:
-        """The networks that can draw captions each on its own."""
-        return [self]
-
     def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
         """Cross-entropy of each next word, summed over a caption, averaged over N."""
         words, targets = self._here(captions[:, :-1]), self._here(captions[:, 1:])
@@ -138,11 +133,6 @@ class Ensemble(Captioner):
             raise ValueError("Ensemble of no captioners: give at least one.")
         self.vocabulary = members[0].vocabulary
         self.members = nn.ModuleList(members)
-
-    @property
-    def voices(self) -> Sequence[Captioner]:
-        """The members: a caption that one of them draws is as good as any."""
-        return list(self.members)
 
     def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
         """The mean of the members' losses: each learns as it would alone."""

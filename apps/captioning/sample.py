@@ -14,6 +14,7 @@ from apps.captioning.data import Split
 from apps.captioning.layout import DataError
 from apps.captioning.look import Card
 from apps.captioning.metrics import most_agreed
+from apps.captioning.model import Ensemble
 from apps.captioning.settings import Decoding
 from apps.captioning.train import Trained
 from apps.tables import Table, print_table
@@ -80,17 +81,18 @@ def _draw(
     how: Decoding,
     role: int,
 ) -> list[list[Words]]:
-    """Draw captions of each picture, each voice of the model some of them.
+    """Draw captions of each picture, each member of an ensemble some of them.
 
     `role` tells their random numbers from others' of the same pictures.
     """
     captions: list[list[Words]] = [[] for _ in pictures]
-    voices = trained.model.voices[: how.draws]
-    for voice, model in enumerate(voices):
-        own = range(voice, how.draws, len(voices))
+    model = trained.model
+    members = [*model.members][: how.draws] if isinstance(model, Ensemble) else [model]
+    for first, member in enumerate(members):
+        own = range(first, how.draws, len(members))
         rows = np.repeat(np.arange(len(pictures)), len(own))
         numbers = [(p, role, n) for p in pictures.tolist() for n in own]
-        ids = model.sample(features[rows], _longest(trained), how, numbers)
+        ids = member.sample(features[rows], _longest(trained), how, numbers)
         for row, words in zip(rows, trained.data.words(ids), strict=True):
             captions[row].append(words)
     return captions

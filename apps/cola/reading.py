@@ -121,7 +121,7 @@ class Reader:
     def again(
         cls, tokens: Sequence[str], max_length: int, course: bool = False
     ) -> Reader:
-        """One of the tokens that a run has kept. Raises: ValueError if it cannot be."""
+        """One of the tokens that a run has kept. Raises: ValueError for wrong ones."""
         ids = {token: number for number, token in enumerate(tokens)}
         marks = MARKS[course]
         if len(ids) < len(tokens) or not set(marks) <= set(ids):

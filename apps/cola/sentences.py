@@ -132,15 +132,12 @@ def _problem_of(line: str) -> str:
     if label not in ("0", "1"):
         return (
             f"has the label {label!r:.40}, but a label is 1 (acceptable) or 0 "
-            "(unacceptable), and no line has headings"
+            "(unacceptable); there is no line of headings"
         )
     if not course_words(text):
         return f"has no sentence, for there is no word in {text!r:.40}"
     if len(line) > MAX_LETTERS:
-        return (
-            f"is {len(line):,} letters long, and {MAX_LETTERS:,} are the most, so that "
-            "an end of line seems to be missing"
-        )
+        return f"is {len(line):,} letters long, and {MAX_LETTERS:,} are the most"
     return ""
 
 
