@@ -107,8 +107,8 @@ class GramJudge(Judge):
         """The size of each run's contribution to the sum. Shapes: as the base's."""
         return np.abs(x * gradient)[..., 0]
 
-    def decide(self, x: Any, known: Any) -> Any:
+    def decide(self, x: Any, visible: Any) -> Any:
         """Add the weights up. Shapes: (N, T, 1), (N, T) -> (N,)."""
-        known = known.astype(x.dtype)
-        count = mg.maximum(known.sum(axis=1, keepdims=True), 1)
-        return (x[..., 0] * known / mg.sqrt(count)).sum(axis=1) + self.b
+        visible = visible.astype(x.dtype)
+        count = mg.maximum(visible.sum(axis=1, keepdims=True), 1)
+        return (x[..., 0] * visible / mg.sqrt(count)).sum(axis=1) + self.b

@@ -35,20 +35,20 @@ class Judge(nn.Module):
     pad: int
     layers: Sequence[nn.TransformerEncoderLayer]
 
-    def known(self, ids: np.ndarray) -> mg.Tensor:
-        """True where no padding is, on the model's device. Shapes: (N, T) -> same."""
+    def visible(self, ids: np.ndarray) -> mg.Tensor:
+        """Where no padding is, on the model's device. Shapes: (N, T) -> same, bool."""
         return placed(ids, next(self.parameters())) != self.pad
 
     def mask(self, ids: np.ndarray) -> Any:
         """Which keys are visible, None for all. Shapes: (N, T) -> (N, 1, T)."""
-        return self.known(ids)[:, None]
+        return self.visible(ids)[:, None]
 
     def judge(self, x: Any, ids: np.ndarray) -> Any:
         """Judge embedded sentences. Shapes: (N, T, D), (N, T) -> (N,)."""
         mask = self.mask(ids)
         for layer in self.layers:
             x = layer(x, mask)
-        return self.decide(x, self.known(ids))
+        return self.decide(x, self.visible(ids))
 
     def forward(self, ids: np.ndarray) -> Any:
         """Give the log-odds of each sentence. Shapes: (N, T) -> (N,)."""
@@ -137,7 +137,7 @@ class ClassificationTransformer(Judge):
         attended = layer.attention_norm(first + layer.attention(first, x))
         return self.decide(self.feed_forward(attended))
 
-    def decide(self, x: Any, known: Any = None) -> Any:
+    def decide(self, x: Any, visible: Any = None) -> Any:
         """The log-odds from the first position. Shapes: (N, T, D) -> (N,)."""
         return self.out(x[:, 0])[:, 0]
 
@@ -196,12 +196,12 @@ class SentenceTransformer(Judge):
             ids = self._drop_words(placed(ids, self.words.W))
         return self.dropout(self.positions(self.words(ids)))
 
-    def decide(self, x: Any, known: Any) -> Any:
+    def decide(self, x: Any, visible: Any) -> Any:
         """The log-odds from all words. Shapes: (N, T, D), (N, T) -> (N,)."""
         x = self.norm(x)
-        weights = known / mg.sum(known, axis=1, keepdims=True)
+        weights = visible / mg.sum(visible, axis=1, keepdims=True)
         mean = (x * weights[..., None].astype(x.dtype)).sum(axis=1)
-        largest = mg.where(known[..., None], x, BELOW_ALL).max(axis=1)
+        largest = mg.where(visible[..., None], x, BELOW_ALL).max(axis=1)
         return self.out(mg.concatenate([mean, largest], axis=-1))[:, 0]
 
     def _drop_words(self, ids: mg.Tensor) -> mg.Tensor:
