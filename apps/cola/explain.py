@@ -57,7 +57,7 @@ class Verdict:
     attribution: np.ndarray
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The verdict in words."""
         word = "acceptable" if self.probability >= 0.5 else "not acceptable"
         return f"{word} (probability of being acceptable {self.probability:.2f})"
@@ -65,21 +65,21 @@ class Verdict:
     @property
     def warnings(self) -> list[str]:
         """What the judge did not read, and what is not shown."""
-        reading, told = self.reading, []
+        reading, warnings = self.reading, []
         if reading.cut:
-            told.append(
+            warnings.append(
                 f"The sentence is too long: its last {reading.cut} words were cut off."
             )
         if reading.unknown == reading.words:
-            told.append("None of its words is known, so this is a guess.")
+            warnings.append("None of its words is known, so this is a guess.")
         elif reading.unknown:
-            told.append(f"Of its words, {reading.unknown} are not known.")
+            warnings.append(f"Of its words, {reading.unknown} are not known.")
         if len(reading.tokens) > MOST_POSITIONS:
-            told.append(
+            warnings.append(
                 f"Of {len(reading.tokens):,} positions, the {MOST_POSITIONS} with the "
                 "largest attribution are shown."
             )
-        return told
+        return warnings
 
     @property
     def outline(self) -> Outline:
@@ -112,7 +112,7 @@ def judge(trained: Trained, text: str) -> Verdict:
 
 def print_verdict(verdict: Verdict, console: Console) -> None:
     """Print the verdict, each word's attribution, and what each attends to."""
-    for line in (verdict.text, verdict.told, *verdict.warnings):
+    for line in (verdict.text, verdict.summary, *verdict.warnings):
         say(line, console)
     tokens, attribution, attention = verdict.outline
     bars = np.round(8 * attribution / max(attribution.max(), 1e-12)).astype(int)

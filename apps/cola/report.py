@@ -63,7 +63,7 @@ def write_verdict(verdict: Verdict, to: Path) -> None:
 
 def explained(verdict: Verdict, number: int) -> Section:
     """One sentence: the verdict, each head's attention, and the attributions."""
-    text = " ".join([f"Judged {verdict.told}.", *verdict.warnings])
+    text = " ".join([f"Judged {verdict.summary}.", *verdict.warnings])
     tokens = verdict.reading.tokens
     if not tokens:
         return Section(verdict.text, text)

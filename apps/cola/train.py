@@ -33,7 +33,7 @@ from apps.run_folder import PreparationError
 COURSE_HEAD = 96  # numbers of each of its heads
 MAX_NORM = 1.0  # the gradient norm is clipped to this
 # Sentences judged at once, and the most pairs of their positions.
-BATCH, MOST_LOOKS = 256, 2**24
+BATCH, MOST_PAIRS = 256, 2**24
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Trained:
         readings = [self.reader.read(text) for text in texts]
         # Attention is quadratic in the positions.
         longest = max(len(reading.ids) for reading in readings)
-        size = max(1, min(BATCH, MOST_LOOKS // longest**2))
+        size = max(1, min(BATCH, MOST_PAIRS // longest**2))
         self.model.eval()
         with mg.no_grad():
             parts = [
