@@ -129,15 +129,16 @@ def _problem_of(word: Any) -> str:
 
 def open_features(path: Path) -> h5py.Dataset:
     """Open the features of a split; they stay on disk."""
-    # The file stays open: its rows are read when a minibatch wants them.
-    features = _dataset(_open(path), "features", 2, np.floating)
-    if 0 in features.shape:
-        raise DataError(
-            f"{path}: 'features' has shape {features.shape}, which is empty. Make the "
-            "file again, with a row for each picture."
-        )
-    size = math.prod(features.shape) * features.dtype.itemsize
+    _require_file(path)
     with reading_hdf5(path):
+        # The file stays open: its rows are read when a minibatch wants them.
+        features = _dataset(hdf5.open_hdf5(path), "features", 2, np.floating)
+        if 0 in features.shape:
+            raise DataError(
+                f"{path}: 'features' has shape {features.shape}, which is empty. Make "
+                "the file again, with a row for each picture."
+            )
+        size = math.prod(features.shape) * features.dtype.itemsize
         stored = features.id.get_storage_size()
         if is_too_much(size, stored):
             raise RefusedError(
@@ -154,9 +155,12 @@ def load_captions(
     """Read a split's captions and the row of each one's picture, and check both."""
     path = folder / CAPTIONS_FILE
     name = f"'{split}_captions'"
-    with _open(path) as file:
-        captions = _read_integers(file, f"{split}_captions", 2)
-        image_indices = _read_integers(file, f"{split}_image_idxs", 1)
+    _require_file(path)
+    with reading_hdf5(path), hdf5.open_hdf5(path) as file:
+        captions, image_indices = (
+            hdf5.read_all(_dataset(file, of, ndim, np.integer), of)
+            for of, ndim in ((f"{split}_captions", 2), (f"{split}_image_idxs", 1))
+        )
     _check_ids(name, path, captions, vocabulary)
     _check_words(name, path, captions, vocabulary)
     if split == "train" and not (captions == vocabulary[END]).any():
@@ -220,21 +224,8 @@ def _require_file(path: Path) -> None:
         )
 
 
-def _open(path: Path) -> h5py.File:
-    _require_file(path)
-    with reading_hdf5(path):
-        return hdf5.open_hdf5(path)
-
-
-def _read_integers(file: h5py.File, name: str, ndim: int) -> np.ndarray:
-    found = _dataset(file, name, ndim, np.integer)
-    with reading_hdf5(Path(file.filename)):
-        return hdf5.read_all(found, name)
-
-
 def _dataset(file: h5py.File, name: str, ndim: int, kind: type) -> h5py.Dataset:
-    with reading_hdf5(Path(file.filename)):
-        dataset = hdf5.dataset(file, name)
+    dataset = hdf5.dataset(file, name)
     if dataset.ndim != ndim or not np.issubdtype(dataset.dtype, kind):
         raise DataError(
             f"{file.filename}: '{name}' is {dataset.dtype} of shape {dataset.shape}, "
