@@ -20,9 +20,10 @@ START = 0.1  # standard deviation of the first vectors of words and positions
 BELOW_ALL = -1e9  # normalised vectors have no element as small as this
 
 
-def placed(array: np.ndarray, beside: mg.Tensor) -> mg.Tensor:
-    """An array of the host's on the device of a tensor."""
-    return mg.asarray(array).to(beside.device)
+def placed(values: Any, beside: mg.Tensor) -> mg.Tensor:
+    """An array, or a Tensor as in a compiled step, on the device of another."""
+    tensor = values if isinstance(values, mg.Tensor) else mg.asarray(values)
+    return tensor.to(beside.device)
 
 
 class Judge(nn.Module):
