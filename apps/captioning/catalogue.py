@@ -1,4 +1,4 @@
-"""Where is the published captioning set, and what exactly is in it?
+"""The published captioning set: its address and its files.
 
 Sizes and sums are of the files as CS231n published them. The zip also holds the full,
 4,096 wide features and the lists of picture names; nobody has given their sums, so

@@ -1,16 +1,14 @@
-"""Captioning data: checked captions, and features that are read as they are needed.
+"""Captioning data: checked captions, and features that stay on disk.
 
-Everything is checked when the folder is opened, before anything is learned from it
-(`layout` says what is in it). Features stay on disk: the check reads them a few
-megabytes at a time, training a minibatch at a time. Compressed ones are unpacked first,
-into a temporary file.
+Everything is checked when the folder is opened (`layout` says what is in it): the check
+reads features a few megabytes at a time, training a minibatch at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
@@ -20,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from apps.captioning import layout, unpacked
+from apps.captioning import layout
 from apps.captioning.layout import END, NULL, SPECIAL_WORDS, START, DataError
 from apps.captioning.settings import Tokens, Width
 from apps.errors import first
@@ -33,10 +31,10 @@ NARROW = 16  # numbers; fewer may well be zero all at once
 
 @dataclass(frozen=True)
 class Moments:
-    """What all features of a split come to.
+    """Statistics of a split's features.
 
-    Shapes: mean (D,); variance is that of one column, on average over the columns;
-    zeros is the fraction of the numbers that are exactly 0.
+    Shapes: mean (D,); variance is the mean over the columns; zeros the fraction of
+    numbers that are 0.
     """
 
     mean: np.ndarray
@@ -67,9 +65,8 @@ class Split:
         return int(self.features.shape[1])
 
     def read_features(self, pictures: np.ndarray) -> np.ndarray:
-        """Read the features of these pictures only, in the order asked for.
+        """Read the features of these pictures. Shapes: (N,) -> (N, D) float32.
 
-        Shapes: pictures (N,) -> (N, D) float32.
         Raises: DataError if a row holds NaN or infinity.
         """
         rows, positions = np.unique(pictures, return_inverse=True)
@@ -82,25 +79,27 @@ class Split:
     def moments(self) -> Moments:
         """Go through all features once, a few megabytes at a time.
 
-        Raises: DataError if a row holds NaN or infinity, was never written, or cannot
-            be read.
+        Raises: DataError for NaN, infinity, and rows that cannot be read or were never
+            written.
         """
         count, width = self.features.shape
         total, squares = np.zeros(width), np.zeros(width)
         smallest, largest, zeros = np.inf, -np.inf, 0
         blank = np.zeros(count, bool)
-        for rows, values in self._chunks():
+        step = max(1, CHUNK // (4 * width))
+        for begin in range(0, count, step):
+            values = self._read(slice(begin, begin + step))
             exact = values.astype(np.float64)
             with np.errstate(invalid="ignore"):
                 total += exact.sum(axis=0)
-            # A sum over NaN or infinity is not finite either, and sooner looked at.
+            # A sum over NaN or infinity is not finite either.
             if not np.isfinite(total).all():
-                self._require_finite(values, rows)
+                self._require_finite(values, np.arange(begin, begin + step))
             squares += np.square(exact, out=exact).sum(axis=0)
             smallest = min(smallest, float(values.min()))
             largest = max(largest, float(values.max()))
             zeros += values.size - int(np.count_nonzero(values))
-            blank[rows] = ~values.any(axis=1)
+            blank[begin : begin + step] = ~values.any(axis=1)
         if width >= NARROW:
             self._require_written(blank)
         mean = total / count
@@ -110,7 +109,7 @@ class Split:
     def with_captions(self, captions: np.ndarray, image_indices: np.ndarray) -> Split:
         """The same pictures with other captions. Shapes: (M, T), (M,)."""
         other = replace(self, captions=captions, image_indices=image_indices)
-        # They are the features' own: going through gigabytes once is enough.
+        # Going through gigabytes of features once is enough.
         for name in vars(self).keys() & {"moments", "_rows"}:
             vars(other)[name] = vars(self)[name]
         return other
@@ -119,29 +118,20 @@ class Split:
         """The captions of one picture. Shapes: (R, T)."""
         return self.captions[self.image_indices == picture]
 
-    def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All row numbers and features in order. Shapes: (n,) and (n, D) each."""
-        rows = np.arange(len(self.features))
-        step = max(1, CHUNK // (4 * self.input_dim))
-        for begin in range(0, len(rows), step):
-            few = rows[begin : begin + step]
-            yield few, self._read(slice(begin, begin + step))
-
     @cached_property
     def _rows(self) -> Any:
-        """What rows are read from: the dataset, or all of it unpacked."""
-        if not unpacked.is_slow(self.features):
+        """What rows are read from: the dataset, or all of it layout."""
+        if not layout.is_slow(self.features):
             return self.features
         try:
-            return unpacked.unpack(self.features)
+            return layout.unpack(self.features)
         except OSError as error:
             if not error.errno:
                 raise
             raise DataError(
-                f"{self._file}: 'features' are packed in chunks, and are unpacked into "
-                f"a temporary file to be read in any order, but that failed ({error}). "
-                "Make room there, set TMPDIR to another folder, or write them "
-                "uncompressed and without chunks."
+                f"{self._file}: 'features' are packed, and unpacking them into a "
+                f"temporary file failed ({error}). Make room there, set TMPDIR to "
+                "another folder, or write them uncompressed and without chunks."
             ) from error
 
     @property
@@ -156,10 +146,9 @@ class Split:
             return values.astype(np.float32, copy=False)
 
     def _require_written(self, blank: np.ndarray) -> None:
-        """Raise where rows of zeros look as rows do that were never written.
+        """Raise where half of all rows, or the last ones, are zeros.
 
-        A single picture may well have no features; not half of all, and not the last
-        ones, which are missing where writing was cut short.
+        Rows that were never written look so; a single picture may have no features.
         """
         last = int(np.argmin(blank[::-1])) if not blank.all() else len(blank)
         if last < 2 and 2 * int(blank.sum()) < max(2, len(blank)):
@@ -167,26 +156,21 @@ class Split:
         row = int(np.argmax(blank)) if last < 2 else len(blank) - last
         raise DataError(
             f"{self._file}: {int(blank.sum()):,} rows of 'features' hold nothing but "
-            f"zeros, as rows do that were never written, row {row} for one. Was "
-            "writing them cut short? Make the features again, or leave those pictures "
-            "out."
+            f"zeros, as rows do that were never written, row {row} for one. Make the "
+            "features again, or leave those pictures out."
         )
 
     def _require_finite(self, values: np.ndarray, rows: np.ndarray) -> None:
         if (bad := first(~np.isfinite(values).all(axis=1))) is not None:
             raise DataError(
-                f"{self._file}: row {rows[bad]} of 'features' holds NaN or infinity, "
-                "from which nothing can be learned. Make the features of that picture "
-                "again, or leave it out."
+                f"{self._file}: row {rows[bad]} of 'features' holds NaN or infinity. "
+                "Make that picture's features again, or leave it out."
             )
 
 
 @dataclass(frozen=True)
 class Standard:
-    """Features as a network likes them: around zero and of size one.
-
-    Shapes: mean (D,), scale a number, features (N, D).
-    """
+    """Features with mean 0 and variance 1. Shapes: mean (D,), features (N, D)."""
 
     mean: np.ndarray
     scale: float
@@ -219,10 +203,9 @@ class CaptionData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tell these words, captions and numbers of pictures from others.
+        """A hash of words, captions and numbers of pictures.
 
-        Not where the folder lies, and not the features, whose sums may differ in their
-        last bit from machine to machine.
+        Features differ in their last bit from machine to machine, so they are not in.
         """
         digest = hashlib.sha256(json.dumps(self.vocabulary).encode())
         for split in (self.train, self.val):
@@ -234,10 +217,7 @@ class CaptionData:
     def words(
         self, captions: Iterable[Iterable[int]], unknown: bool = False
     ) -> list[list[str]]:
-        """The words that captions say: up to `<END>`, special ones left out.
-
-        With `unknown`, `<UNK>` stays, so that the gaps in a caption can be seen.
-        """
+        """The words of captions up to `<END>`; with `unknown`, `<UNK>` stays."""
         word_of = {index: word for word, index in self.vocabulary.items()}
         silent = {NULL, START, END} if unknown else set(SPECIAL_WORDS)
         said = []
@@ -250,23 +230,20 @@ class CaptionData:
 def load_data(folder: str | Path, width: Width = "pca") -> CaptionData:
     """Open a captioning folder and check all of it; features stay on disk.
 
-    `width` chooses between a picture's short features and its full ones.
-
     Raises: DataError, one message that names the file, what is wrong, and a way out.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is not a folder. Give a folder in the cs231n layout "
-            f"({layout.CAPTIONS_FILE}, {layout.VOCABULARY_FILE}, "
-            f"{layout.features_file('train')}, ...)."
+            f"{folder} is not a folder. Give one in the cs231n layout, with "
+            f"{layout.CAPTIONS_FILE} and the files beside it."
         )
     vocabulary = layout.load_vocabulary(folder / layout.VOCABULARY_FILE)
     train, val = (_load_split(folder, s, vocabulary, width) for s in ("train", "val"))
     if train.input_dim != val.input_dim:
         raise DataError(
             f"{folder}: training features are {train.input_dim} wide but validation "
-            f"features {val.input_dim}. Both must come from the same extractor."
+            f"features {val.input_dim}. Take both from the same extractor."
         )
     for split in (train, val):
         _ = split.moments  # refuses what is not finite now, not hours later
@@ -279,5 +256,6 @@ def _load_split(
     features = layout.open_features(folder / layout.features_file(split, width))
     captions, image_indices = layout.load_captions(folder, split, vocabulary, features)
     images = layout.load_images(folder, split, len(features))
-    urls = layout.load_urls(folder, split, len(features))
-    return Split(split, features, captions, image_indices, images, urls)
+    path = folder / layout.list_file(split, "urls")
+    urls = layout.load_list(path, len(features), "addresses")
+    return Split(split, features, captions, image_indices, images, tuple(urls))

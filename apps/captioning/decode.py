@@ -1,15 +1,12 @@
-"""Decoding: which words a network says, given its scores for the next one.
+"""Decoding: greedy, sampling and beam search.
 
-Three answers: the likeliest word each time (`greedy`), a word drawn by its probability
-(`sample`), or the likeliest whole text that a bounded search finds (`beam`). All ask a
-step function, so they serve any network that reads one word after another:
+All ask a step function, so they serve any network that reads one word after another:
 
-    step(state, words) -> (state, log-probabilities)
+    step(state, words) -> (state, scores)
 
-where words (n,) are the last word of each of n texts and the log-probabilities (n, V)
-are an array on the host; scores that differ from them by a constant a row will do. A
-state is made of arrays or Tensors whose first axis is the text, in tuples, lists and
-dictionaries as deep as needed.
+where words (n,) are the last word of each of n texts and the scores (n, V), an array on
+the host, are log-probabilities or differ from them by a constant a row. A state is made
+of arrays or Tensors whose first axis is the text, in tuples, lists and dictionaries.
 
 Glossary of shapes: N texts, V words in the vocabulary, T the greatest length, W beams
 of a text.
@@ -18,21 +15,19 @@ of a text.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from apps.captioning.settings import Decoding
 
+Choose = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # log_p, texts, t
 Step = Callable[[Any, np.ndarray], tuple[Any, np.ndarray]]
-Choose = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 # What tells a text from the others: a number, or several, such as (picture, draw).
 Number = int | tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class SpecialIds:
+class SpecialIds(NamedTuple):
     """The word ids that begin, end and pad a text, and those that are never said."""
 
     null: int
@@ -49,22 +44,22 @@ def decode(
     ids: SpecialIds,
     how: Decoding,
 ) -> np.ndarray:
-    """Say a text for each of N states, in the way that was asked for.
+    """Say a text for each of N states as `how` asks; with the seed, `numbers` draw it.
 
-    `numbers` are the texts' own; with the seed they decide what is drawn for each.
     Shapes: state of N texts, N numbers -> word ids (N, length), padded after the end.
+    Raises: ValueError for "mbr", which compares words.
     """
     count = len(numbers)
     if how.how == "greedy":
         return greedy(step, state, count, length, ids)
     if how.how == "sample":
         draws = uniform_draws(how.seed, numbers, length)
-        return sample(step, state, draws, ids, how.temperature, how.top_k)
+        return sample(step, state, draws, ids, how)
     if how.how == "beam":
-        return beam(step, state, count, length, ids, how.beam_size, how.length_penalty)
+        return beam(step, state, count, length, ids, how)
     raise ValueError(
         f"decode cannot choose by {how.how!r}, which compares words and not ids. Draw "
-        "texts by 'sample' and choose among them (see `consensus`)."
+        "texts by 'sample' and choose among them."
     )
 
 
@@ -80,31 +75,25 @@ def greedy(
 
 
 def sample(
-    step: Step,
-    state: Any,
-    draws: np.ndarray,
-    ids: SpecialIds,
-    temperature: float = 1.0,
-    top_k: int | None = None,
+    step: Step, state: Any, draws: np.ndarray, ids: SpecialIds, how: Decoding
 ) -> np.ndarray:
     """Draw each next word with probability proportional to p ** (1 / temperature).
 
-    With `top_k`, only the k likeliest words are drawn from. The random numbers are the
-    caller's, so that a text does not depend on the texts beside it.
+    With `top_k`, only the k likeliest words are drawn from.
 
     Shapes: draws (N, T), uniform from [0, 1) -> word ids (N, T), padded after the end.
     Source: top-k, Fan, Lewis, Dauphin, Hierarchical Neural Story Generation (2018).
     """
 
     def choose(log_p: np.ndarray, texts: np.ndarray, t: int) -> np.ndarray:
-        if top_k is not None:
-            chosen = _best(log_p, top_k)
+        if how.top_k is not None:
+            chosen = _best(log_p, how.top_k)
             kept = np.take_along_axis(log_p, chosen, axis=1)
             log_p = np.full_like(log_p, -np.inf)
             np.put_along_axis(log_p, chosen, kept, axis=1)
         below = log_p - log_p.max(axis=1, keepdims=True)
         with np.errstate(over="ignore"):  # beyond the range is a probability of 0
-            reached = np.cumsum(np.exp(below / temperature), axis=1)
+            reached = np.cumsum(np.exp(below / how.temperature), axis=1)
         # A word owns the interval between its predecessor's sum and its own.
         return np.sum(reached <= draws[texts, t, None] * reached[:, -1:], axis=1)
 
@@ -112,9 +101,8 @@ def sample(
 
 
 def uniform_draws(seed: int, numbers: Sequence[Number], length: int) -> np.ndarray:
-    """Random numbers for `sample`, a stream of its own for each text's number.
+    """Random numbers for `sample`, a stream for each number, whatever the batch.
 
-    So a text is the same on every device, and however texts are put into batches.
     Shapes: N numbers -> (N, length).
     """
     keys = [[seed, *(n if isinstance(n, tuple) else (n,))] for n in numbers]
@@ -123,48 +111,43 @@ def uniform_draws(seed: int, numbers: Sequence[Number], length: int) -> np.ndarr
 
 
 def beam(
-    step: Step,
-    state: Any,
-    count: int,
-    length: int,
-    ids: SpecialIds,
-    size: int = 5,
-    length_penalty: float = 0.0,
+    step: Step, state: Any, count: int, length: int, ids: SpecialIds, how: Decoding
 ) -> np.ndarray:
-    """Follow the `size` likeliest texts at once, and say the best one in the end.
+    """Follow the `beam_size` likeliest texts at once, and say the best one in the end.
 
     Finished and unfinished texts compete for the same places. A text is worth its
     log-probability over its number of words (the end counts) to the power of
-    `length_penalty`; at 0 the search is for the likeliest text, and prefers short ones.
-
-    It stops as soon as no unfinished text can overtake the best finished one. Every
-    further word has a probability of at most 1, so an unfinished text can only lose
-    probability, and what it may come to be worth is at most its log-probability over
-    the power of the greatest length. So stopping changes nothing but the time taken.
+    `length_penalty`. The search stops as soon as no unfinished text can overtake the
+    best finished one: one that goes on can only lose probability, so it will be worth
+    at most its log-probability over the power of the greatest length.
 
     Shapes: state of `count` texts N -> word ids (N, length), padded after the end.
     Source: the stopping rule, Huang, Zhao, Ma, When to Finish? Optimal Beam Search for
     Neural Text Generation (2017).
     """
-    powers = np.maximum(np.arange(length + 1), 1) ** length_penalty
-    beams = _Beams.first(count, length, ids)
+    powers = np.maximum(np.arange(length + 1), 1) ** how.length_penalty
+    none = np.zeros((count, 1), dtype=int)
+    texts = np.full((count, 1, length), ids.null)
+    beams = _Beams(none.astype(float), none, none > 0, none == 0, texts)
     words = np.full(count, ids.start)
     for t in range(length):
         state, scores = step(state, words)
-        beams, rows = _grow(beams, _normalise(scores, ids), t, size, powers, ids)
+        log_p = _normalise(scores, ids)
+        beams, rows = _grow(beams, log_p, t, how.beam_size, powers, ids)
         if not beams.live.any():
             break
         state, words = _rows(state, rows), beams.texts[..., t][beams.live]
-    return beams.best(powers)
+    worth = beams.log_p / powers[beams.lengths]
+    tied = worth == worth.max(axis=1, keepdims=True)
+    best = np.argmax(tied * (1 + beams.ended), axis=1)  # of equals, a finished one
+    return beams.texts[np.arange(count), best]
 
 
-@dataclass(frozen=True)
-class _Beams:
+class _Beams(NamedTuple):
     """The texts that are followed, best first.
 
     Shapes: log_p, lengths, ended, live (N, W); texts (N, W, T). The live ones, counted
-    along rows, are the texts of the state: neither ended, nor of a search that has
-    stopped, nor impossible.
+    along rows, are the texts of the state.
     """
 
     log_p: np.ndarray
@@ -172,21 +155,6 @@ class _Beams:
     ended: np.ndarray
     live: np.ndarray
     texts: np.ndarray
-
-    @classmethod
-    def first(cls, count: int, length: int, ids: SpecialIds) -> _Beams:
-        """One empty text each."""
-        numbers = np.zeros((count, 1))
-        ended = np.zeros((count, 1), dtype=bool)
-        texts = np.full((count, 1, length), ids.null)
-        return cls(numbers, numbers.astype(int), ended, ~ended, texts)
-
-    def best(self, powers: np.ndarray) -> np.ndarray:
-        """The text worth most; of equals, a finished one. Shapes: (N, T)."""
-        worth = self.log_p / powers[self.lengths]
-        tied = worth == worth.max(axis=1, keepdims=True)
-        chosen = np.argmax(tied * (1 + self.ended), axis=1)
-        return self.texts[np.arange(len(chosen)), chosen]
 
 
 def _grow(
@@ -244,21 +212,13 @@ def _retire(beams: _Beams, powers: np.ndarray) -> _Beams:
     open_ = worth.max(axis=1) < hope
     used = slice(int(possible.sum(axis=1).max(initial=1)))
     live = beams.live & ~beams.ended & possible & open_[:, None]
-    kept = replace(beams, live=live)
-    return _Beams(**{name: array[:, used] for name, array in vars(kept).items()})
+    return _Beams(*(array[:, used] for array in beams._replace(live=live)))
 
 
 def _follow(
-    step: Step,
-    state: Any,
-    shape: tuple[int, int],
-    ids: SpecialIds,
-    choose: Choose,
+    step: Step, state: Any, shape: tuple[int, int], ids: SpecialIds, choose: Choose
 ) -> np.ndarray:
-    """Say one word after another; `choose(log_p, texts, t)` says which, (n,) of them.
-
-    Texts that have ended leave the batch.
-    """
+    """Say the words that `choose` chooses; texts that have ended leave the batch."""
     said = np.full(shape, ids.null)
     texts = np.arange(shape[0])
     words = np.full(shape[0], ids.start)
@@ -275,29 +235,21 @@ def _follow(
 
 
 def _normalise(scores: np.ndarray, ids: SpecialIds) -> np.ndarray:
-    """Log-probabilities among the words that may be said; none is above 0.
-
-    Shapes: (n, V) -> (n, V).
-    Raises: ValueError where no word is left, or a score is not a number.
-    """
+    """Log-probabilities among the words that may be said. Shapes: (n, V) -> same."""
     allowed = np.array(scores, dtype=np.float64)
     allowed[:, list(ids.never)] = -np.inf
     top = allowed.max(axis=1, keepdims=True)
     if not np.isfinite(top).all():
         raise ValueError(
             "The network's scores for the next word hold NaN or infinity, or leave no "
-            "word that may be said. Has its training gone wrong? Look at its losses."
+            "word to say. Look at its losses: has its training gone wrong?"
         )
     allowed -= top
-    allowed -= np.log(np.exp(allowed).sum(axis=1, keepdims=True))
-    return allowed
+    return allowed - np.log(np.exp(allowed).sum(axis=1, keepdims=True))
 
 
 def _best(values: np.ndarray, count: int) -> np.ndarray:
-    """Where each row's greatest values stand, in order; of equals, the first.
-
-    Shapes: (n, M) -> (n, min(count, M)).
-    """
+    """Where each row's greatest values are, in order. Shapes: (n, M) -> (n, count)."""
     count = min(count, values.shape[1])
     least = np.partition(values, -count, axis=1)[:, -count]
     best = np.empty((len(values), count), dtype=int)

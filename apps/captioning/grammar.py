@@ -35,12 +35,8 @@ OPPOSITES = {
 
 MIDDLE_RADIUS = 9.0  # pixels; no thing drawn comes near it
 
-# Colour and shape of the one thing, relation, colour and shape of the other.
+# Colour and shape of one thing, relation, colour and shape of the other.
 Kind = tuple[str, str, str, str, str]
-
-
-class GrammarError(ValueError):
-    """A caption is no sentence of the grammar."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +57,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Two or three things, told apart by colour and shape.
-
-    The first stands in the same relation to each of the others.
-    """
+    """Two or three things; the first stands in the same relation to all others."""
 
     things: tuple[Thing, ...]
 
@@ -75,7 +68,7 @@ class Scene:
 
     @property
     def kinds(self) -> set[Kind]:
-        """The combinations of colour, shape and relation that captions tell of."""
+        """The combinations that captions tell of."""
         return {kind(self.things[0], other) for other in self.things[1:]}
 
     @property
@@ -119,8 +112,7 @@ class Verdict:
     """How a caption fares against its scene.
 
     `things`: it names every thing's colour and shape, once, and nothing else;
-    `relation`: of the things it names, what it says about their places (and sizes)
-    holds.
+    `relation`: what it says about places (and sizes) is true.
     """
 
     things: bool
@@ -153,10 +145,11 @@ class Wording:
 
     def understand(self, caption: str) -> Claim | None:
         """The claim that a caption makes, if it is worded so."""
-        thing = rf"{self.article} (?:{_any(SIZES)} )?{_any(COLOURS)} {_any(SHAPES)}"
+        size, colour, shape = map("|".join, (SIZES, COLOURS, SHAPES))
+        thing = f"{self.article} (?:(?:{size}) )?(?:{colour}) (?:{shape})"
         pattern = self.form.format(
             subject=f"(?P<subject>{thing}(?: and {thing})?)",
-            relation=f"(?P<relation>{_any(OPPOSITES)})",
+            relation=f"(?P<relation>{'|'.join(OPPOSITES)})",
             object=f"(?P<object>{thing}(?: and {thing})?)",
             verb="(?:is|are)",
         )
@@ -164,9 +157,10 @@ class Wording:
         if found is None:
             return None
         subjects, objects = _names(found["subject"]), _names(found["object"])
-        verbs = re.findall(r"\b(?:is|are)\b", caption)
-        agrees = verbs in ([], ["is" if len(subjects) == 1 else "are"])
-        return Claim(subjects, found["relation"], objects) if agrees else None
+        wrong = "are" if len(subjects) == 1 else "is"
+        if wrong in caption.split():
+            return None
+        return Claim(subjects, found["relation"], objects)
 
     def _group(self, names: Sequence[Name]) -> str:
         return " and ".join(f"{self.article} {name}" for name in names)
@@ -199,36 +193,25 @@ def kind(first: Thing, second: Thing) -> Kind:
 
 def captions(scene: Scene) -> list[str]:
     """Five true captions, each worded differently."""
+    plain = tuple(Name(t.colour, t.shape) for t in scene.things)
+    sized = tuple(Name(t.colour, t.shape, t.size) for t in scene.things)
     told = []
     for wording in WORDINGS:
-        first, *others = (
-            Name(t.colour, t.shape, t.size if wording.sized else None)
-            for t in scene.things
-        )
+        first, *others = sized if wording.sized else plain
         told.append(wording.say(Claim((first,), scene.relation, tuple(others))))
     return told
 
 
-def parse(caption: str) -> Claim:
-    """Tell what a caption says.
-
-    Raises: GrammarError if it is no sentence of the grammar.
-    """
-    for wording in WORDINGS:
-        claim = wording.understand(caption)
-        if claim is not None:
-            return claim
-    raise GrammarError(
-        f"'{caption}' is no sentence of the grammar of drawn scenes, so that it cannot "
-        "be held against one. A sentence looks like 'a red circle above a blue square'."
-    )
+def parse(caption: str) -> Claim | None:
+    """What a caption claims; None if it is no sentence of the grammar."""
+    claims = (wording.understand(caption) for wording in WORDINGS)
+    return next((claim for claim in claims if claim is not None), None)
 
 
 def judge(caption: str, scene: Scene) -> Verdict:
     """Hold a caption against its scene; what is no sentence names and tells nothing."""
-    try:
-        claim = parse(caption)
-    except GrammarError:
+    claim = parse(caption)
+    if claim is None:
         return Verdict(things=False, relation=False)
     said = Counter((n.colour, n.shape) for n in (*claim.subjects, *claim.objects))
     there = Counter((t.colour, t.shape) for t in scene.things)
@@ -248,12 +231,7 @@ def vocabulary() -> list[str]:
     return sorted({word for phrase in phrases for word in phrase.split()})
 
 
-def _any(phrases: Sequence[str] | dict[str, str]) -> str:
-    return f"(?:{'|'.join(phrases)})"
-
-
 def _names(group: str) -> tuple[Name, ...]:
-    """The names in a group of things that matched the grammar."""
     names = []
     for thing in group.split(" and "):
         *size, colour, shape = thing.split()[1:]

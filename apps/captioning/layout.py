@@ -12,8 +12,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
@@ -22,11 +24,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from apps.captioning import unpacked
 from apps.errors import UserError, first
 from apps.texts import read_json, read_text, split_lines
 from minigrad.io import hdf5
 from minigrad.io.damaged import reading
+from minigrad.io.errors import RefusedError
+from minigrad.io.limits import EXPANSION, in_words, is_too_much
 
 CAPTIONS_FILE = "coco2014_captions.h5"
 VOCABULARY_FILE = "coco2014_vocab.json"
@@ -49,14 +52,9 @@ def features_file(split: str, width: str = "pca") -> str:
     return f"{split}2014_vgg16_fc7{'_pca' if width == 'pca' else ''}.h5"
 
 
-def images_file(split: str) -> str:
-    """Name the list of a split's pictures."""
-    return f"{split}2014_images.txt"
-
-
-def urls_file(split: str) -> str:
-    """Name the list of the addresses of a split's pictures."""
-    return f"{split}2014_urls.txt"
+def list_file(split: str, kind: str) -> str:
+    """Name the list of a split's pictures ("images") or of their addresses ("urls")."""
+    return f"{split}2014_{kind}.txt"
 
 
 def write_folder(
@@ -81,7 +79,7 @@ def write_folder(
         with h5py.File(folder / features_file(split), "w") as file:
             file["features"] = features.astype(np.float32)
         lines = "".join(f"{name}\n" for name in images)
-        (folder / images_file(split)).write_text(lines, encoding="utf-8")
+        (folder / list_file(split, "images")).write_text(lines, encoding="utf-8")
 
 
 def load_vocabulary(path: Path) -> dict[str, int]:
@@ -92,58 +90,62 @@ def load_vocabulary(path: Path) -> dict[str, int]:
         words, ids = list(content["idx_to_word"]), dict(content["word_to_idx"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: expected a dictionary with 'idx_to_word' (a list of words) and "
-            "'word_to_idx' (the id of each word). Copy the file again."
+            f"{path}: expected a dictionary with 'idx_to_word', a list of words, and "
+            "'word_to_idx', the id of each. Copy the file again."
         ) from error
     for word in words:
         if problem := _problem_of(word):
-            raise DataError(f"{path}: 'idx_to_word' holds {problem}")
+            raise DataError(
+                f"{path}: 'idx_to_word' holds {problem}. Mend it, or leave it out."
+            )
     # True == 1 in Python, but a truth value is no id.
     whole = all(type(index) is int for index in ids.values())
     if not whole or dict(zip(words, range(len(words)), strict=True)) != ids:
         raise DataError(
-            f"{path}: 'idx_to_word' and 'word_to_idx' disagree, so ids have no "
-            "certain meaning. Write both from one list of words."
+            f"{path}: 'idx_to_word' and 'word_to_idx' disagree. Write both from one "
+            "list of words."
         )
     if missing := [word for word in SPECIAL_WORDS if word not in ids]:
         raise DataError(
-            f"{path}: the vocabulary lacks {', '.join(missing)}, with which captions "
-            "are padded, begun and ended. Add them as its first words."
+            f"{path}: the vocabulary lacks {', '.join(missing)}, which captions need. "
+            "Add them as its first words."
         )
     return ids
 
 
 def _problem_of(word: Any) -> str:
-    """What is wrong with a word, and the way out; "" if nothing is."""
+    """What is wrong with a word; "" if nothing is."""
     if not isinstance(word, str) or not word.strip():
-        return (
-            f"{word!r:.80}, which is no word. Write a list of words, each a text of at "
-            "least one letter."
-        )
+        return f"{word!r:.80}, which is no word"
     if len(word) > LONGEST_WORD:
         return (
             f"a word of {len(word):,} letters, {word[:20]!r} and so on; "
-            f"{LONGEST_WORD:,} are the most. Shorten it, or leave it out."
+            f"{LONGEST_WORD:,} are the most"
         )
     if NO_LETTER.search(word):
-        return (
-            f"{word!r:.80}, in which a control character or half of a character "
-            "stands. Take that out of the word."
-        )
+        return f"{word!r:.80}, in which a control character or half of a character is"
     return ""
 
 
 def open_features(path: Path) -> h5py.Dataset:
     """Open the features of a split; they stay on disk."""
-    # The file stays open: its rows are read when a minibatch wants them.
-    features = _dataset(_open(path), "features", 2, np.floating)
-    if 0 in features.shape:
-        raise DataError(
-            f"{path}: 'features' has shape {features.shape}, which is empty. It needs "
-            "a row for each picture. Make the file again."
-        )
+    _require_file(path)
     with reading_hdf5(path):
-        unpacked.require_sound(features, "features")
+        # The file stays open: its rows are read when a minibatch wants them.
+        features = _dataset(hdf5.open_hdf5(path), "features", 2, np.floating)
+        if 0 in features.shape:
+            raise DataError(
+                f"{path}: 'features' has shape {features.shape}, which is empty. Make "
+                "the file again, with a row for each picture."
+            )
+        size = math.prod(features.shape) * features.dtype.itemsize
+        stored = features.id.get_storage_size()
+        if is_too_much(size, stored):
+            raise RefusedError(
+                f"'features' in it unpacks from {in_words(stored)} to {in_words(size)},"
+                f" and at most {EXPANSION}-fold is believed. If they are right, write "
+                "them without compression, for example by h5repack -f NONE"
+            )
     return features
 
 
@@ -152,15 +154,24 @@ def load_captions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read a split's captions and the row of each one's picture, and check both."""
     path = folder / CAPTIONS_FILE
-    with _open(path) as file:
-        captions = _read_integers(file, f"{split}_captions", 2)
-        image_indices = _read_integers(file, f"{split}_image_idxs", 1)
-    _check_ids(f"'{split}_captions'", path, captions, vocabulary)
-    _check_words(split, path, captions, vocabulary)
+    name = f"'{split}_captions'"
+    _require_file(path)
+    with reading_hdf5(path), hdf5.open_hdf5(path) as file:
+        captions, image_indices = (
+            hdf5.read_all(_dataset(file, of, ndim, np.integer), of)
+            for of, ndim in ((f"{split}_captions", 2), (f"{split}_image_idxs", 1))
+        )
+    _check_ids(name, path, captions, vocabulary)
+    _check_words(name, path, captions, vocabulary)
+    if split == "train" and not (captions == vocabulary[END]).any():
+        raise DataError(
+            f"{path}: no row of {name} has {END}, so that a network cannot learn where "
+            "a caption ends. Put it behind the last word of each."
+        )
     if len(image_indices) != len(captions):
         raise DataError(
             f"{path}: {len(captions)} captions but {len(image_indices)} entries in "
-            f"'{split}_image_idxs'. Every caption needs its picture's index."
+            f"'{split}_image_idxs'. Give each caption its picture's index."
         )
     bad = (image_indices < 0) | (image_indices >= len(features))
     if (row := first(bad)) is not None:
@@ -174,8 +185,8 @@ def load_captions(
 
 def load_images(folder: Path, split: str, count: int) -> tuple[Path, ...]:
     """Where a split's pictures are; empty if the folder does not list them."""
-    path = folder / images_file(split)
-    names = _load_list(path, count, "pictures")
+    path = folder / list_file(split, "images")
+    names = load_list(path, count, "pictures")
     for row, name in enumerate(names):
         place = PurePosixPath(name)
         short = all(len(os.fsencode(part)) <= LONGEST_NAME for part in place.parts)
@@ -183,18 +194,13 @@ def load_images(folder: Path, split: str, count: int) -> tuple[Path, ...]:
         if not place.parts or not short or outside:
             raise DataError(
                 f"{path}: line {row + 1} is {name!r:.80}, which is no file inside "
-                "images/. Write the picture's name there, such as photo.jpg."
+                "images/. Write a name there, such as photo.jpg."
             )
     return tuple(folder / "images" / name for name in names)
 
 
-def load_urls(folder: Path, split: str, count: int) -> tuple[str, ...]:
-    """The addresses of a split's pictures; empty if the folder does not list them."""
-    return tuple(_load_list(folder / urls_file(split), count, "addresses"))
-
-
-def _load_list(path: Path, count: int, things: str) -> list[str]:
-    """The lines of an optional file that has one for each row of the features."""
+def load_list(path: Path, count: int, things: str) -> list[str]:
+    """The lines of an optional file, one for each row of the features."""
     if not os.path.lexists(path):
         return []
     lines = split_lines(read_text(path, f"a list of {things}", DataError))
@@ -207,34 +213,19 @@ def _load_list(path: Path, count: int, things: str) -> list[str]:
 
 
 def reading_hdf5(path: Path) -> AbstractContextManager[None]:
-    """Say what a file has that opens or not, and breaks off while it is read."""
+    """A clear error where a file cannot be opened or read."""
     return reading(path, "HDF5", DataError, "Copy it again, or make it again")
 
 
 def _require_file(path: Path) -> None:
     if not os.path.lexists(path):
         raise DataError(
-            f"{path} is missing, and a captioning folder needs it. "
-            "Check the folder's name, or copy the file there."
+            f"{path} is missing. Check the folder's name, or copy the file there."
         )
 
 
-def _open(path: Path) -> h5py.File:
-    _require_file(path)
-    with reading_hdf5(path):
-        return hdf5.open_hdf5(path)
-
-
-def _read_integers(file: h5py.File, name: str, ndim: int) -> np.ndarray:
-    """All of a dataset of whole numbers; how they are stored makes no difference."""
-    found = _dataset(file, name, ndim, np.integer)
-    with reading_hdf5(Path(file.filename)):
-        return hdf5.read_all(found, name)
-
-
 def _dataset(file: h5py.File, name: str, ndim: int, kind: type) -> h5py.Dataset:
-    with reading_hdf5(Path(file.filename)):
-        dataset = hdf5.dataset(file, name)
+    dataset = hdf5.dataset(file, name)
     if dataset.ndim != ndim or not np.issubdtype(dataset.dtype, kind):
         raise DataError(
             f"{file.filename}: '{name}' is {dataset.dtype} of shape {dataset.shape}, "
@@ -249,53 +240,68 @@ def _check_ids(
     if captions.shape[0] == 0 or captions.shape[1] < 2:
         raise DataError(
             f"{path}: {name} has shape {captions.shape}, which leaves nothing to "
-            "learn. It needs captions of at least two words."
+            "learn. Give captions of at least two words."
         )
     bad = (captions < 0) | (captions >= len(vocabulary))
     if (row := first(np.any(bad, axis=1))) is not None:
         raise DataError(
             f"{path}: row {row} of {name} has the word id {captions[bad][0]}, outside "
-            f"the vocabulary of {len(vocabulary)} words. Is {VOCABULARY_FILE} the one "
-            "that these captions were made with?"
+            f"the {len(vocabulary)} words of {VOCABULARY_FILE}. Give the vocabulary "
+            "that these captions were made with."
         )
     if (row := first(captions[:, 0] != vocabulary[START])) is not None:
         raise DataError(
-            f"{path}: row {row} of {name} does not begin with {START}, from which "
-            "every caption is generated. Put it before the first word."
+            f"{path}: row {row} of {name} does not begin with {START}. Put it before "
+            "the first word, for captions are generated from it."
         )
 
 
 def _check_words(
-    split: str, path: Path, captions: np.ndarray, vocabulary: dict[str, int]
+    name: str, path: Path, captions: np.ndarray, vocabulary: dict[str, int]
 ) -> None:
-    """Raise for captions that say nothing, far too much, or never end."""
+    """Raise for captions that say nothing, or far too much."""
     null, start, end = (vocabulary[word] for word in (NULL, START, END))
     # What stands behind <END> is not said.
     said = ~np.logical_or.accumulate(captions == end, axis=1)
     words = said & (captions != null) & (captions != start)
-    of = f"{path}: {{}} of the {len(captions):,} rows of '{split}_captions'"
-    silent = np.flatnonzero(~words.any(axis=1))
-    if len(silent):
-        raise DataError(
-            f"{of.format(f'{len(silent):,}')} have no word ({_listed(silent)}), so "
-            "there is nothing to learn from them. Leave these rows out, of "
-            f"'{split}_image_idxs' too."
-        )
-    long = np.flatnonzero((captions[:, LONGEST_CAPTION:] != null).any(axis=1))
-    if len(long):
-        raise DataError(
-            f"{of.format(f'{len(long):,}')} are longer than {LONGEST_CAPTION:,} words "
-            f"({_listed(long)}). Cut such captions, or leave them out."
-        )
-    if split == "train" and not (captions == end).any():
-        raise DataError(
-            f"{path}: no row of '{split}_captions' has {END}, by which a network "
-            "learns where a caption ends. Put it behind the last word of each."
-        )
+    long = (captions[:, LONGEST_CAPTION:] != null).any(axis=1)
+    problems = {
+        "have no word": ~words.any(axis=1),
+        f"are longer than {LONGEST_CAPTION:,} words": long,
+    }
+    for problem, bad in problems.items():
+        if rows := np.flatnonzero(bad).tolist():
+            shown = ", ".join(map(str, rows[:5])) + ", ..." * (len(rows) > 5)
+            raise DataError(
+                f"{path}: {len(rows):,} of the {len(captions):,} rows of {name} "
+                f"{problem} (row{'s' * (len(rows) > 1)} {shown}). Mend such captions, "
+                "or leave them and their pictures' indices out."
+            )
 
 
-def _listed(rows: np.ndarray, most: int = 5) -> str:
-    """The first of some rows, and how many more there are."""
-    shown = ", ".join(map(str, rows[:most].tolist()))
-    more = len(rows) - most
-    return f"row{'s' * (len(rows) > 1)} {shown}" + (f" and {more:,} more" * (more > 0))
+def is_slow(dataset: Any) -> bool:
+    """Whether to read a row of a dataset is to read or unpack more than that row."""
+    if dataset.chunks is None:
+        return False
+    return dataset.chunks[0] > 1 or dataset.id.get_create_plist().get_nfilters() > 0
+
+
+def unpack(dataset: Any) -> np.ndarray:
+    """A dataset as float32, in a temporary file without a name.
+
+    HDF5 unpacks a whole chunk for each row that is read of it, so that minibatches of
+    rows from anywhere would be read 100 times slower than from there.
+
+    Shapes: (P, D) -> same.
+    Raises: OSError if there is no room, and what h5py raises for a damaged file.
+    """
+    with tempfile.TemporaryFile(prefix="minigrad-") as file:
+        # Writing a mapped file to a full disk would end the process.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, 4 * math.prod(dataset.shape))
+        array = np.memmap(file, np.float32, "w+", shape=dataset.shape)
+    for where in dataset.iter_chunks():
+        # A float64 beyond float32 becomes infinity, which is then refused by name.
+        with np.errstate(over="ignore"):
+            array[where] = dataset[where]
+    return array

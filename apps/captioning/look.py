@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -36,10 +37,10 @@ GAP = 0.25  # inches around it
 
 @dataclass(frozen=True)
 class Card:
-    """One picture: its row in the features, where it should be, and what it shows.
+    """One picture: its row in the features, where it should be, and its captions.
 
-    `captions` are true. `generated` is what a captioner said, if one was asked;
-    `verdict` how that fares where the picture is a drawn scene.
+    `captions` are true; `generated` is a captioner's, and `verdict` the judgement of
+    that where the picture is a drawn scene.
     """
 
     row: int
@@ -62,12 +63,11 @@ class Card:
     @property
     def judgement(self) -> str:
         """The verdict in words; empty where there is none."""
-        verdict = self.verdict
-        if verdict is None or verdict.correct:
-            return "correct" if verdict else ""
-        if verdict.things:
-            return "wrong place or size"
-        return "a thing is missing or extra" if verdict.relation else "wrong"
+        if self.verdict is None:
+            return ""
+        if self.verdict.things:
+            return "correct" if self.verdict.relation else "wrong place or size"
+        return "a thing is missing or extra" if self.verdict.relation else "wrong"
 
     @cached_property
     def on_page(self) -> pages.Card:
@@ -92,27 +92,24 @@ def choose(data: CaptionData, split: Split, count: int, seed: int) -> list[Card]
     described = np.unique(split.image_indices)
     count = min(count, len(described))
     rows = np.random.default_rng(seed).choice(described, count, replace=False)
-    return [_card(data, split, row) for row in rows.tolist()]
-
-
-def _card(data: CaptionData, split: Split, row: int) -> Card:
-    url = split.urls[row] if split.urls else ""
-    references = split.references(row)[:MAX_CAPTIONS]
-    captions = tuple(" ".join(words) for words in data.words(references, True))
-    return Card(row, picture_path(data.folder, split, row), url, captions)
+    cards = []
+    for row in rows.tolist():
+        references = data.words(split.references(row)[:MAX_CAPTIONS], True)
+        path = picture_path(data.folder, split, row)
+        url = split.urls[row] if split.urls else ""
+        cards.append(Card(row, path, url, tuple(map(" ".join, references))))
+    return cards
 
 
 def picture_path(folder: Path, split: Split, row: int) -> Path | None:
-    """Where the picture of a row lies, or should be put.
-
-    In a set that has addresses only, that is the last part of its address.
-    """
+    """Where a row's picture lies, or should; with an address only, its last part."""
     if split.images:
         return split.images[row]
     try:
-        name = PurePosixPath(urlsplit(split.urls[row]).path).name if split.urls else ""
+        url = urlsplit(split.urls[row] if split.urls else "")
     except ValueError:  # an address with a bracket that does not close
         return None
+    name = PurePosixPath(url.path).name
     return folder / "images" / name if name else None
 
 
@@ -132,7 +129,7 @@ def _shrunk(image: Image.Image, _: list[str]) -> Image.Image:
 
 
 def save_cards(cards: Sequence[Card], path: Path) -> int:
-    """Draw the pictures above their captions into one PNG; give how many were there."""
+    """Draw pictures above their captions into one PNG; give how many were there."""
     texts = [caption_lines(card) for card in cards]
     columns = min(4, len(cards))
     rows = -(-len(cards) // columns)
@@ -160,13 +157,9 @@ def _draw(axis: Axes, card: Card, lines: Sequence[tuple[str, str]]) -> None:
         text = textwrap.fill(f"no picture: {card.name}", 26)
         axis.text(29.5, 24.5, text, ha="center", va="center")
     for number, (line, weight) in enumerate(lines):
-        below = -(6 + 72 * number * LEADING)  # points
-        axis.annotate(
-            *(line, (0, 0), (0, below), "axes fraction", "offset points"),
-            va="top",
-            fontsize=FONT,
-            fontweight=weight,
-        )
+        place = (0, 0), (0, -(6 + 72 * number * LEADING))  # of the axes; in points
+        style: Any = {"va": "top", "fontsize": FONT, "fontweight": weight}
+        axis.annotate(line, *place, "axes fraction", "offset points", **style)
 
 
 def caption_lines(card: Card) -> list[tuple[str, str]]:
@@ -187,10 +180,7 @@ def caption_lines(card: Card) -> list[tuple[str, str]]:
 
 def print_cards(cards: Sequence[Card], console: Console) -> None:
     """Print a table: file, address if there is one, captions."""
-    rows = [
-        (f"{card.name}\n{card.url}".rstrip(), "\n".join(card.captions))
-        for card in cards
-    ]
+    rows = [(f"{c.name}\n{c.url}".rstrip(), "\n".join(c.captions)) for c in cards]
     print_table(Table(("picture", "captions"), rows), console, lines=True)
 
 
@@ -203,8 +193,12 @@ def print_info(data: CaptionData, console: Console) -> None:
         for split in (data.train, data.val)
     }
     print_table(side_by_side(figures), console, str(data.folder), right=True)
-    words = _commonest(data)
-    say(f"vocabulary: {len(data.vocabulary):,} words; the commonest: {words}", console)
+    ids, times = np.unique(data.train.captions, return_counts=True)
+    word_of = {index: word for word, index in data.vocabulary.items()}
+    ordered = [word_of[i] for i in ids[np.argsort(-times, kind="stable")].tolist()]
+    words = [word for word in ordered if word not in (NULL, START, END)][:12]
+    vocabulary = f"vocabulary: {len(data.vocabulary):,} words"
+    say(f"{vocabulary}; the commonest: {', '.join(words)}", console)
 
 
 def _caption_figures(data: CaptionData, split: Split) -> dict[str, str]:
@@ -251,12 +245,3 @@ def _feature_figures(split: Split) -> dict[str, str]:
 
 def _span(counts: np.ndarray) -> str:
     return f"{counts.min()} to {counts.max()}, mean {counts.mean():.1f}"
-
-
-def _commonest(data: CaptionData, count: int = 12) -> str:
-    word_of = {index: word for word, index in data.vocabulary.items()}
-    ids, times = np.unique(data.train.captions, return_counts=True)
-    words = [
-        word_of[index] for index in ids[np.argsort(-times, kind="stable")].tolist()
-    ]
-    return ", ".join([w for w in words if w not in (NULL, START, END)][:count])

@@ -1,4 +1,4 @@
-"""BLEU of captions: unigram BLEU against one reference, and BLEU of a corpus.
+"""BLEU of captions: against one reference, of a corpus, and among drawn captions.
 
 Source: Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine
 Translation", ACL 2002, sections 2.1.1 (clipped precision) and 2.2.2 (brevity). The
@@ -13,7 +13,10 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import zip_longest
 
+import numpy as np
 from sacrebleu.metrics.bleu import BLEU
+
+Captions = Sequence[Sequence[str]]
 
 
 def unigram_bleu(reference: Sequence[str], candidate: Sequence[str]) -> float:
@@ -25,9 +28,7 @@ def unigram_bleu(reference: Sequence[str], candidate: Sequence[str]) -> float:
     return brevity * matches / len(candidate)
 
 
-def mean_bleu(
-    references: Sequence[Sequence[str]], candidates: Sequence[Sequence[str]]
-) -> float:
+def mean_bleu(references: Captions, candidates: Captions) -> float:
     """The mean over pairs of one reference and the candidate of its picture."""
     pairs = list(zip(references, candidates, strict=True))
     if not pairs:
@@ -39,7 +40,7 @@ def mean_bleu(
 
 
 def corpus_bleu(
-    references: Sequence[Sequence[Sequence[str]]], candidates: Sequence[Sequence[str]]
+    references: Sequence[Captions], candidates: Captions
 ) -> tuple[float, ...]:
     """BLEU-1 to BLEU-4 of all captions together, each from 0 to 1, without smoothing.
 
@@ -66,3 +67,39 @@ def corpus_bleu(
         of = BLEU.compute_bleu(counts, totals, *lengths, "none", max_ngram_order=n)
         scores.append(of.score / 100)
     return tuple(scores)
+
+
+def most_agreed(captions: Captions, references: Captions) -> int:
+    """Minimum Bayes risk: the caption with the highest mean unigram BLEU.
+
+    Drawn captions are as people might write them: the one that scores best against
+    them, on average, is the best guess (risk: 1 - unigram BLEU). Of equals, the first.
+
+    Raises: ValueError if there is no caption, or no reference.
+    Source: Kumar, Byrne, Minimum Bayes-Risk Decoding for Statistical Machine
+    Translation (2004), section 2.
+    """
+    if not captions or not references:
+        raise ValueError(
+            f"most_agreed of {len(captions)} captions and {len(references)} "
+            "references: it needs at least one of each. Draw some."
+        )
+    return int(agreement(captions, references).mean(axis=1).argmax())
+
+
+def agreement(captions: Captions, references: Captions) -> np.ndarray:
+    """The unigram BLEU of each caption against each reference.
+
+    The same as `unigram_bleu` of every pair, but counted once for each caption.
+    Shapes: S captions, R references -> (S, R).
+    """
+    ids: dict[str, int] = {}
+    everything = [*captions, *references]
+    rows = [[ids.setdefault(word, len(ids)) for word in own] for own in everything]
+    # How often each caption says each of the words that occur.
+    counts = np.stack([np.bincount(row, minlength=len(ids)) for row in rows])
+    said, true = counts[: len(captions)], counts[len(captions) :]
+    matches = np.stack([np.minimum(own, true).sum(axis=1) for own in said])
+    # A caption of no words matches nothing, whatever it is divided by.
+    lengths = np.maximum(said.sum(axis=1), 1)[:, None]
+    return matches / lengths * np.exp(np.minimum(0, 1 - true.sum(axis=1) / lengths))

@@ -1,4 +1,4 @@
-"""What is the network? A picture sets the first state; words go in, words come out.
+"""Captioner: a recurrent network whose first state is the picture.
 
 Glossary of shapes: N batch, D input_dim, T time steps, W wordvec_dim, H hidden_dim,
 V words in the vocabulary.
@@ -30,60 +30,7 @@ CELLS: dict[str, Any] = {
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
-class CaptionModel(nn.Module):
-    """What all captioners can do, given `first_state` and `step`: say what they see."""
-
-    vocabulary: dict[str, int]
-
-    @property
-    def voices(self) -> Sequence[CaptionModel]:
-        """The networks that can draw captions each on its own; itself, if it is one."""
-        return [self]
-
-    def first_state(self, features: Any) -> Any:
-        """The state before the first word, from features (N, D)."""
-        raise NotImplementedError
-
-    def step(self, state: Any, words: np.ndarray) -> tuple[Any, np.ndarray]:
-        """Read one word of each text: what `decode` asks of a network.
-
-        Shapes: words (N,) -> the state after them, the next words' scores (N, V).
-        """
-        raise NotImplementedError
-
-    def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
-        """What training lowers, for features (N, D) and word ids (N, T)."""
-        raise NotImplementedError
-
-    def sample(
-        self,
-        features: Any,
-        max_length: int = 30,
-        how: Decoding | None = None,
-        numbers: Sequence[decode.Number] | None = None,
-    ) -> np.ndarray:
-        """Say each picture's caption, greedily unless `how` says otherwise.
-
-        Nothing is dropped and nothing recorded. `numbers` are the pictures' own (by
-        default 0 to N - 1); with the seed they decide what is drawn for each.
-
-        Shapes: features (N, D), N numbers -> ids (N, max_length), padded after `<END>`.
-        Raises: ValueError if the vocabulary has no `<START>` or no `<END>`.
-        """
-        how = how or Decoding()
-        ids = special_ids(self.vocabulary, how.allow_unknown)
-        training = self.training
-        self.eval()
-        try:
-            with mg.no_grad():
-                state = self.first_state(features)
-                numbers = range(len(features)) if numbers is None else numbers
-                return decode.decode(self.step, state, numbers, max_length, ids, how)
-        finally:
-            self.train(training)
-
-
-class Captioner(CaptionModel):
+class Captioner(nn.Module):
     """Picture features -> first state; word vectors -> recurrent layer -> word scores.
 
     Shapes: features (N, D), captions (N, T) of word ids; both are taken to the device
@@ -112,8 +59,7 @@ class Captioner(CaptionModel):
         self.recur = CELLS[cell](wordvec_dim, hidden_dim, **made)
         self.score = nn.Linear(hidden_dim, len(vocabulary), **made)
         self.dropout = nn.Dropout(dropout, generator=generator)
-        # Small word vectors, so that the picture is not drowned out by words that mean
-        # nothing yet.
+        # Small word vectors, so that they do not drown out the picture at first.
         self.embed.W.data *= 0.3
 
     def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
@@ -124,7 +70,7 @@ class Captioner(CaptionModel):
         return temporal_softmax_loss(scores, targets, mask)
 
     def first_state(self, features: Any) -> Any:
-        """The state before the first word: the picture as the hidden state."""
+        """The picture as the first hidden state. Shapes: features (N, D)."""
         h = self.project(self._here(features))
         return self.recur.initial_state(len(features), h)
 
@@ -134,7 +80,10 @@ class Captioner(CaptionModel):
         return tensor.to(self.score.W.device)
 
     def step(self, state: Any, words: np.ndarray) -> tuple[Any, np.ndarray]:
-        """Read one word of each text; give the state and the next word's scores."""
+        """Read one word of each text: what `decode` asks of a network.
+
+        Shapes: words (N,) -> the state after them, the next words' scores (N, V).
+        """
         scores, state = self._read(self._here(words[:, None]), state)
         return state, scores.numpy()[:, 0]
 
@@ -144,12 +93,36 @@ class Captioner(CaptionModel):
         outputs, state = self.recur(vectors, state)
         return self.score(self.dropout(outputs)), state
 
+    def sample(
+        self,
+        features: Any,
+        max_length: int = 30,
+        how: Decoding | None = None,
+        numbers: Sequence[decode.Number] | None = None,
+    ) -> np.ndarray:
+        """Say each picture's caption, greedily unless `how` says otherwise.
 
-class Ensemble(CaptionModel):
-    """Captioners that learn side by side and decide together.
+        `numbers` are the pictures' own (by default 0 to N - 1); with the seed they
+        decide what is drawn for each.
 
-    The next word's probability is the mean of theirs, so that what one of them alone
-    believes counts for little. Each has a start and a dropout of its own.
+        Shapes: features (N, D), N numbers -> ids (N, max_length), padded after `<END>`.
+        Raises: ValueError if the vocabulary has no `<START>` or no `<END>`.
+        """
+        how = how or Decoding()
+        ids = special_ids(self.vocabulary, how.allow_unknown)
+        training = self.training
+        self.eval()
+        try:
+            with mg.no_grad():
+                state = self.first_state(features)
+                numbers = range(len(features)) if numbers is None else numbers
+                return decode.decode(self.step, state, numbers, max_length, ids, how)
+        finally:
+            self.train(training)
+
+
+class Ensemble(Captioner):
+    """Captioners that learn side by side and decide by their mean probabilities.
 
     Raises: ValueError if there are no members.
     Source: Vinyals et al. (as above), section 4.3.2.
@@ -160,11 +133,6 @@ class Ensemble(CaptionModel):
             raise ValueError("Ensemble of no captioners: give at least one.")
         self.vocabulary = members[0].vocabulary
         self.members = nn.ModuleList(members)
-
-    @property
-    def voices(self) -> Sequence[CaptionModel]:
-        """The members: a caption that one of them draws is as good as any."""
-        return list(self.members)
 
     def loss(self, features: Any, captions: np.ndarray) -> mg.Tensor:
         """The mean of the members' losses: each learns as it would alone."""
@@ -205,8 +173,7 @@ def special_ids(vocabulary: dict[str, int], allow_unknown: bool) -> decode.Speci
     if missing:
         raise ValueError(
             f"The vocabulary lacks {' and '.join(missing)}, so a caption can be "
-            "neither begun nor ended. Add them to the vocabulary and train with "
-            "captions that use them."
+            "neither begun nor ended. Train with captions that use them."
         )
     never = [NULL, START] if allow_unknown else [NULL, START, UNKNOWN]
     return decode.SpecialIds(
@@ -220,11 +187,9 @@ def special_ids(vocabulary: dict[str, int], allow_unknown: bool) -> decode.Speci
 def _check(vocabulary: dict[str, int], cell: str) -> None:
     if cell not in CELLS:
         raise ValueError(
-            f"Captioner: cell is {cell!r}, but the recurrent layers are "
-            f"{', '.join(map(repr, CELLS))}. Give one of these."
+            f"Captioner: cell is {cell!r}; give one of {', '.join(map(repr, CELLS))}."
         )
     if NULL not in vocabulary:
         raise ValueError(
-            f"Captioner: the vocabulary has no {NULL}, so padding cannot be told from "
-            f"words. Add {NULL} to it."
+            f"Captioner: the vocabulary has no {NULL} for padding. Add {NULL} to it."
         )

@@ -35,10 +35,7 @@ def write(
     cards: Sequence[Card] = (),
     scores: Scores | None = None,
 ) -> Path:
-    """Write `report.html`, and its plots as PNG, into a run's folder; give its path.
-
-    What is not given is left out: after each epoch there are only settings and losses.
-    """
+    """Write a run's `report.html`, without what is not given yet; give its path."""
     config = run.config()
     results = [_pictures(cards)] if cards else []
     if scores and scores.accuracy:
@@ -89,11 +86,12 @@ def told_correct(scores: Scores, kind: str = "unseen") -> str:
         "scenes are captioned correctly: every thing's colour and shape, and one true "
         "relation."
     )
-    unseen = (
-        " Training shows none of the combinations that they tell of, so a captioner "
-        "that only repeats what it has seen cannot be right."
+    if kind != "unseen":
+        return text
+    return (
+        f"{text} Training shows none of the combinations that they tell of, so a "
+        "captioner that only repeats what it has seen cannot be right."
     )
-    return text + unseen * (kind == "unseen")
 
 
 def _facts(scores: Scores) -> list[tuple[str, str]]:
@@ -105,18 +103,15 @@ def _facts(scores: Scores) -> list[tuple[str, str]]:
 
 
 def _pictures(cards: Sequence[Card]) -> Section:
-    judged = any(card.verdict for card in cards)
+    things, then = "pictures", "then what people said."
+    if any(card.verdict for card in cards):
+        things = "scenes"
+        then = "and whether it is true; then the five captions of the drawn scene."
     text = (
-        f"Validation {'scenes' if judged else 'pictures'}, which training never shows, "
-        "chosen at random. First what the captioner says, "
+        f"Validation {things}, which training never shows, chosen at random. First "
+        f"what the captioner says, {then} {_unknown(cards)}"
     )
-    text += (
-        "and whether it is true; then the five captions that the scene was drawn with."
-        if judged
-        else "then what people said."
-    )
-    text = f"{text} {_unknown(cards)}".strip()
-    return Section("What it says", text, [_gallery(cards)])
+    return Section("What it says", text.strip(), [_gallery(cards)])
 
 
 def _gallery(cards: Sequence[Card]) -> Gallery:
@@ -153,18 +148,16 @@ def scored(scores: Scores) -> Table:
 
 def _yardstick(scores: Scores) -> str:
     """Say what a good score is."""
-    people = (
-        "Two people seldom choose the same words: on photos, people's own captions "
-        "reach a unigram BLEU of only about 0.35 against each other."
-    )
-    wordings = (
-        "Every scene has captions in five wordings, so even a true caption shares few "
+    why = (
+        "Every scene has captions in five wordings, so even a true one shares few "
         "words with some of them."
+        if scores.accuracy
+        else "Two people seldom choose the same words: people's own captions of photos "
+        "reach a unigram BLEU of only about 0.35 against each other."
     )
     return (
         "1 would be perfect. What can be had without looking: of the training captions "
-        "tried, the one most like the others, said of every picture "
-        f"(“{scores.safest}”). {wordings if scores.accuracy else people}"
+        f"tried, the one most like the others (“{scores.safest}”). {why}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Sampling: pictures with true and generated captions."""
+"""Sampling: captions of pictures, beside the true ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 from rich.console import Console
 
 from apps.captioning import grammar, look, shapes
-from apps.captioning.consensus import most_agreed
 from apps.captioning.data import Split
 from apps.captioning.layout import DataError
 from apps.captioning.look import Card
+from apps.captioning.metrics import most_agreed
+from apps.captioning.model import Ensemble
 from apps.captioning.settings import Decoding
 from apps.captioning.train import Trained
 from apps.tables import Table, print_table
@@ -32,9 +33,9 @@ def describe(
     pictures: np.ndarray,
     decoding: Decoding | None = None,
 ) -> list[Words]:
-    """Caption these pictures of a split, by default as the settings say.
+    """Caption pictures of a split, by default as the settings say.
 
-    Raises: ValueError if there are fewer words in the vocabulary than `top_k`.
+    Raises: DecodingError if the vocabulary has fewer words than `top_k`.
     """
     how = decoding or trained.settings.decoding
     how.check_vocabulary(len(trained.data.vocabulary))
@@ -46,14 +47,15 @@ def describe(
         if how.how == "mbr":
             captions += _agreed(trained, features, chosen, how)
         else:
-            length = _longest(trained)
-            ids = trained.model.sample(features, length, how, chosen.tolist())
+            ids = trained.model.sample(
+                features, _longest(trained), how, chosen.tolist()
+            )
             captions += trained.data.words(ids)
     return captions
 
 
 def _longest(trained: Trained) -> int:
-    """A vocabulary of characters needs more steps for a caption than one of words."""
+    # Letter by letter, a caption takes more steps.
     return max(MAX_LENGTH, trained.data.train.captions.shape[1])
 
 
@@ -79,37 +81,30 @@ def _draw(
     how: Decoding,
     role: int,
 ) -> list[list[Words]]:
-    """Draw captions of each picture; each voice of the model draws some of them.
+    """Draw captions of each picture, each member of an ensemble some of them.
 
-    `role` tells these captions' random numbers from others' of the same pictures.
+    `role` tells their random numbers from others' of the same pictures.
     """
     captions: list[list[Words]] = [[] for _ in pictures]
-    voices = trained.model.voices[: how.draws]
-    for voice, model in enumerate(voices):
-        own = range(voice, how.draws, len(voices))
+    model = trained.model
+    members = [*model.members][: how.draws] if isinstance(model, Ensemble) else [model]
+    for first, member in enumerate(members):
+        own = range(first, how.draws, len(members))
         rows = np.repeat(np.arange(len(pictures)), len(own))
         numbers = [(p, role, n) for p in pictures.tolist() for n in own]
-        ids = model.sample(features[rows], _longest(trained), how, numbers)
+        ids = member.sample(features[rows], _longest(trained), how, numbers)
         for row, words in zip(rows, trained.data.words(ids), strict=True):
             captions[row].append(words)
     return captions
 
 
-def draw_samples(
-    trained: Trained,
-    split: Split,
-    count: int,
-    seed: int,
-    decoding: Decoding | None = None,
-) -> list[Card]:
+def draw_samples(trained: Trained, split: Split, count: int, seed: int) -> list[Card]:
     """Caption some pictures of a split, chosen at random by the seed."""
     cards = look.choose(trained.data, split, count, seed)
     rows = np.array([card.row for card in cards])
-    captions = describe(trained, split, rows, decoding)
-    captioned = [
-        replace(card, generated=" ".join(words))
-        for card, words in zip(cards, captions, strict=True)
-    ]
+    captions = describe(trained, split, rows)
+    pairs = zip(cards, captions, strict=True)
+    captioned = [replace(card, generated=" ".join(words)) for card, words in pairs]
     return judge(captioned, trained.data.folder, split)
 
 
@@ -130,7 +125,6 @@ def print_samples(cards: Sequence[Card], console: Console) -> None:
     rows = [
         (
             card.name,
-            # The one that was generated, if one was.
             card.said if card.said in card.captions else card.captions[0],
             card.said + (f"\n({card.judgement})" if card.verdict else ""),
         )

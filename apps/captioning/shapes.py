@@ -1,14 +1,13 @@
 """Drawn scenes: pictures and captions that need no download.
 
-A scene is two or three coloured shapes, small or large. Everything follows from one
-seed: which scenes, their pictures (NumPy arithmetic), five true captions each, and the
-features, a fixed grid over the picture. The files are those that `data` reads, and two
-more for each split:
+A scene is two or three coloured shapes, small or large. Scenes, pictures, five true
+captions each, and features follow from one seed. The files are those that `data` reads,
+and two more for each split:
 
 - `{train,val}2014_scenes.json`: for each picture its things, the first one the one that
   captions relate to the others (colour, shape, centre x and y, radius in pixels);
 - `{train,val}2014_masks.h5`: `masks` (P, 3, SIZE, SIZE) bool, which pixels each thing
-  covers, in the same order; nothing is covered where there is no third thing.
+  covers, in the same order; none where there is no third thing.
 """
 
 from __future__ import annotations
@@ -27,7 +26,14 @@ from PIL import Image
 
 from apps.captioning import grammar
 from apps.captioning.grammar import OPPOSITES, SHAPES, Kind, Scene, Thing
-from apps.captioning.layout import SPECIAL_WORDS, DataError, write_folder
+from apps.captioning.layout import (
+    END,
+    NULL,
+    SPECIAL_WORDS,
+    START,
+    DataError,
+    write_folder,
+)
 from apps.files import whole_folder
 from apps.texts import read_json
 from minigrad.io.damaged import reading
@@ -46,8 +52,8 @@ SIZE = 64  # pixels a side
 MAX_WORDS = 17  # ids a caption, as in the cs231n files
 TRAIN_SCENES, VAL_SCENES = 6000, 500
 HELD_OUT = 6  # one in so many kinds is never shown in training
-# Where centres lie: this far from a side, or about the middle between two. They leave
-# no doubt which relation holds, and nothing touches.
+# Where centres lie: this far from a side, or about the middle between two. The relation
+# is never in doubt, and nothing touches.
 NEAR, MIDDLE = (13.5, 18.0), (27.0, 37.0)  # pixels
 
 HUES = 8  # hues told apart by the features
@@ -95,14 +101,14 @@ def held_out_kinds(rng: np.random.Generator) -> set[Kind]:
 def training_scene(held: set[Kind], rng: np.random.Generator) -> Scene:
     """Make up a scene in which no two things show a kind that is held out."""
     while True:
-        scene = _any_scene(_how_many(rng), rng)
+        scene = _any_scene(_two_or_three(rng), rng)
         if not scene.all_kinds & held:
             return scene
 
 
 def validation_scene(held: set[Kind], rng: np.random.Generator) -> Scene:
     """Make up a scene of which every caption tells held-out kinds and no other."""
-    count = _how_many(rng)
+    count = _two_or_three(rng)
     while True:
         scene = _any_scene(count, rng)
         if scene.kinds <= held:
@@ -112,7 +118,7 @@ def validation_scene(held: set[Kind], rng: np.random.Generator) -> Scene:
 def place(
     names: Sequence[tuple[str, str]], told: str, rng: np.random.Generator
 ) -> Scene:
-    """Put things where the first stands so to the others, each somewhere in its part.
+    """Place things so that the first stands in a relation to the others.
 
     The first is at the middle of one side; one other is opposite, or two are in the
     opposite corners, in random order.
@@ -133,25 +139,23 @@ def place(
 
 
 def _any_scene(count: int, rng: np.random.Generator) -> Scene:
-    """As many things, no colour twice."""
     colours = rng.permutation(list(COLOURS))[:count].tolist()
     shapes = rng.choice(SHAPES, size=count).tolist()
     told = list(OPPOSITES)[rng.integers(len(OPPOSITES))]
     return place(list(zip(colours, shapes, strict=True)), told, rng)
 
 
-def _how_many(rng: np.random.Generator) -> int:
-    """Two things or three, as often the one as the other."""
+def _two_or_three(rng: np.random.Generator) -> int:
     return int(rng.integers(2, MOST_THINGS + 1))
 
 
 def ensure(folder: Path, seed: int = 0) -> Path:
-    """Draw the set into a folder, whole, unless it is there already; give the folder.
+    """Draw the set into a folder, unless it is there already; give the folder.
 
     Raises: DataError if the folder holds something else.
     """
     if folder.exists():
-        load_scenes(folder, "val")  # a set of an older make lacks them: say so now
+        load_scenes(folder, "val")  # an older version's set lacks them
         return folder
     with whole_folder(folder, wait=True) as unfinished:
         if not folder.exists():  # another process may have drawn it meanwhile
@@ -162,10 +166,7 @@ def ensure(folder: Path, seed: int = 0) -> Path:
 def make(
     folder: Path, seed: int = 0, scenes: tuple[int, int] = (TRAIN_SCENES, VAL_SCENES)
 ) -> None:
-    """Draw training and validation scenes; what validation tells, training never shows.
-
-    Shapes: scenes is (training scenes, validation scenes).
-    """
+    """Draw so many training and validation scenes, with no kind of scene in common."""
     rng = np.random.default_rng(seed)
     held = held_out_kinds(rng)
     words = [*SPECIAL_WORDS, *grammar.vocabulary()]
@@ -176,18 +177,13 @@ def make(
     ):
         drawn = [maker(held, rng) for _ in range(count)]
         _write_scenes(folder, split, drawn)
-        splits[split] = _draw_split(folder, split, drawn, words, rng)
+        splits[split] = _write_pictures(folder, split, drawn, words, rng)
     write_folder(folder, words, splits)
 
 
 def scenes_file(split: str) -> str:
     """Name the file that tells what a split's pictures show."""
     return f"{split}2014_scenes.json"
-
-
-def masks_file(split: str) -> str:
-    """Name the file of a split's object masks."""
-    return f"{split}2014_masks.h5"
 
 
 def are_drawn(folder: Path, split: str) -> bool:
@@ -202,9 +198,7 @@ def load_scenes(folder: Path, split: str, pictures: int | None = None) -> list[S
     """
     path = folder / scenes_file(split)
     content = read_json(path, "scenes", DataError)
-    way_out = (
-        "If an earlier version drew this folder, delete it: the demo draws it again"
-    )
+    way_out = "If it is of an earlier version, delete the folder to have it drawn again"
     with reading(path, "what drawn pictures show", DataError, way_out):
         scenes = [_scene(things) for things in content]
         if pictures not in (None, len(scenes)):
@@ -230,13 +224,12 @@ def _write_scenes(folder: Path, split: str, scenes: Sequence[Scene]) -> None:
     (folder / scenes_file(split)).write_text(text, encoding="utf-8")
     masks = np.zeros((len(scenes), MOST_THINGS, SIZE, SIZE), dtype=bool)
     for covered, scene in zip(masks, scenes, strict=True):
-        for i, thing in enumerate(scene.things):
-            covered[i] = mask(thing) >= 0.5
-    with h5py.File(folder / masks_file(split), "w") as file:
+        covered[: len(scene.things)] = [mask(thing) >= 0.5 for thing in scene.things]
+    with h5py.File(folder / f"{split}2014_masks.h5", "w") as file:
         file.create_dataset("masks", data=masks, compression="gzip")
 
 
-def _draw_split(
+def _write_pictures(
     folder: Path,
     split: str,
     scenes: Sequence[Scene],
@@ -252,26 +245,22 @@ def _draw_split(
         Image.fromarray(picture).save(folder / "images" / name, compress_level=1)
         features.append(grid_features(picture))
     ids = {word: index for index, word in enumerate(words)}
-    told = [[encode(c, ids) for c in grammar.captions(scene)] for scene in scenes]
-    indices = np.repeat(np.arange(len(scenes)), len(told[0]))
-    return np.stack(features), np.concatenate(told), indices, names
-
-
-def encode(caption: str, ids: dict[str, int]) -> np.ndarray:
-    """Turn a sentence into ids: `<START>`, its words, `<END>`, then `<NULL>`."""
-    words = ["<START>", *caption.split(), "<END>"]
-    words += ["<NULL>"] * (MAX_WORDS - len(words))
-    return np.array([ids[word] for word in words])
+    told = [caption for scene in scenes for caption in grammar.captions(scene)]
+    captions = np.full((len(told), MAX_WORDS), ids[NULL])
+    for row, caption in zip(captions, told, strict=True):
+        said = [START, *caption.split(), END]
+        row[: len(said)] = [ids[word] for word in said]
+    indices = np.repeat(np.arange(len(scenes)), len(grammar.WORDINGS))
+    return np.stack(features), captions, indices, names
 
 
 def grid_features(picture: np.ndarray) -> np.ndarray:
     """Histograms of hues in a fixed grid, and of the edges that each hue has.
 
-    First, for each of 4 x 4 cells, how much there is of each of HUES evenly spaced
-    hues: the square root of its mean, so that small things count. Then, for each hue,
-    how its edges in the whole picture are shared between EDGES evenly spaced
-    directions, as a vector of length 1, or less where there is next to nothing.
-    Nothing is learned, and nothing of the scene is used but its picture.
+    First, for each of 4 x 4 cells, the square root of the mean of each of HUES evenly
+    spaced hues, so that small things count. Then, for each hue, how its edges in the
+    whole picture are shared between EDGES evenly spaced directions, as a vector of
+    length 1, or less where there is next to nothing.
 
     Shapes: picture (SIZE, SIZE, 3) uint8 -> (16 * HUES + HUES * EDGES,) float32.
     Source: histograms of hue and of oriented gradients, as in CS231n's exercise on
@@ -295,9 +284,9 @@ def grid_features(picture: np.ndarray) -> np.ndarray:
 
 
 def _split(angle: np.ndarray, turn: float, bins: int) -> np.ndarray:
-    """How near each angle is to each of some evenly spaced ones; 1 altogether.
+    """Weights of the two nearest of evenly spaced angles; 1 together.
 
-    Shapes: angle (...), which comes round again after `turn` -> (..., bins).
+    Shapes: angle (...), of period `turn` -> (..., bins).
     """
     place = (angle * (bins / turn) % bins)[..., None]
     below = np.floor(place).astype(int)

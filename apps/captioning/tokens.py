@@ -35,21 +35,33 @@ def _spell_split(
     split: Split, vocabulary: dict[str, int], letters: dict[str, int]
 ) -> Split:
     """Spell a split's captions; padded to the longest, in as few bytes as will do."""
+    # The n-th character of a text has its n-th letter's id as code.
+    spelling = {
+        i: "".join(chr(letters[x]) for x in ([w] if w in SPECIAL_WORDS else w))
+        for w, i in vocabulary.items()
+    }
     size = np.min_scalar_type(len(letters))
-    _require_room(split, vocabulary, size.itemsize)
-    texts = _spell_captions(split.captions, vocabulary, letters)
+    _require_room(split, spelling, vocabulary[NULL], size.itemsize)
+    start, end, space = (chr(letters[name]) for name in (START, END, SPACE))
+    silent = {vocabulary[NULL], vocabulary[START]}
+    texts = []
+    for ids in split.captions.tolist():
+        ended = vocabulary[END] in ids
+        said = ids[: ids.index(vocabulary[END])] if ended else ids
+        words = space.join(spelling[i] for i in said if i not in silent)
+        texts.append(start + words + (end if ended else ""))
     spelled = np.full((len(texts), max(map(len, texts))), letters[NULL], size)
     for row, text in zip(spelled, texts, strict=True):
         row[: len(text)] = np.frombuffer(text.encode("utf-32-le"), "<u4")
     return split.with_captions(spelled, split.image_indices)
 
 
-def _require_room(split: Split, vocabulary: dict[str, int], itemsize: int) -> None:
+def _require_room(
+    split: Split, spelling: dict[int, str], null: int, itemsize: int
+) -> None:
     """Raise where captions are so long, letter by letter, that memory would not do."""
-    lengths = np.zeros(len(vocabulary), np.int64)
-    for word, number in vocabulary.items():
-        lengths[number] = 2 if word in SPECIAL_WORDS else len(word) + 1
-    lengths[vocabulary[NULL]] = 0
+    lengths = np.array([len(spelling[i]) + 1 for i in range(len(spelling))])
+    lengths[null] = 0
     longest = int(lengths[split.captions].sum(axis=1).max())
     # A text has at least a byte a letter, too.
     needed = len(split.captions) * longest * (itemsize + 1)
@@ -59,22 +71,3 @@ def _require_room(split: Split, vocabulary: dict[str, int], itemsize: int) -> No
         raise DataError(
             f"{error}. Leave out the longest, or train with --tokens word."
         ) from error
-
-
-def _spell_captions(
-    captions: np.ndarray, vocabulary: dict[str, int], letters: dict[str, int]
-) -> list[str]:
-    """Each caption as a text whose n-th character has its n-th letter's id as code."""
-    spelling = {
-        i: "".join(chr(letters[x]) for x in ([w] if w in SPECIAL_WORDS else w))
-        for w, i in vocabulary.items()
-    }
-    start, end, space = (chr(letters[name]) for name in (START, END, SPACE))
-    silent = {vocabulary[NULL], vocabulary[START]}
-    texts = []
-    for ids in captions.tolist():
-        ended = vocabulary[END] in ids
-        said = ids[: ids.index(vocabulary[END])] if ended else ids
-        words = space.join(spelling[i] for i in said if i not in silent)
-        texts.append(start + words + (end if ended else ""))
-    return texts

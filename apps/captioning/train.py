@@ -13,13 +13,7 @@ import nn
 from apps import limits
 from apps.captioning.data import UNITS, CaptionData, Standard, load_data
 from apps.captioning.layout import NULL
-from apps.captioning.model import (
-    Captioner,
-    CaptionModel,
-    Ensemble,
-    count_kept,
-    count_weights,
-)
+from apps.captioning.model import Captioner, Ensemble, count_kept, count_weights
 from apps.captioning.settings import Settings
 from apps.captioning.tokens import spell
 from apps.job import Job, minibatches, some
@@ -36,7 +30,7 @@ class Trained:
 
     settings: Settings
     data: CaptionData
-    model: CaptionModel
+    model: Captioner
     standard: Standard
 
     def batches(self, epoch: int) -> list[np.ndarray]:
@@ -63,12 +57,10 @@ def build(
 ) -> tuple[Trained, Job]:
     """Open the data and make an untrained captioner and the job of training it.
 
-    The device is no setting: random numbers are the same on every one, and a run that
-    began on one can go on on another. A run's own `preparation` has the features' scale
-    that it began with; without one, it is taken from the data.
+    The device is no setting: a run that began on one can go on on another. A run's
+    own `preparation` has the features' mean and scale that it began with.
 
-    Raises: DataError for a data folder that does not hold what it should;
-    PreparationError for a preparation that is none; NetworkError; DecodingError.
+    Raises: DataError; PreparationError; NetworkError; DecodingError.
     """
     opened = open_data(settings)
     standard = _standard(preparation) if preparation else Standard.of(opened.train)
@@ -78,11 +70,22 @@ def build(
     generator = mg.Generator(settings.seed)
     model = _model(settings, opened, generator).to(device)
     trained = Trained(settings, opened, model, standard)
-    return trained, _job(trained, generator)
+    return trained, Job(
+        model=model,
+        optimizer=nn.Adam(model.parameters(), lr=settings.lr),
+        generator=generator,
+        epochs=settings.epochs,
+        batches=trained.batches,
+        loss=trained.loss,
+        # The loss is the members' mean, and so is each one's gradient.
+        max_norm=MAX_NORM / settings.members**0.5,
+        unit=UNITS[settings.tokens],
+        data=opened.fingerprint,
+        preparation=_preparation(trained),
+    )
 
 
 def _standard(preparation: Mapping[str, Any]) -> Standard:
-    """The features' mean and scale that a run started with."""
     try:
         mean = np.array(preparation["mean"], dtype=np.float32)
         scale = float(preparation["scale"])
@@ -93,7 +96,7 @@ def _standard(preparation: Mapping[str, Any]) -> Standard:
     return Standard(mean, scale)
 
 
-def _prepare(trained: Trained) -> dict[str, Any]:
+def _preparation(trained: Trained) -> dict[str, Any]:
     """What a run keeps of its data, as JSON."""
     vocabulary, standard = trained.data.vocabulary, trained.standard
     return {
@@ -117,10 +120,7 @@ def _check_size(settings: Settings, data: CaptionData) -> None:
 
 
 def open_data(settings: Settings) -> CaptionData:
-    """Open the data that the settings ask for: all or some captions, words or letters.
-
-    Raises: DataError for a folder that does not hold what it should.
-    """
+    """Open the data: all or some captions, words or letters. Raises: DataError."""
     opened = load_data(settings.data, settings.features)
     if settings.max_train is not None:
         train = opened.train
@@ -130,36 +130,11 @@ def open_data(settings: Settings) -> CaptionData:
     return spell(opened) if settings.tokens == "char" else opened
 
 
-def _model(
-    settings: Settings, data: CaptionData, generator: mg.Generator
-) -> CaptionModel:
+def _model(settings: Settings, data: CaptionData, generator: mg.Generator) -> Captioner:
+    sizes = data.train.input_dim, settings.wordvec_dim, settings.hidden_dim
+    more: Any = {"dropout": settings.dropout, "generator": generator}
     members = [
-        Captioner(
-            data.vocabulary,
-            data.train.input_dim,
-            settings.wordvec_dim,
-            settings.hidden_dim,
-            settings.cell,
-            dropout=settings.dropout,
-            generator=generator,
-        )
+        Captioner(data.vocabulary, *sizes, settings.cell, **more)
         for _ in range(settings.members)
     ]
     return members[0] if settings.members == 1 else Ensemble(members)
-
-
-def _job(trained: Trained, generator: mg.Generator) -> Job:
-    settings = trained.settings
-    return Job(
-        model=trained.model,
-        optimizer=nn.Adam(trained.model.parameters(), lr=settings.lr),
-        generator=generator,
-        epochs=settings.epochs,
-        batches=trained.batches,
-        loss=trained.loss,
-        # The loss is the members' mean, and so is each one's gradient.
-        max_norm=MAX_NORM / settings.members**0.5,
-        unit=UNITS[settings.tokens],
-        data=trained.data.fingerprint,
-        preparation=_prepare(trained),
-    )

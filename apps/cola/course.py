@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +20,12 @@ from apps.cola.sentences import (
 from apps.errors import first
 from apps.texts import read_text, split_lines
 from minigrad.io.damaged import reading
-from minigrad.io.errors import TooLargeError
-from minigrad.io.limits import check_size
 from minigrad.io.numpy_files import load_npy
 
 # The course trains on the first of CoLA's training sentences, validates on the rest.
 COURSE_TRAIN = 7_000
 COURSE_UNKNOWN, COURSE_CLS, COURSE_PAD = "UNK", "CLS", "PAD"
+SILENT = (COURSE_CLS, COURSE_PAD)
 COURSE_MIN_COUNT = 5
 VOCABULARY_FILE = "word_to_ix.csv"
 MAX_VOCABULARY = 2**24  # bytes; the course's has 17,000
@@ -36,57 +34,25 @@ MAX_IDS = 2**24  # of a file; the course's largest has 301,000
 AGAIN = "Copy the file again."
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """The course's arrays: word ids, a row a sentence, and labels.
+def number_words(sentences: Iterable[Sequence[str]]) -> dict[str, int]:
+    """Number the words of training sentences as the course does.
 
-    A row has a sentence's words, then `CLS`, then `PAD` up to the end.
-    Shapes: train_ids (N, T), train_labels (N,), val_ids (M, T), val_labels (M,).
+    The vocabulary has the words that stand in them at least 5 times, in the order in
+    which they are first seen, numbered from 1; the last of them is dropped, as it is in
+    the course's files.
     """
-
-    vocabulary: dict[str, int]
-    train_ids: np.ndarray
-    train_labels: np.ndarray
-    val_ids: np.ndarray
-    val_labels: np.ndarray
-
-
-def prepare(sentences: Sequence[Sentence], train: int = COURSE_TRAIN) -> Prepared:
-    """Number the words of sentences as the course does.
-
-    The first `train` sentences are learned from. The vocabulary has the words that
-    stand in them at least 5 times, in the order in which they are first seen, numbered
-    from 1; the last of them is dropped, as it is in the course's files.
-
-    Raises: DataError if no sentence is left to validate on.
-    """
-    if not 0 < train < len(sentences):
-        raise DataError(
-            f"{len(sentences):,} sentences cannot be divided after {train:,}: some "
-            "must be left on both sides. Give more sentences."
-        )
-    split = [course_words(sentence.text) for sentence in sentences]
-    counts = Counter(word for words in split[:train] for word in words)
+    counts = Counter(word for words in sentences for word in words)
     kept = [word for word, count in counts.items() if count >= COURSE_MIN_COUNT]
     mark = max(len(kept), 1)
     vocabulary = {word: n for n, word in enumerate(kept[:-1], start=1)}
-    vocabulary |= {COURSE_UNKNOWN: 0, COURSE_CLS: mark, COURSE_PAD: mark + 1}
-    width = max(map(len, split)) + 1
-    try:
-        check_size(8 * len(split) * width, "sentences, each padded to the longest,")
-    except TooLargeError as error:
-        raise DataError(f"The course's word ids: {error}.") from error
-    ids = np.full((len(split), width), vocabulary[COURSE_PAD])
-    for row, words in zip(ids, split, strict=True):
-        row[: len(words)] = [vocabulary.get(word, 0) for word in words]
-        row[len(words)] = vocabulary[COURSE_CLS]
-    y = np.array([sentence.label for sentence in sentences])
-    return Prepared(vocabulary, ids[:train], y[:train], ids[train:], y[train:])
+    return vocabulary | {COURSE_UNKNOWN: 0, COURSE_CLS: mark, COURSE_PAD: mark + 1}
 
 
-def load_prepared(folder: Path) -> Prepared:
+def load_course(folder: Path) -> Corpus:
     """Read the course's four arrays and their vocabulary, and check all of it.
 
+    An array has word ids, a row a sentence: its words, `CLS`, then `PAD` up to the end;
+    or labels. What was unknown stays so.
     Raises: DataError, one message that names the file, the row, what is wrong, and a
         way out.
     """
@@ -98,23 +64,17 @@ def load_prepared(folder: Path) -> Prepared:
             f"{folder}: training rows are {train_ids.shape[1]} ids long but validation "
             f"rows {val_ids.shape[1]}. Both must come from one preparation."
         )
-    return Prepared(vocabulary, train_ids, train_labels, val_ids, val_labels)
-
-
-def corpus_of(prepared: Prepared, name: str) -> Corpus:
-    """The sentences of the course's arrays; what was unknown stays so."""
-    words = {number: word for word, number in prepared.vocabulary.items()}
-    silent = {prepared.vocabulary[mark] for mark in (COURSE_CLS, COURSE_PAD)}
+    said = {n: word for word, n in vocabulary.items() if word not in SILENT}
 
     def sentences(ids: np.ndarray, labels: np.ndarray) -> Sentences:
         return tuple(
-            Sentence(" ".join(words[n] for n in row if n not in silent), y, "course")
+            Sentence(" ".join(said[n] for n in row if n in said), y, "course")
             for row, y in zip(ids.tolist(), labels.tolist(), strict=True)
         )
 
-    train = sentences(prepared.train_ids, prepared.train_labels)
-    validation = sentences(prepared.val_ids, prepared.val_labels)
-    return Corpus(name, train, validation, vocabulary=prepared.vocabulary)
+    train = sentences(train_ids, train_labels)
+    validation = sentences(val_ids, val_labels)
+    return Corpus(folder.name, train, validation, vocabulary=vocabulary)
 
 
 def _load_vocabulary(path: Path) -> dict[str, int]:
@@ -136,10 +96,7 @@ def _load_vocabulary(path: Path) -> dict[str, int]:
             f"{len(vocabulary) - 1:,}, each one once. {AGAIN}"
         )
     if missing := {COURSE_UNKNOWN, COURSE_CLS, COURSE_PAD} - set(vocabulary):
-        raise DataError(
-            f"{path} lacks {', '.join(sorted(missing))}, with which sentences are "
-            f"ended, padded, or unknown words replaced. {AGAIN}"
-        )
+        raise DataError(f"{path} lacks {', '.join(sorted(missing))}. {AGAIN}")
     return vocabulary
 
 
@@ -151,14 +108,14 @@ def _load_arrays(
     if len(ids) != len(labels):
         raise DataError(
             f"{labels_path} has {len(labels)} labels for the {len(ids)} sentences of "
-            f"{path.name}. Each needs one: are both from one preparation?"
+            f"{path.name}. Take both from one preparation."
         )
     bad = (ids < 0) | (ids >= len(vocabulary))
     if (row := first(np.any(bad, axis=1))) is not None:
         raise DataError(
             f"{path}: row {row} has the word id {ids[row][bad[row]][0]}, outside the "
-            f"vocabulary of {len(vocabulary):,} words. Is {VOCABULARY_FILE} the one "
-            "that these ids were made with?"
+            f"{len(vocabulary):,} words of {VOCABULARY_FILE}. Take both from one "
+            "preparation."
         )
     _require_short(path, ids, vocabulary)
     if (row := first(~np.isin(labels, (0, 1)))) is not None:
@@ -174,22 +131,21 @@ def _require_short(path: Path, ids: np.ndarray, vocabulary: dict[str, int]) -> N
     if ids.shape[1] > MAX_LETTERS:
         raise DataError(
             f"{path}: a row has {ids.shape[1]:,} ids, and {MAX_LETTERS:,} are the "
-            f"most. {AGAIN[:-1]}, or cut its rows."
+            "most. Cut its rows."
         )
     lengths = np.zeros(len(vocabulary), np.int64)
     for word, number in vocabulary.items():
-        if word not in (COURSE_CLS, COURSE_PAD) and course_words(word):
+        if word not in SILENT and course_words(word):
             lengths[number] = len(word)
     letters: np.ndarray = lengths[ids].sum(axis=1)
     if (row := first(letters == 0)) is not None:
         raise DataError(
-            f"{path}: row {row} has no word, so there is nothing to learn or judge. "
-            "Leave it out, and its label too."
+            f"{path}: row {row} has no word. Leave it out, and its label too."
         )
     if (row := first(letters > MAX_LETTERS)) is not None:
         raise DataError(
             f"{path}: the words of row {row} have {letters[row]:,} letters, and "
-            f"{MAX_LETTERS:,} are the most. {AGAIN[:-1]}, or {VOCABULARY_FILE}."
+            f"{MAX_LETTERS:,} are the most. Copy it and {VOCABULARY_FILE} again."
         )
 
 
@@ -200,12 +156,12 @@ def _load_array(path: Path, ndim: int) -> np.ndarray:
     if array.ndim != ndim or not np.issubdtype(array.dtype, np.integer):
         raise DataError(
             f"{path} is {array.dtype} of shape {array.shape}, but must be whole "
-            f"numbers with {ndim} axes. Is it the right file?"
+            f"numbers with {ndim} axes. {AGAIN}"
         )
     if not 0 < array.size <= MAX_IDS:
         raise DataError(
             f"{path} has shape {array.shape}: nothing is in it, or more than the "
-            f"{MAX_IDS:,} numbers that are read. Is it the right file?"
+            f"{MAX_IDS:,} numbers that are read. {AGAIN}"
         )
     return array.astype(np.int64)
 
@@ -213,6 +169,5 @@ def _load_array(path: Path, ndim: int) -> np.ndarray:
 def _require_file(path: Path) -> None:
     if not os.path.lexists(path):
         raise DataError(
-            f"{path} is missing, and the course's preparation has it. Check the "
-            "folder's name, or copy the file there."
+            f"{path} is missing. Check the folder's name, or copy the file there."
         )

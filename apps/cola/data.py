@@ -10,7 +10,7 @@ import os
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from apps.cola.course import COURSE_TRAIN, VOCABULARY_FILE, corpus_of, load_prepared
+from apps.cola.course import COURSE_TRAIN, VOCABULARY_FILE, load_course
 from apps.cola.sentences import (
     FETCH,
     MAX_BYTES,
@@ -40,19 +40,18 @@ GLUE = {"train.tsv": TRAIN_FILE, "dev.tsv": VALIDATION_FILE}
 INSIDE = ("raw", "cola_public/raw", "original/raw", "CoLA", "CoLA/original/raw")
 
 
-
 def load_corpus(path: Path, division: Division | None = None) -> Corpus:
     """Open a folder or a zip in CoLA's layout, or a folder of the course's arrays.
 
     `division`: "course" trains on the first 7,000 sentences of `in_domain_train.tsv`
-    and validates on the others (both development files are further splits);
-    "published" trains on all of them and validates on `in_domain_dev.tsv`. By default
-    CoLA's own 8,551 sentences are divided as in the course, others as published.
+    and validates on the others; "published" trains on all of them and validates on
+    `in_domain_dev.tsv`. CoLA's own 8,551 sentences are divided as in the course by
+    default, others as published.
 
     Raises: DataError, one message that names the file, what is wrong, and a way out.
     """
     if os.path.lexists(path / VOCABULARY_FILE):
-        return corpus_of(load_prepared(path), path.name)
+        return load_course(path)
     is_zip = os.path.lexists(path) and not path.is_dir() and path.suffix != ".tsv"
     files = _read_zip(path) if is_zip else _read_folder(path)
     train = files.pop(TRAIN_FILE)
@@ -62,18 +61,15 @@ def load_corpus(path: Path, division: Division | None = None) -> Corpus:
         validation = files.pop(VALIDATION_FILE)
     else:
         raise DataError(
-            f"{path} has no {VALIDATION_FILE}, so there is nothing to validate on. Put "
-            "that file there, in the layout of the other."
+            f"{path} has no {VALIDATION_FILE} to validate on. Put that file there, in "
+            "the layout of the other."
         )
     others = {name.removesuffix(".tsv"): split for name, split in files.items()}
     return Corpus(path.name, train, validation, others)
 
 
 def write_corpus(folder: Path, corpus: Corpus) -> None:
-    """Write a corpus's training and validation sentences into a new folder.
-
-    `load_corpus` gives them back, if they are divided as published.
-    """
+    """Write training and validation sentences, divided as published, into a folder."""
     with whole_folder(folder) as unfinished:
         for name, split in zip(FILES, (corpus.train, corpus.validation), strict=False):
             (unfinished / name).write_bytes(format_tsv(split).encode())
@@ -83,7 +79,7 @@ def _read_folder(folder: Path) -> dict[str, Sentences]:
     if folder.is_file():
         raise DataError(
             f"{folder} is one file of sentences. Put it into a folder as {TRAIN_FILE}, "
-            f"others to validate on as {VALIDATION_FILE}, and give the folder."
+            f"another as {VALIDATION_FILE}, and give the folder."
         )
     if not folder.is_dir():
         raise DataError(
@@ -98,13 +94,13 @@ def _read_folder(folder: Path) -> dict[str, Sentences]:
 
 
 def _missing(folder: Path) -> DataError:
-    """Say that a folder has no sentences, and where they may stand instead."""
+    """The error for a folder without sentences: where they may be instead."""
     glue = [name for name in GLUE if (folder / name).is_file()]
     if glue:
         renamed = ", ".join(f"{name} to {GLUE[name]}" for name in glue)
         return DataError(
-            f"{folder} has GLUE's names, and the layout that is read here: rename "
-            f"{renamed}. (GLUE's test.tsv has no labels, and is not read.)"
+            f"{folder} has GLUE's names, but the right layout: rename {renamed}. "
+            "(GLUE's test.tsv has no labels, and is not read.)"
         )
     for place in INSIDE:
         if any((folder / place / name).is_file() for name in (TRAIN_FILE, *GLUE)):
@@ -121,11 +117,9 @@ def _missing(folder: Path) -> DataError:
 
 
 def _read_zip(path: Path) -> dict[str, Sentences]:
-    """Read the raw sentences inside a zip; nothing is unpacked to the disk."""
+    way_out = f"Give a folder or the published zip, or {FETCH}"
     with (
-        reading(
-            path, "a zip", DataError, f"Give a folder or the published zip, or {FETCH}"
-        ),
+        reading(path, "a zip", DataError, way_out),
         open_regular(path) as file,
         zipfile.ZipFile(file) as archive,
     ):
@@ -150,8 +144,8 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
         glue = any(PurePosixPath(m.filename).name in GLUE for m in everything)
         unpacked = "It has GLUE's names: unpack it, and give its folder"
         raise DataError(
-            f"{path} does not hold raw/{TRAIN_FILE}, which CoLA's published zip "
-            f"does. {unpacked if glue else f'Instead, {FETCH}'}."
+            f"{path} does not hold raw/{TRAIN_FILE}. "
+            f"{unpacked if glue else f'Instead, {FETCH}'}."
         )
     return members
 
@@ -160,7 +154,6 @@ def _course_division(sentences: Sentences, path: Path) -> tuple[Sentences, Sente
     if len(sentences) <= COURSE_TRAIN:
         raise DataError(
             f"{path}: {TRAIN_FILE} has {len(sentences):,} sentences, but the course "
-            f"trains on {COURSE_TRAIN:,} and validates on the others. Divide them as "
-            "published instead."
+            f"trains on {COURSE_TRAIN:,} alone. Divide them as published instead."
         )
     return sentences[:COURSE_TRAIN], sentences[COURSE_TRAIN:]

@@ -1,4 +1,4 @@
-"""Explanation of a verdict: what the judge attended to, and which words pulled it.
+"""Explanation of a verdict: the attention weights, and each word's attribution.
 
 Attention says from which words each word takes something; the gradient, how the verdict
 would move if a word's vector did. Neither is a proof of what the network "thinks".
@@ -30,76 +30,68 @@ COLUMNS, SIDE, LAST = 2, 4.4, 3.0  # heads side by side; inches; of the last row
 MOST_POSITIONS, MOST_HEADS, LONGEST = 64, 64, 24  # letters
 
 
+class Outline(NamedTuple):
+    """The positions of a verdict that are shown, long words cut.
+
+    Shapes: P positions; attribution (P,), attention, for each layer, (H, P, P).
+    """
+
+    tokens: Sequence[str]
+    attribution: np.ndarray
+    attention: Sequence[np.ndarray]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A sentence, how likely it is to be acceptable, and why.
 
     Shapes: attention, for each layer, (H, T, T), each query's weights over the keys;
-    pull (T,), how far the logarithm of the odds would move, at most, with a word's
-    vector, as a fraction of all words' together (for runs of words, what each adds or
-    takes away).
+    attribution (T,), the norm of the gradient of the log-odds by each word's vector
+    (for runs of words, the size of each contribution), together 1.
     """
 
     text: str
     reading: Reading
     probability: float
     attention: Sequence[np.ndarray]
-    pull: np.ndarray
+    attribution: np.ndarray
 
     @property
-    def acceptable(self) -> bool:
-        """What the judge says."""
-        return self.probability >= 0.5
-
-    @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The verdict in words."""
-        word = "acceptable" if self.acceptable else "not acceptable"
+        word = "acceptable" if self.probability >= 0.5 else "not acceptable"
         return f"{word} (probability of being acceptable {self.probability:.2f})"
 
     @property
     def warnings(self) -> list[str]:
-        """What the judge did not read."""
-        reading, told = self.reading, []
+        """What the judge did not read, and what is not shown."""
+        reading, warnings = self.reading, []
         if reading.cut:
-            told.append(
+            warnings.append(
                 f"The sentence is too long: its last {reading.cut} words were cut off."
             )
         if reading.unknown == reading.words:
-            told.append("None of its words is known, so this is a guess.")
+            warnings.append("None of its words is known, so this is a guess.")
         elif reading.unknown:
-            told.append(f"Of its words, {reading.unknown} are not known.")
+            warnings.append(f"Of its words, {reading.unknown} are not known.")
         if len(reading.tokens) > MOST_POSITIONS:
-            told.append(
-                f"Of {len(reading.tokens):,} positions, the {MOST_POSITIONS} that pull "
-                "most are shown."
+            warnings.append(
+                f"Of {len(reading.tokens):,} positions, the {MOST_POSITIONS} with the "
+                "largest attribution are shown."
             )
-        return told
+        return warnings
 
     @property
     def outline(self) -> Outline:
         """What can be shown of it."""
-        shown = np.sort(np.argsort(-self.pull, kind="stable")[:MOST_POSITIONS])
+        largest = np.argsort(-self.attribution, kind="stable")[:MOST_POSITIONS]
+        shown = np.sort(largest)
+        tokens = [self.reading.tokens[position] for position in shown]
         return Outline(
-            [_cut(self.reading.tokens[position]) for position in shown],
-            self.pull[shown],
+            [t if len(t) <= LONGEST else f"{t[: LONGEST - 1]}…" for t in tokens],
+            self.attribution[shown],
             [layer[:, shown][:, :, shown] for layer in self.attention],
         )
-
-
-class Outline(NamedTuple):
-    """The positions of a verdict that are shown, long words cut.
-
-    Shapes: P positions; pull (P,), attention, for each layer, (H, P, P).
-    """
-
-    tokens: Sequence[str]
-    pull: np.ndarray
-    attention: Sequence[np.ndarray]
-
-
-def _cut(token: str) -> str:
-    return token if len(token) <= LONGEST else f"{token[: LONGEST - 1]}…"
 
 
 def judge(trained: Trained, text: str) -> Verdict:
@@ -111,23 +103,24 @@ def judge(trained: Trained, text: str) -> Verdict:
     vectors = mg.Tensor(x.numpy(), device=x.device, requires_grad=True)
     odds = model.judge(vectors, ids)
     (gradient,) = mg.grad(odds.sum(), [vectors])
-    pulls = model.pull(vectors.numpy(), gradient.numpy())[0, :length]
+    sizes = model.attributions(vectors.numpy(), gradient.numpy())[0, :length]
     attention = [layer[0, :, :length, :length] for layer in model.attention(ids)]
-    probability = mg.sigmoid(odds).numpy()[0]
-    pull = pulls / max(pulls.sum(), np.finfo(pulls.dtype).tiny)
-    return Verdict(text, reading, float(probability), attention, pull)
+    probability = float(mg.sigmoid(odds).numpy()[0])
+    attribution = sizes / max(sizes.sum(), np.finfo(sizes.dtype).tiny)
+    return Verdict(text, reading, probability, attention, attribution)
 
 
 def print_verdict(verdict: Verdict, console: Console) -> None:
-    """Print the verdict, and for each word its pull and what it attends to."""
-    for line in (verdict.text, verdict.told, *verdict.warnings):
+    """Print the verdict, each word's attribution, and what each attends to."""
+    for line in (verdict.text, verdict.summary, *verdict.warnings):
         say(line, console)
-    tokens, pull, attention = verdict.outline
+    tokens, attribution, attention = verdict.outline
+    bars = np.round(8 * attribution / max(attribution.max(), 1e-12)).astype(int)
     rows = [
-        (token, f"{_bar(own, pull.max())} {own:.0%}")
-        for token, own in zip(tokens, pull, strict=True)
+        (token, f"{'█' * bar:8} {own:.0%}")
+        for token, bar, own in zip(tokens, bars, attribution, strict=True)
     ]
-    print_table(Table(("word", "pull on the verdict"), rows), console)
+    print_table(Table(("word", "attribution"), rows), console)
     for number, layer in enumerate(attention, start=1):
         say(f"What each word attends to most, in layer {number}:", console)
         print_table(_attended(layer, tokens), console)
@@ -135,28 +128,16 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
 
 def _attended(layer: np.ndarray, tokens: Sequence[str]) -> Table:
     """The key of each query's largest weight, head by head."""
-    heading = ("word", *(f"head {h}" for h in range(1, len(layer) + 1)))
-    best = layer.argmax(axis=-1)
-    rows = [
-        (
-            token,
-            *(
-                f"{tokens[key]} {head[row, key]:.0%}"
-                for head, key in zip(layer, best[:, row], strict=True)
-            ),
-        )
-        for row, token in enumerate(tokens)
+    columns = [
+        [f"{tokens[key]} {head[query, key]:.0%}" for query, key in enumerate(keys)]
+        for head, keys in zip(layer, layer.argmax(axis=-1), strict=True)
     ]
-    return Table(heading, rows)
-
-
-def _bar(part: float, largest: float) -> str:
-    full = round(8 * part / max(largest, 1e-12))
-    return "█" * full + " " * (8 - full)
+    heading = ("word", *(f"head {h}" for h in range(1, len(layer) + 1)))
+    return Table(heading, [*zip(tokens, *columns, strict=True)])
 
 
 def draw(verdict: Verdict) -> Figure:
-    """Draw each head's attention, and how far each word pulls the verdict."""
+    """Draw each head's attention, and each word's attribution."""
     outline = verdict.outline
     # Axes create their labels when they are drawn.
     tokens = [printable(token) for token in outline.tokens]
@@ -176,8 +157,8 @@ def draw(verdict: Verdict) -> Figure:
         axis.set_xticks(ticks, tokens, rotation=90, fontsize=font)
         axis.set_yticks(ticks, tokens, fontsize=font)
     axis = figure.add_subplot(grid[-1, :])
-    axis.bar(ticks, outline.pull, color=COLOURS[0])
+    axis.bar(ticks, outline.attribution, color=COLOURS[0])
     axis.set_xticks(ticks, tokens, rotation=90, fontsize=font)
-    axis.set_ylabel("pull", fontsize=12)
+    axis.set_ylabel("attribution", fontsize=12)
     axis.spines[["top", "right"]].set_visible(False)
     return figure

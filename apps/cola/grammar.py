@@ -1,7 +1,7 @@
 """The embedded grammar: minimal pairs of a small English, with no download.
 
-A pair is an acceptable sentence and an unacceptable one that differs from it in a word,
-or in the order of the words. Five phenomena:
+A pair is an acceptable sentence and an unacceptable one that differs in a word, or in
+the order of the words. Five phenomena:
 
     agreement        The keys near the lamp are / *is dirty.
     reflexive        The girl said that the boy blamed himself / *herself.
@@ -10,21 +10,19 @@ or in the order of the words. Five phenomena:
     argument         The boy yawned. / *The boy yawned the car.
 
 A pair whose words differ has a twin in which they differ the other way round ("The key
-near the lamps is / *are dirty."): no word, and no sum over the words, tells which is
-which. Validation asks for combinations that training never shows: a noun and a verb (or
-an adjective after "is") that stand in no training sentence together, though each of
-them stands in many.
+near the lamps is / *are dirty."): no word, and no sum over words, tells which is which.
+Validation has combinations of a noun and a verb (or an adjective after "is") that stand
+in no training sentence together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from apps.cola import lexicon as lex
-from apps.cola.lexicon import Noun, Verb
-from apps.cola.phrases import Cell, Writer, pair, twins
+from apps.cola.lexicon import Cell, Noun, Verb, Writer, pair, twins
+from apps.cola.reading import words
 from apps.cola.sentences import Corpus, DataError, Sentence
-from apps.cola.tokens import words
 
 TRAIN_SENTENCES = 20_000
 VALIDATION_SENTENCES = 1_000
@@ -94,10 +92,8 @@ def reflexive(writer: Writer) -> Cell:
 
 
 def _man_and_woman(writer: Writer) -> tuple[Noun, Noun]:
-    return (
-        writer.choice(lex.MEN + lex.MEN_NAMES),
-        writer.choice(lex.WOMEN + lex.WOMEN_NAMES),
-    )
+    man = writer.choice(lex.MEN + lex.MEN_NAMES)
+    return man, writer.choice(lex.WOMEN + lex.WOMEN_NAMES)
 
 
 def _swapped_binders(writer: Writer) -> Cell:
@@ -211,11 +207,8 @@ def _object_of(writer: Writer) -> tuple[str, Verb, str]:
 
 def _gap_twins(without: str, asking: str, object_: str, end: str) -> Cell:
     """With a question word and without, with an object and without."""
-    return twins(
-        lambda start, rest: f"{start}{rest}{end}",
-        (asking, without),
-        ("", f" {object_}"),
-    )
+    starts, rests = (asking, without), ("", f" {object_}")
+    return twins(lambda start, rest: f"{start}{rest}{end}", starts, rests)
 
 
 def _asked(writer: Writer) -> Cell:
@@ -313,17 +306,14 @@ PHENOMENA: dict[str, Callable[[Writer], Cell]] = {
 
 
 def corpus(
-    seed: int = 0,
-    train: int = TRAIN_SENTENCES,
-    validation: int = VALIDATION_SENTENCES,
+    seed: int = 0, train: int = TRAIN_SENTENCES, validation: int = VALIDATION_SENTENCES
 ) -> Corpus:
     """Make the embedded corpus, of each phenomenon as many acceptable sentences as not.
 
     A pair's sentences follow one another, the acceptable one first. `train` and
     `validation` are rounded down to whole twins of each phenomenon.
 
-    Raises: DataError if that leaves nothing of one, or if the grammar does not have so
-        many sentences.
+    Raises: DataError if that leaves none of one, or the grammar has not so many.
     """
     splits: tuple[list[Sentence], list[Sentence]] = ([], [])
     said: set[str] = set()
@@ -337,12 +327,11 @@ def corpus(
 
 
 def _count(hundredths: int) -> int:
-    """How many sentences are in so many hundredths of one: whole twins."""
-    count = hundredths // 400 * 4
+    count = hundredths // 400 * 4  # whole twins
     if not count:
         raise DataError(
-            "The embedded grammar needs some sentences of each phenomenon, to train on "
-            "and to validate on. Ask for at least 40 and 20."
+            "The embedded grammar needs some sentences of each phenomenon in both "
+            "splits. Ask for at least 40 and 20."
         )
     return count
 
@@ -350,15 +339,16 @@ def _count(hundredths: int) -> int:
 def _make(
     phenomenon: str, seed: int, counts: tuple[int, int], said: set[str]
 ) -> tuple[list[Sentence], list[Sentence]]:
-    """Make so many sentences for training, and so many that training never shows.
-
-    Nothing that is in `said` comes again; what is made is added to it.
-    """
+    """Make training and validation sentences, none of `said`, and add them to it."""
     writer = Writer(f"{phenomenon} {seed}")
     splits: tuple[list[Sentence], list[Sentence]] = ([], [])
     misses = 0
     while any(n > len(made) for n, made in zip(counts, splits, strict=True)):
-        sentences = list(_sentences(PHENOMENA[phenomenon](writer), phenomenon))
+        sentences = [
+            Sentence(text, label, phenomenon)
+            for two in PHENOMENA[phenomenon](writer)
+            for label, text in ((1, two.acceptable), (0, two.unacceptable))
+        ]
         texts = {sentence.text for sentence in sentences}
         sides = {is_held_out(text) for text in texts}
         side = max(sides)
@@ -374,12 +364,6 @@ def _make(
                 f"{counts[1]:,} validation sentences of '{phenomenon}'. Ask for fewer."
             )
     return splits
-
-
-def _sentences(cell: Cell, phenomenon: str) -> Iterator[Sentence]:
-    for two in cell:
-        yield Sentence(two.acceptable, 1, phenomenon)
-        yield Sentence(two.unacceptable, 0, phenomenon)
 
 
 def is_held_out(text: str) -> bool:

@@ -1,9 +1,8 @@
-"""A weight for each run of neighbouring words: logistic regression on n-grams.
+"""Logistic regression on n-grams: a weight for each run of neighbouring words.
 
 Rare words are known by their endings, so that a run of two or three, with a gap or
-without, has been seen before: "the -er", "did _ -ing". A logistic regression on which
-of these stand in a sentence is no Transformer, but on as few sentences as CoLA's it
-judges better than one (docs/cola.md has the figures).
+without, has been seen before: "the -er", "did _ -ing". On as few sentences as CoLA's,
+that judges better than a Transformer (docs/cola.md has the figures).
 
 Source for gaps: Guthrie et al., A Closer Look at Skip-gram Modelling (2006); for words
 seen by their endings, Brants, TnT: a statistical part-of-speech tagger (2000), 2.3.
@@ -21,16 +20,13 @@ import numpy as np
 import minigrad as mg
 import nn
 from apps.cola.model import Judge
-from apps.cola.reading import Reading, require_words
+from apps.cola.reading import Reading, padded, require_words, words
 from apps.cola.sentences import Sentence
-from apps.cola.tokens import padded, words
 
 BEGIN, END, PAD = "<s>", "</s>", "<PAD>"
-# Words seen less often than this are known by their endings.
-COMMON = 20
+COMMON = 20  # words seen less often are known by their endings
 ENDING = 3  # letters
-# A run that stands in fewer training sentences than this is not known.
-MIN_COUNT = 2
+MIN_COUNT = 2  # runs in fewer training sentences are not known
 GAPS = (2, 3)
 
 
@@ -48,15 +44,14 @@ class GramReader:
         split = [words(sentence.text) for sentence in sentences]
         counts = Counter(word for own in split for word in own)
         common = frozenset(word for word, count in counts.items() if count >= COMMON)
-        found = Counter(gram for own in split for gram in set(_grams(own, common)))
+        found = Counter(
+            gram for own in split for gram in dict.fromkeys(_grams(own, common))
+        )
         known = [gram for gram, count in found.items() if count >= MIN_COUNT]
         return cls(common, {gram: n for n, gram in enumerate([PAD, *known])})
 
     def read(self, text: str) -> Reading:
-        """Number the runs of one sentence, each one once.
-
-        Raises: SentenceError if there is no word in it.
-        """
+        """Number the runs of a sentence, each one once. Raises: SentenceError."""
         tokens = require_words(words(text), text)
         grams = dict.fromkeys(_grams(tokens, self.common))
         known = [gram for gram in grams if gram in self.ids]
@@ -82,13 +77,11 @@ def _grams(tokens: Sequence[str], common: frozenset[str]) -> Iterator[str]:
 
 
 def _runs(tokens: Sequence[str], length: int, mark: str) -> Iterator[str]:
-    """Neighbours side by side; the mark keeps exact and rough ones apart."""
     for begin in range(len(tokens) - length + 1):
         yield f"{mark} {' '.join(tokens[begin : begin + length])}"
 
 
 def _rough(token: str, common: frozenset[str]) -> str:
-    """A common word itself, of another its ending."""
     if token in common:
         return token
     return f"-{token[-ENDING:]}" if token.isalpha() else "-#"
@@ -110,12 +103,12 @@ class GramJudge(Judge):
         """Give each run its weight. Shapes: (N, T) -> (N, T, 1)."""
         return nn.functional.word_embedding(ids, self.weights)
 
-    def pull(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """What each run adds to the sum, or takes from it. Shapes: as the base's."""
+    def attributions(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """The size of each run's contribution to the sum. Shapes: as the base's."""
         return np.abs(x * gradient)[..., 0]
 
-    def decide(self, x: Any, known: Any) -> Any:
+    def decide(self, x: Any, visible: Any) -> Any:
         """Add the weights up. Shapes: (N, T, 1), (N, T) -> (N,)."""
-        known = known.astype(x.dtype)
-        count = mg.maximum(known.sum(axis=1, keepdims=True), 1)
-        return (x[..., 0] * known / mg.sqrt(count)).sum(axis=1) + self.b
+        visible = visible.astype(x.dtype)
+        count = mg.maximum(visible.sum(axis=1, keepdims=True), 1)
+        return (x[..., 0] * visible / mg.sqrt(count)).sum(axis=1) + self.b

@@ -1,22 +1,21 @@
-"""The words of the embedded grammar, and how they inflect.
+"""Words, phrases and minimal pairs of the embedded grammar.
 
-The classes are narrow on purpose. A transitive verb here wants its object in every
-context ("eat" would not do), and takes no second one ("buy" would not do); an
-intransitive verb takes none ("run" would not do). So whether a sentence is acceptable
-follows from its classes.
+The classes of words are narrow, so that whether a sentence is acceptable follows from
+them: a transitive verb wants its object in every context (unlike "eat") and takes no
+second one (unlike "buy"); an intransitive verb takes none (unlike "run").
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Literal, NamedTuple, TypeVar
 
 Kind = Literal["man", "woman", "person", "thing"]
 
 
-@dataclass(frozen=True)
-class Noun:
-    """A noun in both numbers, or a name, which has one and takes no article."""
+class Noun(NamedTuple):
+    """A noun in both numbers, or a name, which has no plural and no article."""
 
     singular: str
     plural: str
@@ -28,11 +27,6 @@ class Noun:
         return not self.plural
 
     @property
-    def adjectives(self) -> tuple[str, ...]:
-        """What may stand before it."""
-        return THING_ADJECTIVES if self.kind == "thing" else PERSON_ADJECTIVES
-
-    @property
     def states(self) -> tuple[str, ...]:
         """What may stand after it and "is"."""
         return THING_STATES if self.kind == "thing" else PERSON_STATES
@@ -42,8 +36,7 @@ class Noun:
         return self.plural if plural else self.singular
 
 
-@dataclass(frozen=True)
-class Verb:
+class Verb(NamedTuple):
     """The forms of a verb; the past participle is the past."""
 
     base: str
@@ -52,12 +45,8 @@ class Verb:
 
 
 def _nouns(kind: Kind, words: str) -> tuple[Noun, ...]:
-    pairs = (word.split("/") for word in words.split())
-    return tuple(Noun(singular, plural, kind) for singular, plural in pairs)
-
-
-def _names(kind: Kind, words: str) -> tuple[Noun, ...]:
-    return tuple(Noun(word, "", kind) for word in words.split())
+    pairs = (word.partition("/") for word in words.split())
+    return tuple(Noun(singular, plural, kind) for singular, _, plural in pairs)
 
 
 def _verbs(words: str) -> tuple[Verb, ...]:
@@ -68,8 +57,8 @@ MEN = _nouns("man", "boy/boys king/kings uncle/uncles")
 WOMEN = _nouns("woman", "girl/girls queen/queens aunt/aunts")
 PERSONS = _nouns("person", "teacher/teachers doctor/doctors student/students")
 THINGS = _nouns("thing", "car/cars clock/clocks key/keys lamp/lamps mirror/mirrors")
-MEN_NAMES = _names("man", "John Peter")
-WOMEN_NAMES = _names("woman", "Mary Anna")
+MEN_NAMES = _nouns("man", "John Peter")
+WOMEN_NAMES = _nouns("woman", "Mary Anna")
 
 NAMES = MEN_NAMES + WOMEN_NAMES
 PEOPLE = MEN + WOMEN + PERSONS
@@ -110,15 +99,114 @@ NOUN_NUMBERS = {
     form.lower(): number
     for number, noun in enumerate(NOUNS)
     for form in (noun.singular, noun.plural)
-    if form
 }
+STATES = dict.fromkeys(PERSON_STATES + THING_STATES)
 VERB_NUMBERS = {
     form: number
-    for number, verb in enumerate(VERBS)
-    for form in (verb.base, verb.third, verb.past)
-} | {
-    state: number
-    for number, state in enumerate(
-        dict.fromkeys(PERSON_STATES + THING_STATES), start=len(VERBS)
-    )
+    for number, forms in enumerate([*VERBS, *((state,) for state in STATES)])
+    for form in forms
 }
+
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Pair(NamedTuple):
+    """An acceptable sentence and its unacceptable neighbour."""
+
+    acceptable: str
+    unacceptable: str
+
+
+# One pair of the same words, or two pairs that are each other's twins.
+Cell = tuple[Pair, ...]
+
+
+def pair(acceptable: str, unacceptable: str) -> Pair:
+    """A pair of sentences that begin with capitals."""
+    return Pair(*(text[0].upper() + text[1:] for text in (acceptable, unacceptable)))
+
+
+def twins(
+    say: Callable[[A, B], str], firsts: Sequence[A], seconds: Sequence[B]
+) -> Cell:
+    """Two pairs: what is first goes with what is first, second with second."""
+    (a, b), (c, d) = [[say(one, other) for other in seconds] for one in firsts]
+    return pair(a, b), pair(d, c)
+
+
+class Writer(Random):
+    """Random phrases; the same seed gives the same phrases."""
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return self.random() < probability
+
+    def article(self) -> str:
+        """An article that goes with both numbers."""
+        return "my" if self.chance(0.2) else "the"
+
+    def phrase(self, noun: Noun, plural: bool = False) -> str:
+        """A noun with its article and perhaps an adjective; a name alone."""
+        if noun.is_name:
+            return noun.singular
+        thing = noun.kind == "thing"
+        adjectives = THING_ADJECTIVES if thing else PERSON_ADJECTIVES
+        extra = f"{self.choice(adjectives)} " if self.chance(0.1) else ""
+        return f"{self.article()} {extra}{noun.form(plural)}"
+
+    def person(self) -> str:
+        """Somebody."""
+        return self.phrase(self.choice(PEOPLE + NAMES), self.chance(0.25))
+
+    def thing(self) -> str:
+        """Something."""
+        return self.phrase(self.choice(THINGS), self.chance(0.25))
+
+    def numbers(self, noun: Noun) -> list[str]:
+        """The same phrase in the singular and in the plural."""
+        before = self.phrase(noun).rsplit(" ", 1)[0]
+        return [f"{before} {noun.form(plural)}" for plural in (False, True)]
+
+    def place(self, noun: Noun, probability: float = 0.25) -> str:
+        """Where somebody or something is, with this probability."""
+        if not self.chance(probability):
+            return ""
+        person = noun.kind != "thing" and self.chance(0.5)
+        other = self.person() if person else self.thing()
+        return f" {self.choice(PREPOSITIONS)} {other}"
+
+    def tail(self, noun: Noun) -> str:
+        """What may follow a noun: nothing, a place, or a relative clause."""
+        if self.chance(0.75):
+            return self.place(noun, 0.4)
+        if noun.kind == "thing":
+            return f" that {self.person()} {self.choice(WITH_THING).past}"
+        if self.chance(0.5):
+            return f" who {self.person()} {self.choice(WITH_PERSON).past}"
+        return f" who {self.choice(WITH_PERSON).past} {self.person()}"
+
+    def subject(self) -> str:
+        """Somebody, and perhaps where."""
+        noun = self.choice(PEOPLE + NAMES)
+        return self.phrase(noun) + self.place(noun, 0.1)
+
+    def tense(self) -> Callable[[Verb], str]:
+        """A tense that goes with every subject."""
+        kind = self.choice(("past", "past", "did", "modal"))
+        modal = self.choice(MODALS)
+        if kind == "past":
+            return lambda verb: verb.past
+        auxiliary = "did not" if kind == "did" else modal
+        return lambda verb: f"{auxiliary} {verb.base}"
+
+    def adjunct(self) -> str:
+        """What may follow a verb phrase."""
+        return f" {self.choice(ADJUNCTS)}" if self.chance(0.08) else ""
+
+    def opening(self) -> str:
+        """What may stand before a statement."""
+        if self.chance(0.93):
+            return ""
+        return f"{self.person()} {self.choice(OF_SPEECH).past} that "

@@ -11,8 +11,8 @@ from statistics import mean
 import rich.table
 from rich.console import Console
 
+from apps.cola.reading import words
 from apps.cola.sentences import Corpus, Sentence
-from apps.cola.tokens import words
 from apps.console import say
 from apps.tables import print_table, side_by_side
 

@@ -35,8 +35,7 @@ class Confusion:
     def of(cls, labels: np.ndarray, predicted: np.ndarray) -> Confusion:
         """Count. Shapes: labels and predicted (N,), each 0 or 1.
 
-        Raises: ValueError if there is none, if they are not as many, or if one is
-            something else.
+        Raises: ValueError if there is none, or something else.
         """
         y, p = _checked(labels, predicted)
         return cls(*(int(np.sum((y == a) & (p == b))) for a in (1, 0) for b in (1, 0)))
@@ -73,12 +72,11 @@ def accuracy_by(
     Raises: ValueError as `Confusion.of` does.
     """
     y, p = _checked(labels, predicted)
-    if len(groups) != len(y):
-        raise ValueError(
-            f"accuracy_by of {len(groups)} groups and {len(y)} labels: name the group "
-            "of each."
-        )
     own = np.array(groups)
+    if own.shape != y.shape:
+        raise ValueError(
+            f"accuracy_by of {len(groups)} groups and {len(y)} labels: give one each."
+        )
     return {name: float((y == p)[own == name].mean()) for name in dict.fromkeys(groups)}
 
 
@@ -89,11 +87,9 @@ def matthews_interval(
     level: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """Where the correlation would lie if other sentences had been drawn.
+    """The percentile bootstrap's confidence interval of the correlation.
 
-    The percentile bootstrap: sentences are drawn again with replacement, as many as
-    there are, and the middle fraction `level` of the correlations gives the interval.
-    Drawing sentences is drawing the four counts at once, from a multinomial.
+    Drawing sentences again is drawing the four counts at once, from a multinomial.
 
     Shapes: (N,), (N,) -> lower and upper end.
     Raises: ValueError as `Confusion.of` does, or if `level` is no fraction.

@@ -1,7 +1,6 @@
-"""How does a Transformer judge a sentence? The course's model, and one of our own.
+"""Transformers that judge sentences: the course's model, and one of our own.
 
-Both give the logarithm of the odds that a sentence is acceptable, and show on the way
-what each word looks at.
+Both give the log-odds that a sentence is acceptable, and their attention.
 
 Glossary of shapes: N sentences, T positions (words, a mark for the sentence, padding),
 D width of the model, H heads, L layers.
@@ -17,63 +16,54 @@ import numpy as np
 import minigrad as mg
 import nn
 
-# Deviation of the vectors of words and positions when training begins.
-START = 0.1
-# Normalised vectors have no element as small as this.
-BELOW_ALL = -1e9
+START = 0.1  # standard deviation of the first vectors of words and positions
+BELOW_ALL = -1e9  # normalised vectors have no element as small as this
 
 
-def placed(array: np.ndarray, beside: mg.Tensor) -> mg.Tensor:
-    """An array of the host's on the device of a tensor."""
-    return mg.asarray(array).to(beside.device)
+def placed(values: Any, beside: mg.Tensor) -> mg.Tensor:
+    """An array, or a Tensor as in a compiled step, on the device of another."""
+    tensor = values if isinstance(values, mg.Tensor) else mg.asarray(values)
+    return tensor.to(beside.device)
 
 
 class Judge(nn.Module):
-    """What both models can do."""
+    """What all judges can do, given `embed` and `decide`.
+
+    `embed` gives each word its vector: (N, T) -> (N, T, D). `decide` gives the log-odds
+    from the layers' outputs and where no padding is: (N, T, D), (N, T) -> (N,).
+    """
 
     pad: int
     layers: Sequence[nn.TransformerEncoderLayer]
 
-    def mask(self, ids: Any) -> Any:
+    def visible(self, ids: np.ndarray) -> mg.Tensor:
+        """Where no padding is, on the model's device. Shapes: (N, T) -> same, bool."""
+        return placed(ids, next(self.parameters())) != self.pad
+
+    def mask(self, ids: np.ndarray) -> Any:
         """Which keys are visible, None for all. Shapes: (N, T) -> (N, 1, T)."""
-        return (self.here(ids) != self.pad)[:, None]
-
-    def here(self, ids: Any) -> Any:
-        """The ids as a Tensor on the model's device."""
-        beside = next(iter(self.parameters()))
-        return placed(ids, beside) if isinstance(ids, np.ndarray) else ids
-
-    def embed(self, ids: np.ndarray) -> Any:
-        """Add each word's vector and its position's. Shapes: (N, T) -> (N, T, D)."""
-        raise NotImplementedError
-
-    def decide(self, x: Any, words: np.ndarray) -> Any:
-        """Read the verdict from what the layers made of the words.
-
-        Shapes: x (N, T, D), words (N, T), True where no padding is -> (N,).
-        """
-        raise NotImplementedError
+        return self.visible(ids)[:, None]
 
     def judge(self, x: Any, ids: np.ndarray) -> Any:
         """Judge embedded sentences. Shapes: (N, T, D), (N, T) -> (N,)."""
         mask = self.mask(ids)
         for layer in self.layers:
             x = layer(x, mask)
-        return self.decide(x, self.here(ids) != self.pad)
+        return self.decide(x, self.visible(ids))
 
     def forward(self, ids: np.ndarray) -> Any:
-        """Give the logarithm of the odds of each sentence. Shapes: (N, T) -> (N,)."""
+        """Give the log-odds of each sentence. Shapes: (N, T) -> (N,)."""
         return self.judge(self.embed(ids), ids)
 
-    def pull(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """How far the verdict moves with each word's vector, at most.
+    def attributions(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Each word's saliency: the norm of its vector's gradient.
 
-        Shapes: x and the gradient of the logarithm of the odds (..., T, D) -> (..., T).
+        Shapes: x and the gradient of the log-odds (..., T, D) -> (..., T).
         """
         return np.linalg.norm(gradient, axis=-1)
 
     def attention(self, ids: np.ndarray) -> list[np.ndarray]:
-        """What each word takes from each, layer by layer. Shapes: L of (N, H, T, T)."""
+        """Each layer's attention weights. Shapes: L of (N, H, T, T)."""
         mask = self.mask(ids)
         found = []
         with mg.no_grad():
@@ -132,25 +122,24 @@ class ClassificationTransformer(Judge):
         return self.positions(self.words(ids))
 
     def attend(self, x: Any) -> Any:
-        """Let each position look at all, and normalise. Shapes: (N, T, D) -> same."""
+        """Self-attention, added and normalised. Shapes: (N, T, D) -> same."""
         return self.layer.attention_norm(x + self.layer.attention(x))
 
     def feed_forward(self, x: Any) -> Any:
-        """Think about each position alone, and normalise. Shapes: (N, T, D) -> same."""
+        """Feed-forward network, added and normalised. Shapes: (N, T, D) -> same."""
         return self.layer.feed_forward_norm(x + self.layer.feed_forward(x))
 
     def judge(self, x: Any, ids: np.ndarray) -> Any:
         """Judge embedded sentences. Shapes: (N, T, D), (N, T) -> (N,).
 
-        Only the first position looks and thinks, for no other is read: what `attend`
-        and `feed_forward` make of the others costs ten times as much.
+        Only the first position is a query, for no other output is read.
         """
         layer, first = self.layer, x[:, :1]
-        looked = layer.attention_norm(first + layer.attention(first, x))
-        return self.decide(self.feed_forward(looked), ids != self.pad)
+        attended = layer.attention_norm(first + layer.attention(first, x))
+        return self.decide(self.feed_forward(attended))
 
-    def decide(self, x: Any, words: np.ndarray) -> Any:
-        """Read the verdict from the first position. Shapes: (N, T, D) -> (N,)."""
+    def decide(self, x: Any, visible: Any = None) -> Any:
+        """The log-odds from the first position. Shapes: (N, T, D) -> (N,)."""
         return self.out(x[:, 0])[:, 0]
 
 
@@ -186,21 +175,12 @@ class SentenceTransformer(Judge):
         self.words = nn.Embedding(vocabulary, embed_dim, **made)
         self.positions = nn.LearnedPositions(max_length, embed_dim, **made)
         self.dropout = nn.Dropout(dropout, **made)
+        inside = {"dropout": dropout, "activation": "gelu", "norm_first": True, **made}
         self.encoder = nn.TransformerEncoder(
-            [
-                nn.TransformerEncoderLayer(
-                    embed_dim,
-                    num_heads,
-                    hidden_dim,
-                    dropout=dropout,
-                    activation="gelu",
-                    norm_first=True,
-                    **made,
-                )
-                for _ in range(layers)
-            ],
+            nn.TransformerEncoderLayer(embed_dim, num_heads, hidden_dim, **inside)
+            for _ in range(layers)
         )
-        # Alike in size, so that a place says as much as a word from the first step on.
+        # Alike in size, so that a position says as much as a word from the start.
         for table in (self.words, self.positions):
             table.W.data = nn.init.normal(table.W.shape, generator, std=START)
         self.norm = nn.LayerNorm(embed_dim)
@@ -214,30 +194,26 @@ class SentenceTransformer(Judge):
     def embed(self, ids: Any) -> Any:
         """Add each word's vector and its position's. Shapes: (N, T) -> (N, T, D)."""
         if self.training and self.word_dropout:
-            ids = self._forget(self.here(ids))
+            ids = self._drop_words(placed(ids, self.words.W))
         return self.dropout(self.positions(self.words(ids)))
 
-    def decide(self, x: Any, words: Any) -> Any:
-        """Read the verdict from all words. Shapes: (N, T, D), (N, T) -> (N,)."""
+    def decide(self, x: Any, visible: Any) -> Any:
+        """The log-odds from all words. Shapes: (N, T, D), (N, T) -> (N,)."""
         x = self.norm(x)
-        weights = words / mg.sum(words, axis=1, keepdims=True)
+        weights = visible / mg.sum(visible, axis=1, keepdims=True)
         mean = (x * weights[..., None].astype(x.dtype)).sum(axis=1)
-        largest = mg.where(words[..., None], x, BELOW_ALL).max(axis=1)
+        largest = mg.where(visible[..., None], x, BELOW_ALL).max(axis=1)
         return self.out(mg.concatenate([mean, largest], axis=-1))[:, 0]
 
-    def _forget(self, ids: mg.Tensor) -> mg.Tensor:
-        """Make some words unknown."""
-        chosen = mg.bernoulli(ids.shape, self.word_dropout, self.generator, ids.device)
-        return mg.where(chosen & (ids != self.pad), self.unknown, ids)
+    def _drop_words(self, ids: mg.Tensor) -> mg.Tensor:
+        dropped = mg.bernoulli(ids.shape, self.word_dropout, self.generator, ids.device)
+        return mg.where(dropped & (ids != self.pad), self.unknown, ids)
 
 
 def count_weights(
     V: int, T: int, D: int, inner: int, hidden: int, layers: int, course: bool = False
 ) -> int:
-    """How many weights a Transformer has, without making it.
-
-    V words, T positions at most, width D, `inner` that of all heads together.
-    """
+    """How many weights a Transformer has; `inner` is the width of all heads."""
     attention = 4 * D * inner + 3 * inner + D
     feed_forward = 2 * D * hidden + hidden + D
     if course:  # both norms of its layer share their weights, and no other follows
@@ -247,6 +223,6 @@ def count_weights(
 
 
 def count_kept(T: int, D: int, inner: int, hidden: int, heads: int, layers: int) -> int:
-    """About how many numbers a Transformer keeps of T positions for backward."""
+    """About how many numbers T positions leave for the backward pass."""
     attention = 3 * heads * T * T + 4 * T * inner
     return layers * (attention + T * (8 * D + 4 * hidden)) + 4 * T * D

@@ -1,18 +1,62 @@
-"""Readers: from a sentence to the numbers that a model is given."""
+"""Tokens of sentences, and readers, which give a model their numbers.
+
+Words and marks are tokens of their own, and a contraction is two: "Don't!" is "do",
+"n't", "!". What is not known is `<UNK>`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from apps import limits
-from apps.cola.course import COURSE_CLS, COURSE_PAD, COURSE_UNKNOWN, prepare
+from apps.cola.course import COURSE_CLS, COURSE_PAD, COURSE_UNKNOWN, number_words
 from apps.cola.sentences import Corpus, Sentence, course_words
-from apps.cola.tokens import CLS, PAD, UNKNOWN, numbered, padded, words
 from apps.errors import UserError
+
+PAD, UNKNOWN, CLS, MASK = "<PAD>", "<UNK>", "<CLS>", "<MASK>"
+# No sentence has a token like these: "<" is a token of its own.
+SPECIAL = (PAD, UNKNOWN, CLS, MASK)
+
+# In this order: the word before "n't", "n't", other contractions, any word, any mark.
+TOKEN = re.compile(
+    r"\w+(?=n't(?!\w))|n't(?!\w)|'(?:s|m|d|re|ve|ll)(?!\w)|\w+|[^\w\s]", re.IGNORECASE
+)
+
+
+def words(text: str, fold: bool = True) -> list[str]:
+    """Split a text into words, contractions and marks; `fold` ignores capitals.
+
+    Curly apostrophes count as straight ones. Nothing but white space is lost, and the
+    tokens, joined by spaces, are split into the same tokens again.
+    """
+    plain = text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    return TOKEN.findall(plain.lower() if fold else plain)
+
+
+def numbered(sentences: Iterable[Sequence[str]], min_count: int = 1) -> dict[str, int]:
+    """Number the special tokens, then those that stand often enough, as first seen."""
+    counts = Counter(token for sentence in sentences for token in sentence)
+    kept = [token for token, count in counts.items() if count >= min_count]
+    return {token: number for number, token in enumerate([*SPECIAL, *kept])}
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int, width: int = 0) -> np.ndarray:
+    """Put ids of several sentences into one array, at least as wide as the longest.
+
+    Shapes: N rows of up to T ids -> (N, T) int64.
+    """
+    width = max([width, *map(len, rows)])
+    ids = np.full((len(rows), width), pad, dtype=np.int64)
+    for line, row in zip(ids, rows, strict=True):
+        line[: len(row)] = row
+    return ids
+
 
 # What stands for the sentence, for an unknown word and for padding; the course's last.
 MARKS = ((CLS, UNKNOWN, PAD), (COURSE_CLS, COURSE_UNKNOWN, COURSE_PAD))
@@ -25,9 +69,9 @@ class SentenceError(UserError, ValueError):
 class Reading(NamedTuple):
     """A sentence as a model reads it.
 
-    `ids` and `tokens` are what the model is given: words, or runs of them, and a mark
-    that stands for the sentence. Of its words, `words` were read and `cut` did not
-    fit; `unknown` of those that were read are not known.
+    `ids` and `tokens` are words, or runs of them, and a mark that stands for the
+    sentence. Of its words, `words` were read, `unknown` of them are not known, and
+    `cut` did not fit.
     """
 
     ids: list[int]
@@ -69,19 +113,15 @@ class Reader:
     @classmethod
     def of_the_course(cls, corpus: Corpus) -> Reader:
         """The course's preparation; rows are as long as its longest."""
-        everything = [*corpus.train, *corpus.validation]
-        prepared = prepare(everything, len(corpus.train))
-        vocabulary = corpus.vocabulary or prepared.vocabulary
-        return cls(vocabulary, prepared.train_ids.shape[1], course=True)
+        split = [course_words(s.text) for s in corpus.train + corpus.validation]
+        vocabulary = corpus.vocabulary or number_words(split[: len(corpus.train)])
+        return cls(vocabulary, max(map(len, split)) + 1, course=True)
 
     @classmethod
     def again(
         cls, tokens: Sequence[str], max_length: int, course: bool = False
     ) -> Reader:
-        """One that numbers these tokens, as a run has kept them.
-
-        Raises: ValueError if they are not those of a reader.
-        """
+        """One of the tokens that a run has kept. Raises: ValueError for wrong ones."""
         ids = {token: number for number, token in enumerate(tokens)}
         marks = MARKS[course]
         if len(ids) < len(tokens) or not set(marks) <= set(ids):
@@ -101,7 +141,7 @@ class Reader:
         return self.ids[MARKS[self.course][1]]
 
     def read(self, text: str) -> Reading:
-        """Split and number one sentence. Whatever does not fit is left out.
+        """Split and number one sentence; what does not fit is left out.
 
         Raises: SentenceError if there is no word in it.
         """

@@ -33,11 +33,7 @@ def write(
     scores: Scores | None = None,
     examples: Sequence[Verdict] = (),
 ) -> Path:
-    """Write `report.html`, and its plots as PNG, into a run's folder; give its path.
-
-    `scores` are by split and judge. What is not given is left out: after each epoch
-    there are only settings and losses.
-    """
+    """Write a run's `report.html`, without what is not given yet; give its path."""
     story = Story(
         app="cola",
         use="judge --run {} 'The girl blamed himself.'",
@@ -66,21 +62,19 @@ def write_verdict(verdict: Verdict, to: Path) -> None:
 
 
 def explained(verdict: Verdict, number: int) -> Section:
-    """One sentence: the verdict, each head's attention, and what pulls it."""
-    text = " ".join([f"Judged {verdict.told}.", *verdict.warnings])
+    """One sentence: the verdict, each head's attention, and the attributions."""
+    text = " ".join([f"Judged {verdict.summary}.", *verdict.warnings])
     tokens = verdict.reading.tokens
     if not tokens:
         return Section(verdict.text, text)
-    strongest = tokens[int(verdict.pull.argmax())]
+    strongest = tokens[int(verdict.attribution.argmax())]
     note = (
         "Rows are queries, columns keys; a row that is not dark anywhere attends to "
-        "padding. Below, how far each word's vector pulls the verdict."
+        "padding. Below, each word's attribution: how far its vector moves the verdict."
         if verdict.attention
-        else "How much each run of words adds to the verdict, or takes from it."
+        else "How much each run of words contributes to the verdict."
     )
-    alt = (
-        f"Attention of each head over {len(tokens)} positions; {strongest} pulls most."
-    )
+    alt = f"Attention over {len(tokens)} positions; {strongest} contributes most."
     plot = Plot(f"verdict-{number}", draw(verdict), alt, note)
     return Section(verdict.text, text, [plot])
 

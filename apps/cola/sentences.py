@@ -22,7 +22,6 @@ from apps.texts import decode, read_bytes, split_lines
 
 MAX_BYTES = 2**26  # a text larger than this is an attack, or a mistake
 MAX_SENTENCES = 1_000_000  # CoLA has 10,657
-# Longer lines come of a missing quote or end of line, and would fill the memory.
 MAX_LETTERS = 2_000  # of a sentence; CoLA's longest has 231
 
 FETCH = "fetch CoLA by 'minigrad cola data download'"
@@ -36,8 +35,7 @@ class DataError(UserError, ValueError):
 class Sentence:
     """A sentence and whether it is acceptable (label 1) or not (0).
 
-    `source` says where it is from: CoLA's code of a publication, or the phenomenon that
-    a sentence of the embedded grammar shows.
+    `source` is CoLA's code of a publication, or the embedded grammar's phenomenon.
     """
 
     text: str
@@ -82,8 +80,7 @@ class Corpus:
 def read_tsv(path: Path) -> Sentences:
     """Read the sentences of one file in CoLA's layout.
 
-    Raises: DataError if it is missing, empty or no UTF-8, or if a line does not have
-        four columns, a label of 0 or 1, and a sentence; it names the line.
+    Raises: DataError if it is missing or empty, or else names the line.
     """
     if not os.path.lexists(path):
         raise DataError(
@@ -94,19 +91,14 @@ def read_tsv(path: Path) -> Sentences:
 
 
 def parse_tsv(content: bytes, place: Path | str) -> Sentences:
-    """Read sentences from the bytes of a file; `place` is its name in messages.
-
-    Raises: DataError as `read_tsv` does.
-    """
+    """Read sentences from a file's bytes; `place` is its name. Raises: DataError."""
     lines = split_lines(decode(content, str(place), DataError))
     if lines == [""]:
-        raise DataError(
-            f"{place} is empty, so there is nothing to learn or judge. Copy it again."
-        )
+        raise DataError(f"{place} is empty. Copy it again.")
     if len(lines) > MAX_SENTENCES:
         raise DataError(
-            f"{place} has {len(lines):,} lines, and at most {MAX_SENTENCES:,} "
-            "sentences are read. Give fewer."
+            f"{place} has {len(lines):,} lines, and {MAX_SENTENCES:,} are the most "
+            "that are read. Give fewer."
         )
     return tuple(
         _parse_line(line, f"{place}, line {n}") for n, line in enumerate(lines, start=1)
@@ -122,29 +114,31 @@ def format_tsv(sentences: Iterable[Sentence]) -> str:
 
 
 def _parse_line(line: str, place: str) -> Sentence:
+    if problem := _problem_of(line):
+        raise DataError(f"{place} {problem}. Mend or remove the line.")
+    source, label, _, text = line.split("\t")
+    return Sentence(text, int(label), source)
+
+
+def _problem_of(line: str) -> str:
+    """What is wrong with a line; "" if nothing is."""
     columns = line.split("\t")
     if len(columns) != 4:
-        raise DataError(
-            f"{place} has {len(columns)} columns, but must have 4, with a tab between "
-            "two: source, label, mark, sentence. Mend or remove the line."
+        return (
+            f"has {len(columns)} columns, but must have 4, with a tab between two: "
+            "source, label, mark, sentence"
         )
-    source, label, _, text = columns
+    _, label, _, text = columns
     if label not in ("0", "1"):
-        raise DataError(
-            f"{place} has the label {label!r:.40}, but a label is 1 (acceptable) or 0 "
-            "(unacceptable). Mend or remove the line; there is no line of headings."
+        return (
+            f"has the label {label!r:.40}, but a label is 1 (acceptable) or 0 "
+            "(unacceptable); there is no line of headings"
         )
     if not course_words(text):
-        raise DataError(
-            f"{place} has no sentence, for there is no word in {text!r:.40}. Write "
-            "one, or remove the line."
-        )
+        return f"has no sentence, for there is no word in {text!r:.40}"
     if len(line) > MAX_LETTERS:
-        raise DataError(
-            f"{place} is {len(line):,} letters long, and {MAX_LETTERS:,} are the most. "
-            "Is an end of line missing? Cut or remove the line."
-        )
-    return Sentence(text, int(label), source)
+        return f"is {len(line):,} letters long, and {MAX_LETTERS:,} are the most"
+    return ""
 
 
 def course_words(text: str) -> list[str]:

@@ -95,7 +95,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "min_count": 2,
         "dropout": 0.3,
         "word_dropout": 0.1,
-        "warmup": 0.1,
         "epochs": 6,
     },
     # As the course does it; nothing is tuned.

@@ -31,10 +31,9 @@ from apps.job import Job, minibatches, some
 from apps.run_folder import PreparationError
 
 COURSE_HEAD = 96  # numbers of each of its heads
-# The gradient norm is clipped to this.
-MAX_NORM = 1.0
+MAX_NORM = 1.0  # the gradient norm is clipped to this
 # Sentences judged at once, and the most pairs of their positions.
-BATCH, MOST_LOOKS = 256, 2**24
+BATCH, MOST_PAIRS = 256, 2**24
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Trained:
         readings = [self.reader.read(text) for text in texts]
         # Attention is quadratic in the positions.
         longest = max(len(reading.ids) for reading in readings)
-        size = max(1, min(BATCH, MOST_LOOKS // longest**2))
+        size = max(1, min(BATCH, MOST_PAIRS // longest**2))
         self.model.eval()
         with mg.no_grad():
             parts = [
@@ -92,25 +91,35 @@ def build(
 ) -> tuple[Trained, Job]:
     """Open the sentences and make an untrained judge and the job of training it.
 
-    A run's own `preparation` has the words that it began with; without one, they are
-    those of the training sentences.
+    A run's own `preparation` has the words that it began with.
 
-    Raises: DataError for files that do not hold what they should; PreparationError for
-    a preparation that is none; NetworkError.
+    Raises: DataError; PreparationError; NetworkError.
     """
     corpus = open_corpus(settings)
     reader = reader_of(preparation) if preparation else _reader(settings, corpus)
     generator = mg.Generator(settings.seed)
     model = make_model(settings, reader, generator).to(device)
     trained = Trained(settings, corpus, reader, model)
-    return trained, _job(trained, generator)
+    if settings.model != "grams":
+        _check_minibatch(settings, trained.readings)
+    decay = settings.weight_decay
+    return trained, Job(
+        model=model,
+        optimizer=nn.AdamW(model.parameters(), lr=settings.lr, weight_decay=decay),
+        generator=generator,
+        epochs=settings.epochs,
+        batches=trained.batches,
+        loss=trained.loss,
+        max_norm=MAX_NORM,
+        warmup=settings.warmup,
+        unit="sentences",
+        data=corpus.fingerprint,
+        preparation=_preparation(trained),
+    )
 
 
 def open_corpus(settings: Settings) -> Corpus:
-    """Open the sentences that the settings name; all, or some to learn from.
-
-    Raises: DataError for files that do not hold what they should.
-    """
+    """Open the sentences that the settings name. Raises: DataError."""
     if settings.data == GRAMMAR:
         corpus = grammar.corpus()
     else:
@@ -144,7 +153,7 @@ def reader_of(preparation: Mapping[str, Any]) -> Reader | GramReader:
         raise PreparationError(str(why)) from error
 
 
-def _prepare(trained: Trained) -> dict[str, Any]:
+def _preparation(trained: Trained) -> dict[str, Any]:
     """What a run keeps of its data, as JSON."""
     reader = trained.reader
     kept: dict[str, Any] = {
@@ -157,46 +166,17 @@ def _prepare(trained: Trained) -> dict[str, Any]:
     return {**kept, "max_length": reader.max_length}
 
 
-def _check_size(settings: Settings, reader: Reader) -> None:
-    """Raises: NetworkError for a network that would not fit, before it is made."""
-    weights = count_weights(
-        len(reader.ids),
-        reader.max_length,
-        settings.embed_dim,
-        _inner(settings),
-        settings.hidden_dim,
-        settings.layers,
-        settings.model == "course",
-    )
-    options = "--hidden-dim, --embed-dim, --layers or --num-heads"
-    limits.check_weights(weights, options)
-
-
-def _check_minibatch(settings: Settings, readings: Sequence[Reading]) -> None:
-    """Raises: NetworkError for sentences that are too much at once."""
-    longest = max(len(reading.ids) for reading in readings)
-    sizes = (settings.embed_dim, _inner(settings), settings.hidden_dim)
-    layers = 1 if settings.model == "course" else settings.layers
-    one = count_kept(longest, *sizes, settings.num_heads, layers)
-    batch = min(max(settings.batch, settings.neighbours), len(readings))
-    options = "--batch, --max-length, --hidden-dim or --layers"
-    limits.check_minibatch(batch * one, options)
-
-
-def _inner(settings: Settings) -> int:
-    """The width of all heads together."""
-    if settings.model == "course":
-        return COURSE_HEAD * settings.num_heads
-    return settings.embed_dim
-
-
 def make_model(
     settings: Settings, reader: Reader | GramReader, generator: mg.Generator
 ) -> Judge:
     """Make the judge that goes with a reader. Raises: NetworkError."""
+    words = len(reader.ids)
     if isinstance(reader, GramReader):
-        return GramJudge(len(reader.ids), reader.pad)
-    _check_size(settings, reader)
+        return GramJudge(words, reader.pad)
+    course = settings.model == "course"
+    sizes = (*_widths(settings), settings.layers, course)
+    options = "--hidden-dim, --embed-dim, --layers or --num-heads"
+    limits.check_weights(count_weights(words, reader.max_length, *sizes), options)
     common: dict[str, Any] = {
         "pad": reader.pad,
         "max_length": reader.max_length,
@@ -205,12 +185,10 @@ def make_model(
         "hidden_dim": settings.hidden_dim,
         "generator": generator,
     }
-    if settings.model == "course":
-        return ClassificationTransformer(
-            len(reader.ids), head_dim=COURSE_HEAD, **common
-        )
+    if course:
+        return ClassificationTransformer(words, head_dim=COURSE_HEAD, **common)
     return SentenceTransformer(
-        len(reader.ids),
+        words,
         unknown=reader.unknown,
         layers=settings.layers,
         dropout=settings.dropout,
@@ -219,21 +197,18 @@ def make_model(
     )
 
 
-def _job(trained: Trained, generator: mg.Generator) -> Job:
-    settings, parameters = trained.settings, trained.model.parameters()
-    if settings.model != "grams":
-        _check_minibatch(settings, trained.readings)
-    decay = settings.weight_decay
-    return Job(
-        model=trained.model,
-        optimizer=nn.AdamW(parameters, lr=settings.lr, weight_decay=decay),
-        generator=generator,
-        epochs=settings.epochs,
-        batches=trained.batches,
-        loss=trained.loss,
-        max_norm=MAX_NORM,
-        warmup=settings.warmup,
-        unit="sentences",
-        data=trained.corpus.fingerprint,
-        preparation=_prepare(trained),
-    )
+def _check_minibatch(settings: Settings, readings: Sequence[Reading]) -> None:
+    """Raises: NetworkError for sentences that are too much at once."""
+    longest = max(len(reading.ids) for reading in readings)
+    layers = 1 if settings.model == "course" else settings.layers
+    one = count_kept(longest, *_widths(settings), settings.num_heads, layers)
+    batch = min(max(settings.batch, settings.neighbours), len(readings))
+    options = "--batch, --max-length, --hidden-dim or --layers"
+    limits.check_minibatch(batch * one, options)
+
+
+def _widths(settings: Settings) -> tuple[int, int, int]:
+    """Of the model, of all heads together, and of the feed-forward network."""
+    width, heads = settings.embed_dim, settings.num_heads
+    inner = COURSE_HEAD * heads if settings.model == "course" else width
+    return width, inner, settings.hidden_dim

@@ -21,9 +21,10 @@ from PIL import Image, features
 import minigrad as mg
 from apps import cli
 from apps.captioning import shapes
-from apps.cola import course as preparation
 from apps.cola import data as cola
 from apps.cola import grammar
+from apps.cola.course import VOCABULARY_FILE
+from apps.cola.reading import Reader
 from scripts.fuzzing import hostile
 
 FIXTURES = Path(__file__).resolve().parents[2] / "tests/fixtures/torch"
@@ -85,18 +86,13 @@ def _sentences(root: Path) -> None:
     cola.write_corpus(root / "cola", corpus)
     course = root / "course"
     course.mkdir()
-    sentences = [*corpus.train, *corpus.validation]
-    prepared = preparation.prepare(sentences, len(corpus.train))
-    arrays = {
-        "train_inxs": prepared.train_ids,
-        "train_labels": prepared.train_labels,
-        "val_inxs": prepared.val_ids,
-        "val_labels": prepared.val_labels,
-    }
-    for name, array in arrays.items():
-        np.save(course / f"{name}.npy", array)
-    lines = "".join(f"{word},{n}\n" for word, n in prepared.vocabulary.items())
-    (course / preparation.VOCABULARY_FILE).write_text(lines)
+    reader = Reader.of_the_course(corpus)
+    for name, sentences in (("train", corpus.train), ("val", corpus.validation)):
+        ids = reader.rows([reader.read(one.text) for one in sentences])
+        np.save(course / f"{name}_inxs.npy", ids)
+        np.save(course / f"{name}_labels.npy", [one.label for one in sentences])
+    lines = "".join(f"{word},{n}\n" for word, n in reader.ids.items())
+    (course / VOCABULARY_FILE).write_text(lines)
     members = {
         f"cola_public/raw/{path.name}": path.read_bytes()
         for path in sorted((root / "cola").iterdir())

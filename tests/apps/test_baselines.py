@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from apps import cli
-from apps.captioning import baselines, commands, data, grammar, shapes
-from apps.captioning.baselines import Accuracy
+from apps.captioning import commands, data, evaluate, grammar, shapes
+from apps.captioning.evaluate import Accuracy
 from apps.run_folder import RunFolder
 
 
@@ -18,7 +18,7 @@ def compare(
     loaded: data.CaptionData, said: dict[int, list[str]]
 ) -> dict[str, Accuracy]:
     told = loaded.words(loaded.train.captions)
-    return baselines.compare(loaded, told, loaded.val, said)
+    return evaluate.compare(loaded, told, loaded.val, said)
 
 
 @pytest.mark.parametrize("wording", range(5))
@@ -66,7 +66,7 @@ def test_nearest_is_the_picture_itself_in_training(drawn: Path) -> None:
     loaded = data.load_data(drawn)
     scenes = shapes.load_scenes(drawn, "train")
     told, train = loaded.words(loaded.train.captions), loaded.train
-    copied = baselines.nearest_captions(train, told, train, np.arange(51))
+    copied = evaluate.nearest_captions(train, told, train, np.arange(51))
     assert [" ".join(c) for c in copied] == [grammar.captions(s)[0] for s in scenes]
 
 
@@ -76,7 +76,7 @@ def test_nearest_is_the_same_however_it_is_chunked(drawn: Path) -> None:
     train = loaded.train.read_features(np.arange(51))
     distances = ((features[:, None] - train) ** 2).sum(axis=2)
     for chunk in (7, 51, 4096):
-        nearest = baselines._nearest(loaded.train, np.arange(51), features, chunk)
+        nearest = evaluate._nearest(loaded.train, np.arange(51), features, chunk)
         np.testing.assert_array_equal(nearest, distances.argmin(axis=1))
 
 

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.cola import course, data, sentences
+from apps.cola.reading import Reader
 from apps.cola.sentences import Corpus, DataError, Sentence
 
 LINES = "a-1\t1\t\tThe boy slept.\na-1\t0\t*\tThe boy slept the car.\n"
@@ -300,23 +301,21 @@ def test_preparation_by_hand() -> None:
     """Five times "the" and "boy", in this order; "slept" comes after and is dropped."""
     known = [sentence("The boy, the BOY!"), sentence("The boy's boy slept", 0)] * 3
     known += [sentence("Slept slept.")]
-    found = course.prepare([*known, sentence("the don't boy")], train=7)
-    assert list(found.vocabulary.items()) == [
+    made = Corpus("", tuple(known), (sentence("the don't boy"),))
+    reader = Reader.of_the_course(made)
+    assert list(reader.ids.items()) == [
         ("the", 1),
         ("boy", 2),
         ("UNK", 0),
         ("CLS", 3),
         ("PAD", 4),
     ]
-    assert found.train_ids[:2].tolist() == [[1, 2, 1, 2, 3], [1, 0, 2, 0, 3]]
-    assert found.val_ids.tolist() == [[1, 0, 2, 3, 4]]
-    assert found.train_labels.tolist() == [1, 0, 1, 0, 1, 0, 1]
+    assert rows_of(reader, made.train[:2]) == [[1, 2, 1, 2, 3], [1, 0, 2, 0, 3]]
+    assert rows_of(reader, made.validation) == [[1, 0, 2, 3, 4]]
 
 
-@pytest.mark.parametrize("train", [0, 2, 3])
-def test_preparation_needs_sentences_on_both_sides(train: int) -> None:
-    with pytest.raises(DataError, match=f"cannot be divided after {train}"):
-        course.prepare([sentence("a"), sentence("b")], train=train)
+def rows_of(reader: Reader, part: tuple[Sentence, ...]) -> list[list[int]]:
+    return reader.rows([reader.read(one.text) for one in part]).tolist()
 
 
 def test_the_published_corpus(shared: Path) -> None:
@@ -337,15 +336,17 @@ def test_the_published_corpus(shared: Path) -> None:
 
 def test_the_courses_arrays_come_from_its_preparation(shared: Path) -> None:
     """All of them but one row, which the course made from another sentence."""
-    given = course.load_prepared(shared / "data" / "cola_7643")
-    made = course.prepare(
-        sentences.read_tsv(shared / "data" / "cola" / "in_domain_train.tsv")
-    )
-    assert list(made.vocabulary.items()) == list(given.vocabulary.items())
-    np.testing.assert_array_equal(made.val_ids, given.val_ids)
-    np.testing.assert_array_equal(made.train_labels, given.train_labels)
-    np.testing.assert_array_equal(made.val_labels, given.val_labels)
-    different = (made.train_ids != given.train_ids).any(axis=1)
+    arrays = shared / "data" / "cola_7643"
+    given = course.load_course(arrays)
+    made = data.load_corpus(shared / "data" / "cola", "course")
+    reader = Reader.of_the_course(made)
+    assert given.vocabulary is not None
+    assert list(reader.ids.items()) == list(given.vocabulary.items())
+    for one, other in ((made.train, given.train), (made.validation, given.validation)):
+        assert [s.label for s in one] == [s.label for s in other]
+    val_ids, train_ids = (np.load(arrays / f"{s}_inxs.npy") for s in ("val", "train"))
+    assert rows_of(reader, made.validation) == val_ids.tolist()
+    different = (rows_of(reader, made.train) != train_ids).any(axis=1)
     assert np.flatnonzero(different).tolist() == [6_997]
 
 
@@ -361,10 +362,11 @@ def prepared(tmp_path: Path) -> Path:
 
 
 def test_prepared_arrays(prepared: Path) -> None:
-    found = course.load_prepared(prepared)
+    found = course.load_course(prepared)
     assert found.vocabulary == {"the": 1, "boy": 2, "UNK": 0, "CLS": 3, "PAD": 4}
-    assert found.train_ids.tolist() == [[1, 2, 3], [2, 3, 4], [0, 0, 3]]
-    assert found.val_labels.tolist() == [1, 0]
+    reader = Reader.of_the_course(found)
+    assert rows_of(reader, found.train) == [[1, 2, 3], [2, 3, 4], [0, 0, 3]]
+    assert [one.label for one in found.validation] == [1, 0]
 
 
 def change(name: str, act: Callable[[np.ndarray], object]) -> Callable[[Path], object]:
@@ -496,4 +498,4 @@ def test_faulty_arrays_give_one_clear_error(prepared: Path, fault: str) -> None:
     inject, message = PREPARED_FAULTS[fault]
     inject(prepared)
     with pytest.raises(DataError, match=message):
-        course.load_prepared(prepared)
+        course.load_course(prepared)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from apps import download
 from apps.cola import catalogue, data, grammar
-from apps.cola.data_commands import data as commands
+from apps.cola.commands import data as commands
 
 LINES = "a-1\t1\t\tThe [boy] slept.\na-1\t0\t*\tThe boy slept the car.\n"
 
@@ -58,9 +58,9 @@ def test_show_one_source(folder: Path) -> None:
 
 def test_show_what_is_not_there(folder: Path) -> None:
     output = run("show", folder, "--split", "test", code=1).output
-    assert "There is no split 'test' here. Give one of train, validation." in output
+    assert "there is no split 'test' here. Give one of train, validation." in output
     output = run("show", "--source", "a", code=1).output
-    assert "There is no phenomenon 'a' here. Give one of agreement" in output
+    assert "there is no phenomenon 'a' here. Give one of agreement" in output
     assert "no source 'a'" in run("show", folder, "--source", "a", code=1).output
 
 

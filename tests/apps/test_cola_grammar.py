@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.cola import grammar, lexicon
-from apps.cola.baselines import BagOfWords
-from apps.cola.phrases import Pair
+from apps.cola.evaluate import BagOfWords
+from apps.cola.lexicon import Pair
+from apps.cola.reading import words
 from apps.cola.sentences import Corpus, DataError, Sentence
-from apps.cola.tokens import words
 from tests.apps import english
 
 

@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.cola.reading import Reader
+from apps.cola.reading import (
+    CLS,
+    MASK,
+    PAD,
+    SPECIAL,
+    UNKNOWN,
+    Reader,
+    numbered,
+    padded,
+    words,
+)
 from apps.cola.sentences import Sentence
-from apps.cola.tokens import CLS, MASK, PAD, SPECIAL, UNKNOWN, numbered, padded, words
 
 # Letters, apostrophes, marks and spaces of which contractions and the like are made.
 NEAR_ENGLISH = st.text("nNtTsSdlve'’-.,!? \t<>_\u0301\u2028İς")

@@ -13,7 +13,6 @@ from rich.console import Console
 from apps import cli
 from apps.cola import explain, train
 from apps.cola.app import APP
-from apps.cola.course import load_prepared
 from apps.cola.grams import GramReader
 from apps.cola.reading import Reader, Reading, SentenceError
 from apps.cola.sentences import Corpus, Sentence, format_tsv
@@ -116,7 +115,7 @@ def test_a_verdict_is_told_and_drawn(trained: Path) -> None:
         0, "judge", "The keys near the lamp is dirty.", "--run", trained
     ).output
     assert "acceptable (probability of being acceptable 0." in output
-    assert "pull on the verdict" in output
+    assert "attribution" in output
     assert "in layer 2" in output
     assert (trained / "verdict-1.png").read_bytes().startswith(b"\x89PNG")
     page = Page((trained / "verdict.html").read_text(encoding="utf-8"))
@@ -127,8 +126,8 @@ def test_pulls_are_the_gradient_of_the_odds(trained: Path) -> None:
     """By differences along the gradient itself, where the slope is its length."""
     judge = APP.load(trained, Console(quiet=True))
     verdict = explain.judge(judge, "The old teacher slept.")
-    assert verdict.pull.sum() == pytest.approx(1)
-    assert len(verdict.pull) == len(verdict.reading.tokens)
+    assert verdict.attribution.sum() == pytest.approx(1)
+    assert len(verdict.attribution) == len(verdict.reading.tokens)
     ids = judge.reader.rows([verdict.reading])
     x = judge.model.embed(ids).detach().numpy()
     slopes = np.zeros_like(x[0])
@@ -140,7 +139,7 @@ def test_pulls_are_the_gradient_of_the_odds(trained: Path) -> None:
             moved.append(judge.model.judge(train.mg.Tensor(other), ids).item())
         slopes[place] = (moved[0] - moved[1]) / 0.02
     norms = np.linalg.norm(slopes, axis=-1)
-    np.testing.assert_allclose(verdict.pull, norms / norms.sum(), atol=0.01)
+    np.testing.assert_allclose(verdict.attribution, norms / norms.sum(), atol=0.01)
 
 
 def test_a_judge_is_found_by_itself(
@@ -151,7 +150,7 @@ def test_a_judge_is_found_by_itself(
     assert "there is no trained judge in runs/" in output
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "cola-1").symlink_to(trained)
-    assert "pull on" in run(0, "judge", "The teacher slept.").output
+    assert "attribution" in run(0, "judge", "The teacher slept.").output
 
 
 # -- what is wrong -----------------------------------------------------------------
@@ -180,17 +179,20 @@ def test_what_nobody_could_read_is_not_drawn(monkeypatch: pytest.MonkeyPatch) ->
     rng = np.random.default_rng(0)
     tokens = ["a" * 50_000, *(f"w{n}" for n in range(299))]
     reading = Reading([0] * 300, tokens, 300, 0, 0)
-    pull = rng.permutation(300) / 300
-    pull[0] = 2
+    attribution = rng.permutation(300) / 300
+    attribution[0] = 2
     attention = [rng.random((2, 300, 300)), rng.random((2, 300, 300))]
     monkeypatch.setattr(explain, "MOST_HEADS", 3)
-    verdict = explain.Verdict("", reading, 0.5, attention, pull)
+    verdict = explain.Verdict("", reading, 0.5, attention, attribution)
     outline = verdict.outline
-    assert "Of 300 positions, the 64 that pull most are shown." in verdict.warnings
+    assert (
+        "Of 300 positions, the 64 with the largest attribution are shown."
+        in verdict.warnings
+    )
     assert outline.tokens[0] == "a" * 23 + "…"
     kept = [0, *(int(token[1:]) + 1 for token in outline.tokens[1:])]
-    assert kept == sorted(np.argsort(-pull)[:64].tolist())
-    np.testing.assert_array_equal(outline.pull, pull[kept])
+    assert kept == sorted(np.argsort(-attribution)[:64].tolist())
+    np.testing.assert_array_equal(outline.attribution, attribution[kept])
     for shown, whole in zip(outline.attention, attention, strict=True):
         np.testing.assert_array_equal(shown, whole[:, kept][:, :, kept])
     figure = explain.draw(verdict)
@@ -286,7 +288,7 @@ def test_runs_learn_what_words_cannot_tell(grams: train.Trained) -> None:
     assert right.mean() > 0.8
 
 
-def test_the_odds_are_the_sum_of_the_pulls(grams: train.Trained) -> None:
+def test_the_odds_are_the_sum_of_the_contributions(grams: train.Trained) -> None:
     text = grams.corpus.train[0].text
     reading = grams.reader.read(text)
     weights = grams.model.weights.numpy()[reading.ids, 0]
@@ -295,7 +297,7 @@ def test_the_odds_are_the_sum_of_the_pulls(grams: train.Trained) -> None:
     assert grams.probabilities([text])[0] == pytest.approx(expected, abs=1e-6)
     verdict = explain.judge(grams, text)
     shares = np.abs(weights) / np.abs(weights).sum()
-    np.testing.assert_allclose(verdict.pull, shares, atol=1e-6)
+    np.testing.assert_allclose(verdict.attribution, shares, atol=1e-6)
     assert verdict.attention == []
 
 
@@ -316,6 +318,13 @@ def test_rare_words_are_known_by_their_endings() -> None:
     assert "~ was -ing" in tokens
     assert "the _ was" in tokens
     assert reader.read("the mouse was squeaking").unknown == 2
+
+
+def test_runs_are_numbered_as_first_seen() -> None:
+    """Not as a set has them, whose order is another in every process."""
+    reader = GramReader.of([Sentence("the dog slept", 1, "")] * 2)
+    expected = ["<PAD>", "the", "dog", "slept", "= <s> the", "= the dog"]
+    assert list(reader.ids)[:6] == expected
 
 
 def together(count: int, settings: train.Settings, epoch: int) -> list[np.ndarray]:
@@ -345,11 +354,8 @@ def test_the_courses_arrays_are_read_as_they_are() -> None:
     settings = train.Settings(**{**RECIPES["course"], "data": str(ARRAYS)})
     corpus = train.open_corpus(settings)
     reader = Reader.of_the_course(corpus)
-    given = load_prepared(ARRAYS)
-    for sentences, ids, labels in (
-        (corpus.train, given.train_ids, given.train_labels),
-        (corpus.validation, given.val_ids, given.val_labels),
-    ):
+    for split, sentences in (("train", corpus.train), ("val", corpus.validation)):
         rows = reader.rows([reader.read(sentence.text) for sentence in sentences])
-        np.testing.assert_array_equal(rows, ids)
-        assert [sentence.label for sentence in sentences] == labels.tolist()
+        np.testing.assert_array_equal(rows, np.load(ARRAYS / f"{split}_inxs.npy"))
+        labels = np.load(ARRAYS / f"{split}_labels.npy").tolist()
+        assert [sentence.label for sentence in sentences] == labels

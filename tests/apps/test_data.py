@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import pytest
 
-from apps.captioning import data, layout, train, unpacked
+from apps.captioning import data, layout, train
 
 
 def replace(path: Path, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -461,9 +461,8 @@ STORED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("options", STORED.values(), ids=STORED)
 def test_how_features_are_stored_makes_no_difference(
-    drawn: Path, copy: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    drawn: Path, copy: Path, options: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(unpacked, "BLOCK", 10 * 176 * 4)
     plain = data.load_data(drawn).train
     as_features(copy / FEATURES, **options)
     stored = data.load_data(copy).train

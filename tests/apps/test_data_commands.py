@@ -325,7 +325,7 @@ def test_download_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_published_set_is_described_in_full() -> None:
     needed = {layout.CAPTIONS_FILE, layout.VOCABULARY_FILE}
     for split in ("train", "val"):
-        needed |= {layout.features_file(split), layout.urls_file(split)}
+        needed |= {layout.features_file(split), layout.list_file(split, "urls")}
     assert set(catalogue.ARCHIVE.files) == needed
     for file in catalogue.ARCHIVE.files.values():
         assert len(bytes.fromhex(file.sha256)) == 32

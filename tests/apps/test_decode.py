@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from apps.captioning import decode, layout, sample
 from apps.captioning.decode import Decoding, SpecialIds
-from apps.captioning.model import CaptionModel, special_ids
+from apps.captioning.model import Captioner, special_ids
 from apps.captioning.train import Settings, Trained, build
 
 NULL, START, END, UNKNOWN = range(4)
@@ -64,14 +64,16 @@ class Table:
 
     def sample(self, pictures: list[int], length: int, **options: Any) -> np.ndarray:
         draws = decode.uniform_draws(self.seed, pictures, length)
-        return decode.sample(self.step, self.first(pictures), draws, IDS, **options)
+        return decode.sample(
+            self.step, self.first(pictures), draws, IDS, Decoding(**options)
+        )
 
     def beam(
         self, pictures: list[int], length: int, size: int, penalty: float = 0.0
     ) -> np.ndarray:
+        how = Decoding(beam_size=size, length_penalty=penalty)
         state = self.first(pictures)
-        count = len(pictures)
-        return decode.beam(self.step, state, count, length, IDS, size, penalty)
+        return decode.beam(self.step, state, len(pictures), length, IDS, how)
 
 
 def padded(text: Text, length: int) -> list[int]:
@@ -227,7 +229,7 @@ def test_of_equally_likely_texts_the_finished_one_is_final() -> None:
         steps.append(len(words))
         return step(state, words)
 
-    said = decode.beam(counted, np.zeros((1, 0), int), 1, 6, IDS, 3)
+    said = decode.beam(counted, np.zeros((1, 0), int), 1, 6, IDS, Decoding(beam_size=3))
     assert said.tolist() == [[5, END, NULL, NULL, NULL, NULL]]
     assert steps == [1, 2]
 
@@ -237,8 +239,8 @@ def test_equal_words_are_said_in_the_vocabularys_order() -> None:
     state = np.zeros((2, 1))
     for said in (
         decode.greedy(step, state, 2, 3, IDS),
-        decode.beam(step, state, 2, 3, IDS, 2),
-        decode.sample(step, state, np.full((2, 3), 0.999), IDS, top_k=1),
+        decode.beam(step, state, 2, 3, IDS, Decoding(beam_size=2)),
+        decode.sample(step, state, np.full((2, 3), 0.999), IDS, Decoding(top_k=1)),
     ):
         assert said.tolist() == [[4, 4, 4]] * 2
 
@@ -270,7 +272,9 @@ def test_words_are_drawn_as_often_as_they_are_likely(
     scores = [math.log(p.get(word, 0.9)) for word in range(8)]
     draws = decode.uniform_draws(0, range(20000), 1)
     step = partial(constant_step, scores)
-    said = decode.sample(step, draws, draws, IDS, temperature, top_k)
+    said = decode.sample(
+        step, draws, draws, IDS, Decoding(temperature=temperature, top_k=top_k)
+    )
     likeliest = sorted(p, key=lambda w: -p[w])[:top_k]
     sharp = {word: p[word] ** (1 / temperature) for word in likeliest}
     counts = np.bincount(said[:, 0], minlength=8)
@@ -284,7 +288,7 @@ def test_whole_texts_are_drawn_as_often_as_they_are_likely() -> None:
     table = Table(seed=4, vocabulary=5)
     texts = every_text(table, 0, 4)  # with one word besides the end, there are 5
     draws = decode.uniform_draws(1, range(5000), 4)
-    said = decode.sample(table.step, table.first([0] * 5000), draws, IDS)
+    said = decode.sample(table.step, table.first([0] * 5000), draws, IDS, Decoding())
     rows = said.tolist()
     distance = 0.0
     for text, log_p in texts:
@@ -424,7 +428,7 @@ def test_a_caption_may_be_as_long_as_any_in_training(captioner: Trained) -> None
         return np.zeros((2, 1), dtype=int)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CaptionModel, "sample", note)
+        patch.setattr(Captioner, "sample", note)
         sample.describe(captioner, captioner.data.val, np.arange(2))
         patch.setattr(sample, "MAX_LENGTH", 2)
         sample.describe(captioner, captioner.data.val, np.arange(2))

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from apps import cli
-from apps.captioning import baselines, data, evaluate, layout, train
+from apps.captioning import data, evaluate, layout, train
 from apps.captioning.decode import Decoding
 from apps.captioning.metrics import corpus_bleu, mean_bleu
-from apps.captioning.model import CaptionModel
+from apps.captioning.model import Captioner
 from apps.run_folder import RunFolder
 
 
@@ -35,7 +35,7 @@ def test_saying_true_captions_is_exact(drawn: Path) -> None:
 
 def test_one_caption_for_all_is_held_against_it(drawn: Path) -> None:
     loaded = data.load_data(drawn)
-    safest = baselines.safest_caption(loaded.words(loaded.train.captions))
+    safest = evaluate.safest_caption(loaded.words(loaded.train.captions))
     every_time = dict.fromkeys(range(len(loaded.val.features)), safest)
     scores = evaluate.score(loaded, loaded.val, every_time)
     assert scores.captioner == scores.constant
@@ -46,13 +46,13 @@ def test_no_training_caption_is_safer_than_the_safest(drawn: Path) -> None:
     loaded = data.load_data(drawn)
     captions = loaded.words(loaded.train.captions)
     assert len(captions) < 500, "so all are tried"
-    safest = baselines.safest_caption(captions)
+    safest = evaluate.safest_caption(captions)
 
     def mean(caption: list[str]) -> float:
         return mean_bleu(captions, [caption] * len(captions))
 
     assert mean(safest) == pytest.approx(max(map(mean, captions)))
-    assert mean(safest) > mean(baselines.commonest_caption(captions))
+    assert mean(safest) > mean(evaluate.commonest_caption(captions))
 
 
 def test_corpus_bleu_is_against_all_captions_of_the_picture(drawn: Path) -> None:
@@ -91,13 +91,15 @@ def test_pictures_that_nobody_has_described_do_not_count(
     )
     asked = []
 
-    def describe(_: Any, __: Any, pictures: np.ndarray, how: Any) -> list[list[str]]:
-        asked.append((pictures.tolist(), how))
+    def describe(of: train.Trained, _: Any, pictures: np.ndarray) -> list[list[str]]:
+        asked.append((pictures.tolist(), of.settings.decoding))
         return [trained.data.words(val.references(p))[1] for p in pictures]
 
     monkeypatch.setattr(evaluate, "describe", describe)
     how = Decoding("beam")
-    assert evaluate.evaluate(trained, part, how).captioner.exact == 1
+    settings = dataclasses.replace(trained.settings, decoding=how)
+    beaming = dataclasses.replace(trained, settings=settings)
+    assert evaluate.evaluate(beaming, part).captioner.exact == 1
     assert asked == [([1, 4, 7, 10], how)]
 
 
@@ -129,13 +131,13 @@ def test_the_options_reach_the_decoder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     used = []
-    choose = CaptionModel.sample
+    choose = Captioner.sample
 
     def note(*arguments: Any) -> np.ndarray:
         used.append(arguments[3])
         return choose(*arguments)
 
-    monkeypatch.setattr(CaptionModel, "sample", note)
+    monkeypatch.setattr(Captioner, "sample", note)
     output = command(0, name, run_folder, "--device", "cpu", *options)
     assert {*used} == {expected}
     assert ("BLEU-1 " in output) == (name == "evaluate")
@@ -180,7 +182,7 @@ def test_wrong_options_are_one_error_before_any_work(
 def test_more_words_than_the_vocabulary_has(
     name: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CaptionModel, "sample", None)
+    monkeypatch.setattr(Captioner, "sample", None)
     count = len(layout.load_vocabulary(run_folder_data(run_folder)))
     options = ["--how", "sample", "--top-k", count + 1]
     output = command(2, name, run_folder, *options)

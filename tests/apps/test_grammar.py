@@ -121,8 +121,7 @@ def test_verdicts(caption: str, things: bool, relation: bool) -> None:
 
 
 def test_what_is_no_sentence_cannot_be_parsed() -> None:
-    with pytest.raises(grammar.GrammarError, match=r"'a red' is no sentence .* looks"):
-        grammar.parse("a red")
+    assert grammar.parse("a red") is None
 
 
 @given(scenes())

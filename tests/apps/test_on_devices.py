@@ -58,6 +58,8 @@ def test_verdicts_and_their_reasons_are_the_cpus(recipe: str, device: str) -> No
     text = expected.corpus.train[0].text
     ours, theirs = explain.judge(made, text), explain.judge(expected, text)
     assert ours.probability == pytest.approx(theirs.probability, rel=TOLERANCE)
-    np.testing.assert_allclose(ours.pull, theirs.pull, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        ours.attribution, theirs.attribution, rtol=1e-4, atol=1e-6
+    )
     for own, other_one in zip(ours.attention, theirs.attention, strict=True):
         np.testing.assert_allclose(own, other_one, atol=TOLERANCE)

@@ -111,7 +111,7 @@ def test_the_files_tell_and_show_the_same_scenes(drawn: Path) -> None:
 
 def test_masks_show_each_thing_alone(drawn: Path) -> None:
     scenes = shapes.load_scenes(drawn, "val")
-    with h5py.File(drawn / shapes.masks_file("val")) as file:
+    with h5py.File(drawn / "val2014_masks.h5") as file:
         masks = file["masks"][:]
     assert masks.shape == (12, 3, 64, 64)
     assert masks.dtype == bool

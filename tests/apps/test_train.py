@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from apps import cli
 from apps.captioning import data, layout, sample, train
 from apps.captioning.decode import Decoding
-from apps.captioning.model import CaptionModel, Ensemble
+from apps.captioning.model import Captioner, Ensemble
 from apps.captioning.train import Settings
 from apps.job import Job
 from apps.run_folder import RunFolder
@@ -60,13 +60,11 @@ def test_features_are_gone_through_once(
     drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walks = []
-    chunks = data.Split._chunks
 
-    def counted(split: data.Split) -> Any:
+    def counted(split: data.Split, blank: np.ndarray) -> None:
         walks.append(split.name)
-        return chunks(split)
 
-    monkeypatch.setattr(data.Split, "_chunks", counted)
+    monkeypatch.setattr(data.Split, "_require_written", counted)
     train.build(Settings(str(drawn), hidden_dim=8, max_train=7, tokens="char"))
     assert sorted(walks) == ["train", "val"]
 
@@ -118,14 +116,14 @@ def test_every_draw_is_some_members(
 ) -> None:
     trained, _ = train.build(Settings(str(drawn), hidden_dim=8, members=3))
     asked: list[tuple[int, ...]] = []
-    choose = CaptionModel.sample
+    choose = Captioner.sample
 
     def noted(model: Any, features: Any, length: int, how: Any, numbers: Any) -> Any:
         assert len(features) == len(numbers) > 0
         asked.extend(numbers)
         return choose(model, features, length, how, numbers)
 
-    monkeypatch.setattr(CaptionModel, "sample", noted)
+    monkeypatch.setattr(Captioner, "sample", noted)
     for draws in (2, 3, 7):
         asked.clear()
         how = Decoding("mbr", draws=draws)
