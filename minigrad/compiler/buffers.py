@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,29 @@ class Plan:
     nbytes: int = 0
 
 
+class Memory:
+    """Memory that all programs of one step share, for they run one after the other."""
+
+    GROWTH = 1.5  # so that programs that grow take a small multiple of the largest
+
+    def __init__(self) -> None:
+        self.block = np.empty(0, np.uint8)
+
+    def take(self, sizes: list[int]) -> list[np.ndarray]:
+        """Pieces of these sizes, each at the start of a line of the cache."""
+        starts = list(accumulate(map(_rounded, sizes), initial=0))
+        if starts[-1] > self.block.size:
+            grown = int(self.GROWTH * self.block.size)
+            self.block = _aligned(max(starts[-1], grown))
+        return [self.block[s : s + n] for s, n in zip(starts, sizes, strict=False)]
+
+
 class Planner:
     """Plans the memory of one program."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, memory: Memory) -> None:
         self.program = program
+        self.memory = memory
         self.roots = program.roots()
         self.places = {
             number: place
@@ -66,7 +85,7 @@ class Planner:
         self._place_parts()
         buffers = self._buffers()
         sizes = self._assign(buffers)
-        slots = [_aligned(size) for size in sizes]
+        slots = self.memory.take(sizes)
         plan = Plan(nbytes=sum(sizes))
         for buffer in buffers:
             value = self.program.values[buffer.root]
@@ -216,6 +235,10 @@ def _fitting(nbytes: int, sizes: list[int], free: list[int]) -> int:
         return slot
     sizes.append(nbytes)
     return len(sizes) - 1
+
+
+def _rounded(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def _aligned(nbytes: int) -> np.ndarray:

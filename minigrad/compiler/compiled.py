@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
+from minigrad.compiler.buffers import Memory
 from minigrad.compiler.capture import HELD_GRADIENT, Capture, CompileError
 from minigrad.compiler.passes import optimize
 from minigrad.compiler.program import Value
@@ -33,7 +34,7 @@ class Compiled:
         self.function = function
         self.recordings: OrderedDict[Hashable, list[Recording]] = OrderedDict()
         self._lock = threading.RLock()
-        self._objects: list[Any] = []  # those in keys by identity: they must live
+        self._memory = Memory()
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
         return self if owner is None else functools.partial(self, owner)
@@ -68,9 +69,8 @@ class Compiled:
             results = self.function(*given[0], **given[1])
         gradients = [leaf.grad for leaf in capture.leaves.values()]
         found = [array_of(x) for x in arrays_in((results, gradients))]
-        known = Recording(capture, results)
+        known = Recording(capture, results, self._memory)
         self.recordings.setdefault(key, []).append(known)
-        self._objects.append((args, kwargs) if not arrays_in(given) else None)
         if len(self.recordings) > MOST_RECORDINGS:
             self.recordings.popitem(last=False)
             warnings.warn(
@@ -163,12 +163,13 @@ class Recording:
     Args:
         capture: what was observed of the step.
         results: what the step returned.
+        memory: what the step's programs share.
 
     Raises:
         CompileError: results that were not computed in the step.
     """
 
-    def __init__(self, capture: Capture, results: Any) -> None:
+    def __init__(self, capture: Capture, results: Any, memory: Memory) -> None:
         self._check_leaves(results)
         self.capture = capture
         self.guards = capture.guards
@@ -186,7 +187,7 @@ class Recording:
             (tensor, self.program.values[number], type(tensor.array))
             for number, tensor in capture.tensors.items()
         ]
-        self.replay = Replay(self.program)
+        self.replay = Replay(self.program, memory)
 
     def _check_leaves(self, results: Any) -> None:
         """Refuse results in which a Tensor could hide."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.backend import as_result
-from minigrad.compiler.buffers import Plan, Planner
+from minigrad.compiler.buffers import Memory, Plan, Planner
 from minigrad.compiler.choice import forward_of
 from minigrad.compiler.lowering import lowering_of, part_of
 from minigrad.compiler.program import Instruction, Operand, Program
@@ -141,9 +141,9 @@ class Replay:
         ValueError, IndexError, ...: as the operation does, with the user's line.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, memory: Memory) -> None:
         self.program = program
-        self.planner = Planner(program)
+        self.planner = Planner(program, memory)
         self.plan = self.planner.plan()
         self.places: list[int] = []  # of the instruction that each line belongs to
         self.seconds: list[float] = []  # of each instruction, once they were measured

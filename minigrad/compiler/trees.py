@@ -45,8 +45,7 @@ def leaves_of(tree: Any) -> list[Any]:
 def signature(tree: Any) -> Hashable:
     """What a program depends on: of arrays the layout, everything else by value.
 
-    Objects that have no value of their own (models, unhashable ones) stand for
-    themselves, by identity.
+    Objects that cannot be hashed stand for themselves, by identity.
     """
     if isinstance(tree, TensorBase):
         return "tensor", tree.entry is None, _layout(tree.array)
@@ -59,7 +58,20 @@ def signature(tree: Any) -> Hashable:
         return type(tree), tuple(map(signature, tree))
     if isinstance(tree, Hashable):
         return type(tree), tree
-    return type(tree), id(tree)
+    return Itself(tree)
+
+
+class Itself:
+    """An object without a value to compare, in a key: kept, and equal to itself."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Itself) and other.thing is self.thing
 
 
 def _layout(array: Any) -> Hashable:

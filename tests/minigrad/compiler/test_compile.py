@@ -260,6 +260,19 @@ def test_a_method_is_compiled_for_each_object():
         assert_close(two.scale(rows()), ROWS * 3, 1e-6)
 
 
+def test_objects_stand_for_themselves():
+    class Settings:
+        __hash__ = None
+
+        def __init__(self, by):
+            self.by = by
+
+    step = mg.compile(lambda x, settings: x * settings.by)
+    for by in (2, 3, 2):
+        assert_close(step(rows(), Settings(by)), ROWS * by, 1e-6)
+    assert len(step.recordings) == 3
+
+
 # -- composition -------------------------------------------------------------------
 
 

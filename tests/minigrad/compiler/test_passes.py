@@ -113,6 +113,21 @@ def test_buffers_are_used_again():
     assert memory_of(chain_of, mg.Tensor(W)).nbytes == W.nbytes
 
 
+def test_the_programs_of_a_step_share_their_memory():
+    def chain_of(x):
+        return mg.tanh(mg.tanh(x)) + 1
+
+    step = mg.compile(chain_of)
+    for rows in (4, 3, 2, 1):
+        x = np.ones((rows, 1000), np.float32)
+        assert_close(step(mg.Tensor(x)), chain_of(mg.Tensor(x)).numpy(), 1e-6)
+    assert len(step.recordings) == 4
+    assert step._memory.block.size == 4 * 1000 * 4
+    replays = [known[0].replay for known in step.recordings.values()]
+    blocks = [array for replay in replays for array in replay.plan.arrays.values()]
+    assert all(np.shares_memory(block, step._memory.block) for block in blocks)
+
+
 def test_parts_are_computed_where_they_are_joined():
     plan = memory_of(
         lambda x: mg.exp(mg.concatenate([mg.tanh(x), mg.sin(x)], axis=1)), mg.Tensor(W)
