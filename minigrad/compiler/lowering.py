@@ -63,15 +63,22 @@ def _is_floating(program: Program, instruction: Instruction) -> bool:
 
 
 def _matmul(name: Name, operands: list[str], out: str) -> Lines:
-    return [f"{name('np_', np.matmul)}({', '.join([*operands, out])})"]
+    return [f"{name('matmul', matmul_into)}({', '.join([*operands, out])})"]
+
+
+def matmul_into(a: Any, b: Any, out: Any) -> None:
+    """The product as `mg.matmul` takes it: that of a batch by a matrix is one."""
+    if a.ndim > b.ndim == 2:
+        a, out = (x.reshape(-1, x.shape[-1]) for x in (a, out))
+    np.matmul(a, b, out)
 
 
 def _is_plain_product(program: Program, instruction: Instruction) -> bool:
-    """Whether the forward of matmul is NumPy's own product."""
+    """Whether the forward of matmul turns no operand round."""
     if not all(isinstance(x, int) for x in instruction.operands):
         return False
     a, b = (program.values[x] for x in instruction.reads)
-    if len(a.shape) < 2 or len(b.shape) < 2 or len(a.shape) > len(b.shape) == 2:
+    if len(a.shape) < 2 or len(b.shape) < 2:
         return False
     turned = len(a.shape) == len(b.shape) == 2 and a.shape[0] < b.shape[1]
     return not (turned and _is_transposed(b))
