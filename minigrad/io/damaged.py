@@ -20,7 +20,6 @@ from minigrad.io.errors import RefusedError, UnreadableError
 from minigrad.io.limits import is_about_memory
 
 LONGEST = 500  # letters of a reason; a message is for people
-WAY_OUT = "Copy or fetch it again"
 
 # What some errors mean whose own words are none, or are about Python.
 MEANINGS: dict[type[Exception], str] = {
@@ -48,8 +47,7 @@ def reading(
     path: str | os.PathLike[str],
     what: str,
     error: type[Exception] = UnreadableError,
-    way_out: str = WAY_OUT,
-    says: str = "cannot be read as",
+    way_out: str = "Copy or fetch it again",
 ) -> Iterator[None]:
     """Turn whatever a damaged file makes of its reader into one error.
 
@@ -62,7 +60,6 @@ def reading(
         what: what it should be: "a zip".
         error: the class to raise, one of the project's own.
         way_out: the message's last sentence, without its full stop.
-        says: what stands between the two names: "is not".
 
     Raises: `error`.
     """
@@ -73,9 +70,10 @@ def reading(
     except UnreadableError as found:
         raise error(str(found)) from found
     except Exception as found:
-        said = f"{os.fspath(path)!r} {says} {what}: {reason(found)}."
-        knows_out = isinstance(found, RefusedError)
-        raise error(said if knows_out else f"{said} {way_out}.") from found
+        said = f"{os.fspath(path)!r} cannot be read as {what}: {reason(found)}."
+        if not isinstance(found, RefusedError):
+            said += f" {way_out}."
+        raise error(said) from found
 
 
 def reason(error: BaseException) -> str:

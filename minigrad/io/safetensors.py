@@ -169,7 +169,7 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     way_out = "Fetch it again, or read it with what wrote it and save it once more"
     with (
         open_regular(path) as file,
-        reading(path, "no complete safetensors file", way_out=way_out, says="is"),
+        reading(path, "a complete safetensors file", way_out=way_out),
     ):
         parts, start = _read_header(file)
         needed = sum(size_in_memory(part.shape, part.kind) for part in parts)

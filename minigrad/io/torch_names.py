@@ -48,18 +48,15 @@ class Storage:
 
 
 def _tensor(
-    storage: Any,
-    offset: Any,
-    shape: Any,
-    strides: Any,
-    requires_grad: Any = False,
-    hooks: Any = None,
-    metadata: Any = None,
+    storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any
 ) -> np.ndarray:
-    """A view of a storage, once it is known to lie inside: `_rebuild_tensor_v2`."""
+    """A view of a storage, once it is known to lie inside: `_rebuild_tensor_v2`.
+
+    `rest`: whether it requires gradients, hooks and, if there are any, metadata.
+    """
     if not isinstance(storage, np.ndarray) or storage.ndim != 1:
         raise ValueError("a tensor in it has no storage")
-    _require_plain(metadata)
+    _require_plain(*rest[2:])
     return _view(storage, offset, shape, strides)
 
 
@@ -71,17 +68,17 @@ def _tensor_of_dtype(
     requires_grad: Any,
     hooks: Any,
     kind: Any,
-    metadata: Any = None,
+    *metadata: Any,
 ) -> np.ndarray:
     """A view of a storage of bytes as numbers of a dtype: `_rebuild_tensor_v3`."""
     fits = isinstance(storage, np.ndarray) and storage.dtype == np.uint8
     if not fits or storage.ndim != 1 or not isinstance(kind, np.dtype):
         raise ValueError("a tensor in it has no storage of bytes, or no dtype")
-    _require_plain(metadata)
+    _require_plain(*metadata)
     return _view(storage.view(kind), offset, shape, strides)
 
 
-def _require_plain(metadata: Any) -> None:
+def _require_plain(metadata: Any = None) -> None:
     """Raise where a tensor's numbers are not those of its storage, but their opposite.
 
     PyTorch conjugates and negates some tensors by setting a bit alone: "conj", "neg".
