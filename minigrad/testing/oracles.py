@@ -58,24 +58,16 @@ def along_differences(
     differences", 1911.
     """
     ends = [f(_moved(operands, v, d * STEP)) for d in (1, -1, 0.5, -0.5)]
-    return [_extrapolated(size, *values) for values in zip(*ends, strict=True)]
+    derivatives = []
+    for right, left, near_right, near_left in zip(*ends, strict=True):
+        coarse, fine = (right - left) / (2 * STEP), (near_right - near_left) / STEP
+        error = np.abs(fine - coarse) / 10 + _rounding(size, [right], STEP)
+        derivatives.append(Derivative((4 * fine - coarse) / 3, error))
+    return derivatives
 
 
 def _moved(operands: Arrays, v: Arrays, distance: complex) -> Arrays:
     return [np.asarray(a + distance * d) for a, d in zip(operands, v, strict=True)]
-
-
-def _extrapolated(
-    size: float,
-    right: np.ndarray,
-    left: np.ndarray,
-    near_right: np.ndarray,
-    near_left: np.ndarray,
-) -> Derivative:
-    coarse = (right - left) / (2 * STEP)
-    fine = (near_right - near_left) / STEP
-    error = np.abs(fine - coarse) / 10 + _rounding(size, [right], STEP)
-    return Derivative((4 * fine - coarse) / 3, error)
 
 
 def _rounding(size: float, values: Arrays, step: float) -> float:
@@ -109,31 +101,29 @@ COMPLEX_STEP = Oracle("the complex step", along_complex_step)
 
 
 def choose_oracle(f: Outputs, operands: Arrays, random: np.random.Generator) -> Oracle:
-    """The complex step where it agrees with differences along a random direction.
-
-    A function that is not analytic (it takes a magnitude, say, or has no complex form)
-    is off by as much as its derivative, and is left to differences.
-    """
+    """The complex step where it agrees with differences along a random direction."""
     v = [random.standard_normal(a.shape) for a in operands]
-    exact = _by_complex_step(f, operands, v)
-    agrees = exact and _agree(exact, along_differences(f, operands, v))
-    return COMPLEX_STEP if agrees else DIFFERENCES
+    return COMPLEX_STEP if _exact(f, operands, v) else DIFFERENCES
 
 
-def _by_complex_step(f: Outputs, operands: Arrays, v: Arrays) -> list[Derivative]:
-    """What the complex step says; nothing of a function that has no complex form."""
+def _exact(
+    f: Outputs, operands: Arrays, v: Arrays, rough: list[Derivative] | None = None
+) -> list[Derivative]:
+    """The complex step's derivatives where they agree with differences, or nothing.
+
+    A function that is not analytic (it takes a magnitude, say) is off by as much as
+    its derivative, and one without a complex form raises.
+    """
     try:
-        return along_complex_step(f, operands, v)
+        exact = along_complex_step(f, operands, v)
     except Exception:  # each library has errors of its own
         return []
-
-
-def _agree(exact: list[Derivative], rough: list[Derivative]) -> bool:
-    """Whether the complex step's derivatives are those of differences."""
-    return all(
+    rough = along_differences(f, operands, v) if rough is None else rough
+    agrees = all(
         np.all(np.abs(a.value - b.value) <= b.error + 1e-6 * (1 + np.abs(b.value)))
         for a, b in zip(exact, rough, strict=True)
     )
+    return exact if agrees else []
 
 
 def unit_directions(operands: Arrays, which: int) -> Iterator[tuple[tuple, Arrays]]:
@@ -170,32 +160,29 @@ def look(f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0) -> Look:
     """
     with np.errstate(all="ignore"):
         here = _values(f, operands)
-        if here is None:
-            return Look(UNDEFINED, [], v, [])
         right, left = (_rays(f, operands, v, s * STEP) for s in (1, -1))
+        if not here or not (right or left):
+            return Look(UNDEFINED, here, v, [])
         if right and left:
             return _from_both_sides(here, v, right, left, size)
-        if not right and not left:
-            return Look(UNDEFINED, here, v, [])
         inwards = v if right else [-d for d in v]
         ray = _rays(f, operands, inwards, STEP_INWARDS)
         return _from_inside(here, inwards, ray, size)
 
 
-def _values(f: Outputs, operands: Arrays) -> Arrays | None:
-    """The values, or None where there are none: they are not finite, or `f` raises."""
+def _values(f: Outputs, operands: Arrays) -> Arrays:
+    """The values, or nothing where one is not finite or `f` raises."""
     try:
         values = f(operands)
     except Exception:  # whatever it is, `f` is not defined here
-        return None
-    return values if all(np.isfinite(y).all() for y in values) else None
+        return []
+    return values if all(np.isfinite(y).all() for y in values) else []
 
 
 def _rays(f: Outputs, operands: Arrays, v: Arrays, step: float) -> list[Arrays]:
     """Values at a step, at half of it and at a quarter; or nothing."""
     found = [_values(f, _moved(operands, v, step * part)) for part in (1, 0.5, 0.25)]
-    rays = [values for values in found if values is not None]
-    return rays if len(rays) == len(found) else []
+    return found if all(found) else []
 
 
 def _from_both_sides(
@@ -257,7 +244,7 @@ def sharpest(f: Outputs, operands: Arrays, seen: Look) -> Along:
     """The derivatives where `f` is smooth, by the complex step if that agrees."""
     if seen.at_end:
         return Along(FROM_INSIDE, seen.v, seen.derivatives)
-    exact = _by_complex_step(f, operands, seen.v)
-    if exact and _agree(exact, seen.derivatives):
+    exact = _exact(f, operands, seen.v, seen.derivatives)
+    if exact:
         return Along(COMPLEX_STEP, seen.v, exact)
     return Along(DIFFERENCES, seen.v, seen.derivatives)
