@@ -59,37 +59,30 @@ class Wrong:
 
 
 def gradient_error(
-    name: str,
     function: Function,
     wrong: Wrong,
-    seed: int,
-    check: Callable[[Function, int, int], Wrong | None] | None = None,
+    check: Callable[[Function, int], Wrong | None] | None = None,
     special: bool = False,
 ) -> GradientError:
     """The error to raise for what is wrong with `function`.
 
-    `check` (of function, order and seed) is tried on each primitive that it calls: the
-    first that is wrong alone is to blame. `special`: the operands are special points.
+    `check` (of function and order) is tried on each primitive that it calls: the first
+    that is wrong alone is to blame. `special`: the operands are special points.
     """
     for call in calls_of(function, wrong.order) if check else []:
-        alone = call.function(function.device)
-        found = check(alone, wrong.order, seed) if check and call.active else None
+        alone = call.alone(within=function)
+        found = check(alone, wrong.order) if check and call.active else None
         if found is not None:
-            return Report(name, alone, found, seed, call).error()
-    return Report(name, function, wrong, seed, special=special).error()
+            return Report(alone, found, call).error()
+    return Report(function, wrong, special=special).error()
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is told of a wrong gradient.
+    """What is told of a wrong gradient: a function's, or that of a call alone."""
 
-    `function` is what was checked, called `name`; or `call` alone, where one is given.
-    """
-
-    name: str
     function: Function
     wrong: Wrong
-    seed: int
     call: RecordedCall | None = None
     special: bool = False
 
@@ -108,16 +101,20 @@ class Report:
             found=wrong.found,
             expected=wrong.expected,
             order=wrong.order,
-            seed=self.seed,
+            seed=self.function.seed,
             snippet=snippet,
         )
 
     def _first_line(self) -> str:
         told = f"gradient {self.wrong.what} (order {self.wrong.order})"
         if self.call is None:
-            return f"{self.name}: the {told}"
+            return f"{self.function.name}: the {told}"
         primitive = self.call.primitive.name
-        via = f", found while checking {self.name}" if self.name != primitive else ""
+        via = (
+            f", found while checking {self.function.name}"
+            if self.function.name != primitive
+            else ""
+        )
         return f"primitive {primitive!r}: its {told}{via}"
 
     def _operand(self) -> str | int:
@@ -160,7 +157,7 @@ class Report:
             way_out = OWN_RULE if self.wrong.order == 1 else OWN_DERIVATIVE
         elif touched:
             way_out = CONVENTIONS
-        yield f"{way_out} Seed {self.seed}. To see it again:"
+        yield f"{way_out} Seed {self.function.seed}. To see it again:"
 
     def _touched(self) -> list[str]:
         """Kinks and ends of domains that operands are at: no derivative is right."""
@@ -177,8 +174,8 @@ class Report:
     def _snippet(self) -> Iterator[str]:
         """A program that fails in the same way."""
         call, operands = self.call, self.function.filled(self.function.operands)
-        f = self.name if self.name.isidentifier() else "..."
-        f = call.source() if call else f"{f}  # what was checked: {self.name}"
+        f = self.function.name if self.function.name.isidentifier() else "..."
+        f = call.source() if call else f"{f}  # what was checked: {self.function.name}"
         if any(map(is_long, [*operands, *(call.operands if call else [])])):
             yield "# Arrays too long to print are made up: put your own there."
         yield "import numpy as np"
@@ -192,7 +189,7 @@ class Report:
         yield "    f,"
         yield from (f"    {literal(x)}," for x in operands)
         how = f"order={self.wrong.order}" if self.function.recorded else "grad=grad"
-        yield f"    {how}, seed={self.seed},"
+        yield f"    {how}, seed={self.function.seed},"
         yield ")"
 
 

@@ -40,7 +40,7 @@ class RecordedCall(Call):
             return known[i]
         return f"{known[0] if known else 'operands'}[{i}]"
 
-    def function(self, device: str) -> Function:
+    def alone(self, within: Function) -> Function:
         """The call as a function of its active operands."""
 
         def f(*inputs: Any) -> Any:
@@ -50,7 +50,7 @@ class RecordedCall(Call):
             return record(self.primitive, operands, self.settings)
 
         active = [on_host(self.operands[i]) for i in self.active]
-        return Function(f, active, device)
+        return Function(f, active, within.device, within.name, within.seed)
 
     # -- as source text --
 

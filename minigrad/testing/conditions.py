@@ -33,7 +33,7 @@ PAIRS = 20
 Arrays = list[np.ndarray]
 
 
-def check_conditions(function: Function, seed: int, name: str) -> None:
+def check_conditions(function: Function) -> None:
     """Try each condition; none may write into an operand.
 
     Raises:
@@ -41,15 +41,15 @@ def check_conditions(function: Function, seed: int, name: str) -> None:
     """
     if not function.operands:
         return
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(function.seed)
     cotangents = random_like(random, function.on_arrays(function.operands))
     for condition in CONDITIONS:
         before = _bytes(function)
         for wrong in condition(function, cotangents, random):
-            raise gradient_error(name, function, wrong, seed)
+            raise gradient_error(function, wrong)
         if _bytes(function) != before:
             wrong = Wrong("came with a write into an operand")
-            raise gradient_error(name, function, wrong, seed)
+            raise gradient_error(function, wrong)
 
 
 def _bytes(function: Function) -> list[bytes]:

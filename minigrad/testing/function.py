@@ -33,6 +33,7 @@ class Function:
     """`f` with its operands: which of them are differentiated, on which device.
 
     Floats are differentiated, in float64; integers, booleans and `Constant`s are not.
+    Messages call it `name`, and `seed` is that of its cotangents.
     """
 
     recorded = True  # its calls can be looked at
@@ -43,10 +44,17 @@ class Function:
     )
 
     def __init__(
-        self, f: Callable[..., Any], operands: Sequence[Any], device: str = "cpu"
+        self,
+        f: Callable[..., Any],
+        operands: Sequence[Any],
+        device: str = "cpu",
+        name: str | None = None,
+        seed: int = 0,
     ) -> None:
         self.f = f
         self.device = device
+        self.name = name or str(getattr(f, "__name__", "the function"))
+        self.seed = seed
         self.constants: dict[int, np.ndarray] = {}
         self.operands: list[np.ndarray] = []
         self.places: list[int] = []  # of the differentiated operands among all
@@ -106,8 +114,7 @@ class Function:
 
 def checked_outputs(outputs: Any) -> list[Tensor]:
     """The outputs as a list, without those that have no derivative (integers)."""
-    several = isinstance(outputs, list | tuple)
-    parts = list(outputs) if several else [outputs]
+    parts = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     for part in parts:
         if not isinstance(part, Tensor):
             raise TypeError(
@@ -131,6 +138,7 @@ class Derived(Function):
         self.cotangents = cotangents
         self.operands = of.operands
         self.device = of.device
+        self.seed = of.seed
 
     def __call__(self, inputs: Sequence[Any]) -> list[Tensor]:
         """The gradients, recorded."""
@@ -150,14 +158,20 @@ def pull(
 
     Cotangents are arrays or, with `create_graph`, Tensors to differentiate by.
     """
-    entries = [leaf.entry for leaf in leaves if leaf.entry is not None]
+    entries: list[Any] = [leaf.entry for leaf in leaves]
     backward_pass = BackwardPass(create_graph, retain_graph=True, wanted=entries)
     with Scope(enabled=True if create_graph else None):
         for output, cotangent in zip(outputs, cotangents, strict=True):
             if output.entry is not None:
                 backward_pass.start(output.entry, _like(cotangent, output))
         backward_pass.run()
-    return [_found(backward_pass, leaf) for leaf in leaves]
+    found = [backward_pass.found.get(entry.order) for entry in entries]
+    return [
+        g
+        if isinstance(g, Tensor)
+        else wrap(np.zeros_like(leaf.array) if g is None else g)
+        for g, leaf in zip(found, leaves, strict=True)
+    ]
 
 
 def _like(cotangent: Any, output: Tensor) -> Tensor:
@@ -166,10 +180,3 @@ def _like(cotangent: Any, output: Tensor) -> Tensor:
         return cotangent
     array = backend.to_device(np.asarray(cotangent), output.device)
     return wrap(array.astype(output.dtype))
-
-
-def _found(backward_pass: BackwardPass, leaf: Tensor) -> Tensor:
-    found = backward_pass.found.get(leaf.entry.order) if leaf.entry else None
-    if found is None:
-        return wrap(np.zeros_like(leaf.array))
-    return found if isinstance(found, Tensor) else wrap(found)

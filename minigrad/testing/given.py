@@ -31,10 +31,10 @@ class Given(Function):
     )
 
     def __init__(
-        self, f: Callable[..., Any], operands: Sequence[Any], grad: Any
+        self, f: Callable[..., Any], operands: Sequence[Any], grad: Any, *how: Any
     ) -> None:
         self.grad = grad
-        super().__init__(f, operands)
+        super().__init__(f, operands, "cpu", *how)
 
     def tensors(self, arrays: Sequence[np.ndarray]) -> Any:
         """The arrays as they are."""
@@ -99,7 +99,7 @@ class Given(Function):
         return Order(self, [np.ones(())], found, float(size))
 
 
-def check_given(function: Given, seed: int, name: str, special: bool) -> None:
+def check_given(function: Given, special: bool) -> None:
     """Check the gradients, and at special points too where `grad` is a function.
 
     Raises:
@@ -109,21 +109,21 @@ def check_given(function: Given, seed: int, name: str, special: bool) -> None:
     if not function.operands:
         return
     order = function.order()
-    along = along_random(function, np.random.default_rng(seed), order.size)
+    along = along_random(function, np.random.default_rng(function.seed), order.size)
     for wrong in order.compare(along, every_element=along.oracle is not COMPLEX_STEP):
-        raise gradient_error(name, function, wrong, seed)
+        raise gradient_error(function, wrong)
     if special and callable(function.grad):
-        check = lambda operands: _check_at(function.at(operands), seed, name)  # noqa: E731
+        check = lambda operands: _check_at(function.at(operands))  # noqa: E731
         Places(function.operands, check, None).check()
 
 
-def _check_at(there: Given, seed: int, name: str) -> Look:
+def _check_at(there: Given) -> Look:
     """Check the gradients at a special point, if the function is smooth there."""
-    v = random_like(np.random.default_rng(seed), there.operands)
+    v = random_like(np.random.default_rng(there.seed), there.operands)
     with np.errstate(all="ignore"):
         seen = look(there.on_arrays, there.operands, v)
         if seen.kind == SMOOTH:
             along = sharpest(there.on_arrays, there.operands, seen)
             for wrong in there.order().compare(along):
-                raise gradient_error(name, there, wrong, seed, special=True)
+                raise gradient_error(there, wrong, special=True)
     return seen

@@ -51,10 +51,10 @@ def check_module(
             return list(_flat(run(*given)))
 
     arrays = [*inputs, *(parameter.numpy() for parameter in parameters.values())]
-    function = Function(f, arrays, device)
-    function.names = dict(enumerate(parameters, start=len(inputs)))
     name = f"{type(module).__name__} and its parameters"
-    check_everything(function, order, seed, name, special)
+    function = Function(f, arrays, device, name, seed)
+    function.names = dict(enumerate(parameters, start=len(inputs)))
+    check_everything(function, order, special)
 
 
 def _runner(module: Any, method: str | None) -> Callable[..., Any]:

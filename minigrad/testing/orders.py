@@ -135,11 +135,11 @@ def first_difference(
 # -- one order after the other -----------------------------------------------------
 
 
-def first_wrong(function: Function, order: int, seed: int) -> Wrong | None:
+def first_wrong(function: Function, order: int) -> Wrong | None:
     """Check one order after the other; each works on the last one's gradient."""
     if not function.operands:
         return None
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(function.seed)
     for number in range(1, order + 1):
         outputs = function.on_arrays(function.operands)
         cotangents = random_like(random, outputs)

@@ -36,11 +36,7 @@ VALUE = 0.5  # that all elements have where they are equal
 
 
 def check_special(
-    function: Function,
-    order: int,
-    seed: int,
-    name: str,
-    primitive: Primitive | None = None,
+    function: Function, order: int, primitive: Primitive | None = None
 ) -> None:
     """Check `function` with special points in the places of its operands.
 
@@ -53,31 +49,31 @@ def check_special(
 
     def check(operands: Arrays) -> Look:
         there = function.at(operands)
-        seen, wrong = first_wrong_where_smooth(there, order, seed)
+        seen, wrong = first_wrong_where_smooth(there, order)
         if wrong is None:
             return seen
         alone = lambda *how: first_wrong_where_smooth(*how)[1]  # noqa: E731
-        raise gradient_error(name, there, wrong, seed, alone, special=True)
+        raise gradient_error(there, wrong, alone, special=True)
 
     places = Places(function.operands, check, only_call(function, primitive))
     places.check()
-    for i, end in places.at_closed_ends():
+    for i, end in places.closed_ends:
         operands = put_in(function.operands, [i], 0, end)
         seen = check(operands)
         if seen.kind == STEEP:
-            _check_steep(function.at(operands), seen, i, name)
+            _check_steep(function.at(operands), seen, i)
         elif seen.kind != SMOOTH:
             raise places.undeclared(i, end, seen.kind)
 
 
 def first_wrong_where_smooth(
-    function: Function, order: int, seed: int
+    function: Function, order: int
 ) -> tuple[Look, Wrong | None]:
     """Check one order after the other for as long as the function is smooth.
 
     Returns what the function itself does there, and the first mistake.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(function.seed)
     first = None
     with np.errstate(all="ignore"):
         for number in range(1, order + 1):
@@ -90,8 +86,12 @@ def first_wrong_where_smooth(
             cotangents = random_like(random, seen.values)
             found, largest = watched_gradients(function, cotangents)
             here = Order(function, cotangents, found, max(size, largest), number)
-            for wrong in _wrongs(here, seen, last=number == order):
+            along = sharpest(function.on_arrays, function.operands, seen)
+            for wrong in here.compare(along):
                 return first, wrong
+            if not seen.at_end and number < order:
+                for wrong in here.check_recorded():
+                    return first, wrong
             function = Derived(function, cotangents)
     return first or Look(UNDEFINED, [], [], []), None
 
@@ -106,16 +106,7 @@ def _size(function: Function) -> float:
     return seen.size
 
 
-def _wrongs(order: Order, seen: Look, last: bool) -> Iterator[Wrong]:
-    """What is wrong at a point where the function is smooth."""
-    function = order.function
-    along = sharpest(function.on_arrays, function.operands, seen)
-    yield from order.compare(along)
-    if not (seen.at_end or last):
-        yield from order.check_recorded()
-
-
-def _check_steep(there: Function, seen: Look, operand: int, name: str) -> None:
+def _check_steep(there: Function, seen: Look, operand: int) -> None:
     """At an end where the derivative is infinite, the tape says so, sign included."""
     leaves = there.leaves(there.operands)
     ones = [np.ones(y.shape) for y in seen.values]
@@ -128,7 +119,7 @@ def _check_steep(there: Function, seen: Look, operand: int, name: str) -> None:
         what, against = "is wrong at the end of its domain", FROM_INSIDE.name
         index = (0,) * there.operands[operand].ndim
         wrong = Wrong(what, operand, index, float(found), expected, against=against)
-        raise gradient_error(name, there, wrong, seed=0)
+        raise gradient_error(there, wrong)
 
 
 # -- where it is tried -------------------------------------------------------------
@@ -152,7 +143,7 @@ class Places:
         self.check_at = check
         self.primitive, self.names = "", [""] * len(operands)
         self.points: list[tuple[float, ...]] = [POINTS] * len(operands)
-        self.ends: list[tuple[float, ...]] = [()] * len(operands)
+        self.closed_ends: list[tuple[int, float]] = []  # and whose they are
         self.smooth_elsewhere = False
         if call is not None:
             self._read(call)
@@ -161,7 +152,12 @@ class Places:
         primitive = call.primitive
         self.primitive, self.names = primitive.name, call.names
         self.points = [_points_of(call, name) for name in call.names]
-        self.ends = [primitive.closed.get(name, ()) for name in call.names]
+        self.closed_ends = [
+            (i, end)
+            for i, name in enumerate(call.names)
+            for end in primitive.closed.get(name, ())
+            if self.operands[i].size
+        ]
         # Ties and kinks of the output can be met anywhere, and are not told apart.
         named = {kink for kinks in primitive.kinks.values() for kink in kinks}
         ties = named & set(primitive.operand_names)
@@ -169,37 +165,27 @@ class Places:
 
     def check(self) -> None:
         """All points at once, or one by one where that is not smooth; equal values."""
-        if not all(self._is_smooth(x) for x in mixed(self.operands, self.points)):
+        tried = map(self.check_at, mixed(self.operands, self.points))
+        if not all(seen.kind == SMOOTH for seen in tried):
             self._one_by_one()
         if sum(a.size for a in self.operands) > 1:
             self._equal()
 
-    def _is_smooth(self, operands: Arrays) -> bool:
-        return self.check_at(operands).kind == SMOOTH
-
     def _one_by_one(self) -> None:
         """One point in one place of all operands; else of one operand at a time."""
         for place, point in enumerate(POINTS):
-            chosen = [
-                i
-                for i, a in enumerate(self.operands)
-                if a.size and _has(self.points[i], point)
-            ]
-            if self._is_smooth(put_in(self.operands, chosen, place, point)):
-                continue
-            for i in chosen:
+            points = zip(self.operands, self.points, strict=True)
+            chosen = [i for i, (a, p) in enumerate(points) if a.size and _has(p, point)]
+            together = self.check_at(put_in(self.operands, chosen, place, point))
+            for i in chosen if together.kind != SMOOTH else []:
                 seen = self.check_at(put_in(self.operands, [i], place, point))
                 if seen.kind != SMOOTH and self.smooth_elsewhere:
                     raise self.undeclared(i, point, seen.kind)
 
     def _equal(self) -> None:
         """Elements that are all 0; that are all equal, of all operands or of one."""
-        self.check_at(
-            [
-                np.zeros(a.shape) if _has(points, 0.0) else a
-                for a, points in zip(self.operands, self.points, strict=True)
-            ]
-        )
+        pairs = zip(self.operands, self.points, strict=True)
+        self.check_at([np.zeros(a.shape) if _has(p, 0.0) else a for a, p in pairs])
         first = next(float(a.reshape(-1)[0]) for a in self.operands if a.size)
         for value in (VALUE, first):
             equal = [np.full(a.shape, value) for a in self.operands]
@@ -210,12 +196,6 @@ class Places:
             raise self.undeclared(0, "equal values", KINK)
         for i in range(len(equal) if len(equal) > 1 else 0):
             self.check_at([*self.operands[:i], equal[i], *self.operands[i + 1 :]])
-
-    def at_closed_ends(self) -> Iterator[tuple[int, float]]:
-        """Operands, and the ends that belong to their domains."""
-        for i, ends in enumerate(self.ends):
-            if self.operands[i].size:
-                yield from ((i, end) for end in ends)
 
     def undeclared(self, i: int, point: float | str, kind: str) -> GradientError:
         """The error for what a primitive does at a point and has not declared."""
@@ -268,25 +248,14 @@ def mixed(
     rounds = [-(-len(p) // n) for p, n in zip(points, sizes, strict=True)]
     for k in range(max(rounds, default=0)):
         yield [
-            _filled(a, p, first=k * a.size + i)
+            np.resize(np.roll(p, -(k * a.size + i)), a.shape) if p else a
             for i, (a, p) in enumerate(zip(operands, points, strict=True))
         ]
 
 
-def _filled(a: np.ndarray, points: tuple[float, ...], first: int) -> np.ndarray:
-    if not points:
-        return a
-    places = (first + np.arange(a.size)) % len(points)
-    return np.array(points)[places].reshape(a.shape)
-
-
 def put_in(operands: Arrays, chosen: list[int], place: int, value: float) -> Arrays:
     """The operands with another value in one place of those that are chosen."""
-    return [_put(a, place, value) if i in chosen else a for i, a in enumerate(operands)]
-
-
-def _put(a: np.ndarray, place: int, value: float) -> np.ndarray:
-    result = a.copy()
-    if a.size:
-        result.reshape(-1)[place % a.size] = value
-    return result
+    changed = [a.copy() for a in operands]
+    for i in chosen:
+        changed[i].flat[place % changed[i].size] = value
+    return changed
