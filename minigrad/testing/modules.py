@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,14 +41,12 @@ def check_module(
         GradientError: names primitive, operand, index and both values.
         TypeError: the module has no forward, and no method is named.
     """
-    run = _runner(module, method)
     parameters = dict(module.named_parameters())
 
     def f(*operands: Any) -> list[Tensor]:
-        given, stand_ins = operands[: len(inputs)], operands[len(inputs) :]
         keys = map(id, parameters.values())
-        with _replaced(module, dict(zip(keys, stand_ins, strict=True))):
-            return list(_flat(run(*given)))
+        with _replaced(module, dict(zip(keys, operands[len(inputs) :], strict=True))):
+            return list(_flat(_call(module, method, operands[: len(inputs)])))
 
     arrays = [*inputs, *(parameter.numpy() for parameter in parameters.values())]
     name = f"{type(module).__name__} and its parameters"
@@ -57,21 +55,16 @@ def check_module(
     check_everything(function, order, special)
 
 
-def _runner(module: Any, method: str | None) -> Callable[..., Any]:
-    """What is called: the module, or one of its methods."""
+def _call(module: Any, method: str | None, inputs: Sequence[Any]) -> Any:
     if method is not None:
-        return getattr(module, method)
-
-    def run(*given: Any) -> Any:
-        try:
-            return module(*given)
-        except NotImplementedError as error:
-            raise TypeError(
-                f"{type(module).__name__} has no forward to be checked. Name the "
-                "method to check instead: check_module(model, *inputs, method='loss')."
-            ) from error
-
-    return run
+        return getattr(module, method)(*inputs)
+    try:
+        return module(*inputs)
+    except NotImplementedError as error:
+        raise TypeError(
+            f"{type(module).__name__} has no forward to be checked. Name the method to "
+            "check instead: check_module(model, *inputs, method='loss')."
+        ) from error
 
 
 @contextlib.contextmanager
