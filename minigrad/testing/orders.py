@@ -16,8 +16,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.backend import as_result
-from minigrad.tape import Call, Observer, Scope, wrap
-from minigrad.tensor import Tensor
+from minigrad.tape import Call, Observer, Scope, array_of, wrap
 from minigrad.testing.blame import Wrong
 from minigrad.testing.function import Derived, Function, as_leaf, pull
 from minigrad.testing.oracles import (
@@ -161,7 +160,11 @@ def _wrongs(
     along = along_random(function, random, size)
     leaves = function.leaves(function.operands)
     gradients = pull(function(leaves), leaves, cotangents)
-    yield from _check_form(gradients, leaves, number)
+    for i, both in enumerate(zip(gradients, leaves, strict=True)):
+        ours, theirs = ((x.shape, str(x.dtype), x.device) for x in both)
+        if ours != theirs:
+            what = f"is {ours}, but the operand is {theirs} (shape, dtype, device)"
+            yield Wrong(what, operand=i, against="the operand", order=number)
     found = [g.numpy() for g in gradients]
     order = Order(function, cotangents, found, size, number)
     yield from order.compare(along, every_element=along.oracle is not COMPLEX_STEP)
@@ -184,17 +187,6 @@ def random_like(random: np.random.Generator, arrays: Sequence[np.ndarray]) -> Ar
     return [np.asarray(s * random.uniform(0.5, 1.5, s.shape)) for s in signs]
 
 
-def _check_form(
-    gradients: list[Tensor], leaves: list[Tensor], number: int
-) -> Iterator[Wrong]:
-    """Shape, dtype and device are the operand's."""
-    for i, both in enumerate(zip(gradients, leaves, strict=True)):
-        ours, theirs = ((x.shape, str(x.dtype), x.device) for x in both)
-        if ours != theirs:
-            what = f"is {ours}, but the operand is {theirs} (shape, dtype, device)"
-            yield Wrong(what, operand=i, against="the operand", order=number)
-
-
 def push(function: Function, v: Arrays) -> Arrays:
     """J v for each output: J^T u is linear in u, and its derivative by u is J v."""
     leaves = function.leaves(function.operands)
@@ -214,16 +206,15 @@ class Largest(Observer):
     def __init__(self) -> None:
         self.size = 1.0
 
-    def _see(self, values: Any) -> None:
-        for value in values if isinstance(values, list | tuple) else [values]:
-            array = value.numpy() if isinstance(value, Tensor) else value
-            magnitude = np.abs(backend.to_numpy(as_result(array)))
-            finite = magnitude[np.isfinite(magnitude)]  # what is not would excuse all
-            self.size = max(self.size, float(finite.max(initial=0.0)))
+    def _see(self, value: Any) -> None:
+        magnitude = np.abs(backend.to_numpy(as_result(array_of(value))))
+        finite = magnitude[np.isfinite(magnitude)]  # what is not would excuse all
+        self.size = max(self.size, float(finite.max(initial=0.0)))
 
     def called(self, call: Call, entry: Any, seconds: float) -> None:
         """Look at the outputs."""
-        self._see(call.results if call.primitive.many else call.results[0])
+        for output in call.results if call.primitive.many else call.results[:1]:
+            self._see(output)
 
     def differentiated(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
         """Look at the gradients that an entry hands on."""
