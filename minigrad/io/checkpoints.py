@@ -22,7 +22,7 @@ from minigrad.io import hdf5
 from minigrad.io.damaged import open_regular, reading, reason
 from minigrad.io.files import replacing
 from minigrad.io.limits import check_size
-from minigrad.tensor import Tensor
+from minigrad.tape import array_of
 
 FORMAT = "minigrad checkpoint 2"
 USER_BLOCK = 512  # bytes, the smallest that HDF5 knows
@@ -164,7 +164,7 @@ def _write_state(group: Any, state: Mapping[Any, Any]) -> None:
 
 def _numbers(key: Any, value: Any) -> Any:
     """The NumPy array of a value with a dtype, whose numbers HDF5 can hold."""
-    value = value.array if isinstance(value, Tensor) else value
+    value = array_of(value)
     array = value if isinstance(value, np.generic) else to_numpy(value)
     if getattr(array, "dtype", np.dtype(object)).kind in hdf5.NUMBERS:
         return array

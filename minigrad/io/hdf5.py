@@ -133,7 +133,7 @@ def child(group: Any, name: str) -> Any:
 
 def _names(group: Any, most: int = 20) -> str:
     """The names of a group's first children."""
-    names = [name for name, _ in zip(group, range(most), strict=False)]
+    names = list(itertools.islice(group, most))
     more = len(group) - len(names)
     return f"{sorted(names)}" + (f" and {more:,} more" if more > 0 else "")
 
@@ -151,17 +151,25 @@ def dataset(group: Any, name: str) -> Any:
     _require_own(found, name)
     if found.shape is None or found.dtype.kind not in NUMBERS:
         raise ValueError(f"{name!r} in it holds {found.dtype}, not numbers")
-    if found.chunks is None:
-        _require_stored(found, name)
-    else:
+    if found.chunks is not None:
         _require_chunks(found, name)
+        return found
+    size, stored = _size(found, found.shape), found.id.get_storage_size()
+    if stored < size:
+        raise ValueError(
+            f"{name!r} in it was never written: {in_words(size)} are promised and "
+            f"{in_words(stored)} stored, so that its rows would read as zeros"
+        )
     return found
+
+
+def _size(found: Any, shape: tuple[int, ...]) -> int:
+    return math.prod(shape) * found.dtype.itemsize
 
 
 def read_all(found: Any, name: str) -> np.ndarray:
     """All numbers of a dataset that `dataset` gave, if they fit the memory."""
-    size = math.prod(found.shape) * found.dtype.itemsize
-    check_size(size, repr(name), found.id.get_storage_size())
+    check_size(_size(found, found.shape), repr(name), found.id.get_storage_size())
     return np.asarray(found[()])
 
 
@@ -181,16 +189,6 @@ def _require_own(found: Any, name: str) -> None:
         )
 
 
-def _require_stored(found: Any, name: str) -> None:
-    size = math.prod(found.shape) * found.dtype.itemsize
-    stored = found.id.get_storage_size()
-    if stored < size:
-        raise ValueError(
-            f"{name!r} in it was never written: {in_words(size)} are promised and "
-            f"{in_words(stored)} stored, so that its rows would read as zeros"
-        )
-
-
 # -- chunks ------------------------------------------------------------------------
 
 
@@ -203,8 +201,7 @@ def _require_chunks(found: Any, name: str) -> None:
             f"rows of {name!r} in it were never written: {missing:,} of its "
             f"{math.prod(grid):,} chunks are missing, which would read as zeros"
         )
-    filters = _filters(found, name)
-    size = math.prod(found.chunks) * found.dtype.itemsize
+    filters, size = _filters(found, name), _size(found, found.chunks)
     if size > LARGEST_CHUNK and {DEFLATE, LZF} & set(filters):
         raise RefusedError(
             f"a chunk of {name!r} in it has {in_words(size)}, which are unpacked for "
@@ -236,7 +233,7 @@ def _filters(found: Any, name: str) -> list[int]:
             f"not both packers. {UNPACK}"
         )
     # lzf unpacks into as many bytes as its last setting says.
-    size = math.prod(found.chunks) * found.dtype.itemsize
+    size = _size(found, found.chunks)
     if any(code == LZF and values[2:] != (size,) for code, _, values, _ in filters):
         raise ValueError(f"the chunks of {name!r} in it have another size for lzf")
     return codes
@@ -258,14 +255,11 @@ def _is_sound(found: Any, chunk: Any, filters: list[int], size: int) -> bool:
         return False
     if added and done.index(FLETCHER32) < done.index(DEFLATE):
         size += added
-    return _unpacks_to(found.id.read_direct_chunk(chunk.chunk_offset)[1], size)
-
-
-def _unpacks_to(content: bytes, size: int) -> bool:
-    """Whether a zlib stream unpacks to so many bytes, and ends there."""
-    unpacker = zlib.decompressobj()
-    length = len(unpacker.decompress(content, size + 1))
-    return length == size and unpacker.eof
+    stream, unpacker = (
+        found.id.read_direct_chunk(chunk.chunk_offset),
+        zlib.decompressobj(),
+    )
+    return len(unpacker.decompress(stream[1], size + 1)) == size and unpacker.eof
 
 
 # -- texts, and what is where ------------------------------------------------------

@@ -13,8 +13,8 @@ from minigrad.io.numbers import (
     are_sizes,
     decode,
     dtype_in_memory,
+    memory_of,
     size_in_file,
-    size_in_memory,
 )
 from minigrad.io.torch_pickle import SCALARS
 
@@ -105,7 +105,7 @@ def _view(array: np.ndarray, offset: Any, shape: Any, strides: Any) -> np.ndarra
             f"a tensor of shape {tuple(shape)} with strides {tuple(strides)}, from "
             f"element {offset} on, reaches beyond its storage of {array.size} elements"
         )
-    needed = size_in_memory(tuple(shape), array.dtype.name)
+    needed = memory_of(tuple(shape), array.dtype.name)
     if is_too_much(needed, array.nbytes):
         raise ValueError(
             f"a tensor in it repeats the {in_words(array.nbytes)} of its storage up to "
@@ -134,8 +134,9 @@ def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
 
 
 def _set(items: Any = ()) -> set[Any]:
-    fits = isinstance(items, list | tuple) and all(type(x) in SCALARS for x in items)
-    if not fits:
+    if not isinstance(items, list | tuple) or not all(
+        type(x) in SCALARS for x in items
+    ):
         raise ValueError("a set in it holds more than texts and numbers")
     return set(items)
 

@@ -194,7 +194,7 @@ UNSOUND = {
     "a key more": (made({"a": {**entry(), "x": 1}}, b"\1\2"), "does not have dtype"),
     "a key less": (made({"a": {"dtype": "U8"}}), "does not have dtype"),
     "another dtype": (made({"a": entry("F8_E5M2")}, b"\1\2"), "'F8_E5M2'"),
-    "a list as dtype": (made({"a": entry(["U8"])}, b"\1\2"), "only BOOL"),
+    "a list as dtype": (made({"a": entry(["U8"])}, b"\1\2"), "not one of BOOL"),
     "shape of floats": (made({"a": entry(shape=[2.0])}, b"\1\2"), "no lists of sizes"),
     "shape of truth": (made({"a": entry(shape=[True, 2])}, b"\1\2"), "no lists"),
     "negative": (made({"a": entry(shape=[-2, -1])}, b"\1\2"), "no lists of sizes"),
