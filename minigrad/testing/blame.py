@@ -69,7 +69,8 @@ def gradient_error(
     `check` (of function and order) is tried on each primitive that it calls: the first
     that is wrong alone is to blame. `special`: the operands are special points.
     """
-    for call in calls_of(function, wrong.order) if check else []:
+    can_be_blamed = check is not None and function.recorded
+    for call in calls_of(function, wrong.order) if can_be_blamed else []:
         alone = call.alone(within=function)
         found = check(alone, wrong.order) if check and call.active else None
         if found is not None:

@@ -19,9 +19,9 @@ from minigrad.inspect import profile, record_lines
 from minigrad.tape import Observer, Scope, wrap
 from minigrad.tensor import Tensor
 from minigrad.testing.blame import Wrong, gradient_error
-from minigrad.testing.function import Function, as_leaf, pull
+from minigrad.testing.function import Function, as_leaf, pull, random_like
 from minigrad.testing.oracles import EPS
-from minigrad.testing.orders import ROUND_OFFS, first_difference, random_like
+from minigrad.testing.orders import ROUND_OFFS, first_difference
 
 # float32 may be off from float64 by this many of its own round-offs of the largest
 # number, or by one an operation, if there are more: operands have a dozen elements.

@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.random import watch_draws
-from minigrad.tape import BackwardPass, Leaf, Scope, wrap
+from minigrad.tape import BackwardPass, Call, Leaf, Observer, Scope, array_of, wrap
 from minigrad.tensor import Tensor
 
 
@@ -111,6 +111,22 @@ class Function:
         """The outputs' values, as NumPy arrays: what an oracle differentiates."""
         return [y.numpy() for y in self(self.tensors(arrays))]
 
+    def draw_cotangents(
+        self, random: np.random.Generator, outputs: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Random ones for these outputs."""
+        return random_like(random, outputs)
+
+    def gradients(
+        self, cotangents: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], float]:
+        """The gradients, and the largest number that is met on the way to them."""
+        leaves = self.leaves(self.operands)
+        with Scope(observer=Largest()) as seen:
+            gradients = pull(self(leaves), leaves, cotangents)
+        largest = max([seen.size, *(np.abs(c).max(initial=1.0) for c in cotangents)])
+        return [g.numpy() for g in gradients], largest
+
 
 def checked_outputs(outputs: Any) -> list[Tensor]:
     """The outputs as a list, without those that have no derivative (integers)."""
@@ -123,6 +139,14 @@ def checked_outputs(outputs: Any) -> list[Tensor]:
                 ".item() or .numpy() on the way loses the gradient."
             )
     return [part for part in parts if part.dtype.kind in "fc"]
+
+
+def random_like(
+    random: np.random.Generator, arrays: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Random numbers of both signs from 0.5 to 1.5: each element counts."""
+    signs = [random.choice([-1.0, 1.0], a.shape) for a in arrays]
+    return [np.asarray(s * random.uniform(0.5, 1.5, s.shape)) for s in signs]
 
 
 def as_leaf(tensor: Tensor) -> Tensor:
@@ -180,3 +204,25 @@ def _like(cotangent: Any, output: Tensor) -> Tensor:
         return cotangent
     array = backend.to_device(np.asarray(cotangent), output.device)
     return wrap(array.astype(output.dtype))
+
+
+class Largest(Observer):
+    """An observer of the largest number that is computed: round-offs are relative."""
+
+    def __init__(self) -> None:
+        self.size = 1.0
+
+    def _see(self, value: Any) -> None:
+        magnitude = np.abs(backend.to_numpy(backend.as_result(array_of(value))))
+        finite = magnitude[np.isfinite(magnitude)]  # what is not would excuse all
+        self.size = max(self.size, float(finite.max(initial=0.0)))
+
+    def called(self, call: Call, entry: Any, seconds: float) -> None:
+        """Look at the outputs."""
+        for output in call.results if call.primitive.many else call.results[:1]:
+            self._see(output)
+
+    def differentiated(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
+        """Look at the gradients that an entry hands on."""
+        for _, gradient in handed:
+            self._see(gradient)

@@ -11,11 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.testing.blame import gradient_error
 from minigrad.testing.function import Function
-from minigrad.testing.oracles import COMPLEX_STEP, SMOOTH, Look, look, sharpest
-from minigrad.testing.orders import Order, along_random, random_like
-from minigrad.testing.special import Places
 
 Arrays = list[np.ndarray]
 
@@ -66,8 +62,12 @@ class Given(Function):
         """The value, as what an oracle differentiates."""
         return self(arrays)
 
-    def gradients(self) -> Arrays:
-        """What `grad` gives at the operands.
+    def draw_cotangents(self, random: np.random.Generator, outputs: Any) -> Arrays:
+        """1, so that the gradients are those that `grad` gives."""
+        return [np.ones(())]
+
+    def gradients(self, cotangents: Any) -> tuple[Arrays, float]:
+        """What `grad` gives at the operands, and the largest number.
 
         Raises:
             TypeError: that is not one gradient of the shape of each operand of floats.
@@ -89,41 +89,6 @@ class Given(Function):
                 f"grad gives gradients of shapes {ours}, but the operands of floats "
                 f"have {theirs}: it must give one gradient for each of these, in order."
             )
-        return found
-
-    def order(self) -> Order:
-        """The gradients at the operands, to be compared with an oracle's."""
-        found = self.gradients()
         values = [*self.on_arrays(self.operands), *found]
         size = max(np.abs(a[np.isfinite(a)]).max(initial=1) for a in values)
-        return Order(self, [np.ones(())], found, float(size))
-
-
-def check_given(function: Given, special: bool) -> None:
-    """Check the gradients, and at special points too where `grad` is a function.
-
-    Raises:
-        GradientError: a gradient is wrong.
-        TypeError: `f` or `grad` returns what cannot be checked.
-    """
-    if not function.operands:
-        return
-    order = function.order()
-    along = along_random(function, np.random.default_rng(function.seed), order.size)
-    for wrong in order.compare(along, every_element=along.oracle is not COMPLEX_STEP):
-        raise gradient_error(function, wrong)
-    if special and callable(function.grad):
-        check = lambda operands: _check_at(function.at(operands))  # noqa: E731
-        Places(function.operands, check, None).check()
-
-
-def _check_at(there: Given) -> Look:
-    """Check the gradients at a special point, if the function is smooth there."""
-    v = random_like(np.random.default_rng(there.seed), there.operands)
-    with np.errstate(all="ignore"):
-        seen = look(there.on_arrays, there.operands, v)
-        if seen.kind == SMOOTH:
-            along = sharpest(there.on_arrays, there.operands, seen)
-            for wrong in there.order().compare(along):
-                raise gradient_error(there, wrong, special=True)
-    return seen
+        return found, float(size)

@@ -15,8 +15,7 @@ import numpy as np
 from minigrad.tape import Primitive
 from minigrad.testing.blame import GradientError
 from minigrad.testing.calls import RecordedCall, only_call
-from minigrad.testing.function import Derived, Function, pull
-from minigrad.testing.orders import random_like
+from minigrad.testing.function import Derived, Function, pull, random_like
 from minigrad.testing.special import VALUE, numbers, put_in
 
 Arrays = list[np.ndarray]

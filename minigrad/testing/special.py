@@ -16,7 +16,7 @@ import numpy as np
 from minigrad.tape import Primitive, Scope
 from minigrad.testing.blame import GradientError, Wrong, gradient_error
 from minigrad.testing.calls import RecordedCall, only_call
-from minigrad.testing.function import Derived, Function, pull
+from minigrad.testing.function import Derived, Function, Largest, pull, random_like
 from minigrad.testing.oracles import (
     FROM_INSIDE,
     KINK,
@@ -27,7 +27,7 @@ from minigrad.testing.oracles import (
     look,
     sharpest,
 )
-from minigrad.testing.orders import Largest, Order, random_like, watched_gradients
+from minigrad.testing.orders import Order
 
 Arrays = list[np.ndarray]
 
@@ -83,8 +83,8 @@ def first_wrong_where_smooth(
             first = first or seen
             if seen.kind != SMOOTH:
                 break
-            cotangents = random_like(random, seen.values)
-            found, largest = watched_gradients(function, cotangents)
+            cotangents = function.draw_cotangents(random, seen.values)
+            found, largest = function.gradients(cotangents)
             here = Order(function, cotangents, found, max(size, largest), number)
             along = sharpest(function.on_arrays, function.operands, seen)
             for wrong in here.compare(along):
