@@ -25,7 +25,7 @@ Case = tuple[Callable[..., Any], list[Any]]  # what is called, and on which oper
 def hypothesis() -> Any:
     """The package Hypothesis, which only those who test need."""
     try:
-        import hypothesis
+        import hypothesis.extra.numpy
         import hypothesis.strategies
     except ImportError as error:
         raise RuntimeError(
@@ -80,27 +80,10 @@ def broadcastable(
     count: int = 2, max_dims: int = 3, max_side: int = 3
 ) -> SearchStrategy[tuple[tuple[int, ...], ...]]:
     """Tuples of shapes that broadcast against each other, in every pattern."""
-    st = _strategies()
-
-    def narrowed(shape: tuple[int, ...]) -> Any:
-        keep = st.tuples(*(st.booleans() for _ in shape))
-        one = st.tuples(st.integers(0, len(shape)), keep).map(
-            lambda drawn: _narrow(shape, *drawn)
-        )
-        return st.tuples(*(one for _ in range(count)))
-
-    # Sampled, and the larger ones more often: small shapes have nothing to broadcast.
-    dims = st.sampled_from([*range(max_dims + 1), *[max_dims] * 2])
-    sides = st.sampled_from([*range(1, max_side + 1), *range(2, max_side + 1)])
-    wide = dims.flatmap(lambda n: st.tuples(*[sides] * n))
-    return wide.flatmap(narrowed)
-
-
-def _narrow(
-    shape: tuple[int, ...], dropped: int, keep: tuple[bool, ...]
-) -> tuple[int, ...]:
-    narrow = [n if kept else 1 for n, kept in zip(shape, keep, strict=True)]
-    return tuple(narrow[dropped:])
+    drawn = hypothesis().extra.numpy.mutually_broadcastable_shapes(
+        num_shapes=count, max_dims=max_dims, max_side=max_side
+    )
+    return drawn.map(lambda shapes: shapes.input_shapes)
 
 
 def broadcastable_arrays(
@@ -138,11 +121,7 @@ def axes(ndim: int, none: bool = True) -> SearchStrategy[Any]:
     forms = [st.none()] if none or ndim == 0 else []
     if ndim:
         forms.append(st.integers(-ndim, ndim - 1))
-        forms.append(
-            st.lists(
-                st.integers(0, ndim - 1), min_size=1, max_size=ndim, unique=True
-            ).map(tuple)
-        )
+        forms.append(hypothesis().extra.numpy.valid_tuple_axes(ndim, min_size=1))
     return st.one_of(forms)
 
 
