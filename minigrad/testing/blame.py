@@ -89,33 +89,27 @@ class Report:
 
     def error(self) -> GradientError:
         """The error: its message, and the facts for who catches it."""
-        snippet = "\n".join(self._snippet())
+        snippet = list(self._snippet())
         lines = [self._first_line(), *self._place(), *self._values()]
         lines += [f"  {line}" for line in self._explained()]
-        lines += [f"    {line}" for line in snippet.splitlines()]
-        wrong = self.wrong
+        lines += [f"    {line}" for line in snippet]
+        facts = ("index", "found", "expected", "order")
         return GradientError(
             "\n".join(lines),
             primitive=self.call.primitive.name if self.call else None,
             operand=self._operand(),
-            index=wrong.index,
-            found=wrong.found,
-            expected=wrong.expected,
-            order=wrong.order,
             seed=self.function.seed,
-            snippet=snippet,
+            snippet="\n".join(snippet),
+            **{fact: getattr(self.wrong, fact) for fact in facts},
         )
 
     def _first_line(self) -> str:
         told = f"gradient {self.wrong.what} (order {self.wrong.order})"
+        name = self.function.name
         if self.call is None:
-            return f"{self.function.name}: the {told}"
+            return f"{name}: the {told}"
         primitive = self.call.primitive.name
-        via = (
-            f", found while checking {self.function.name}"
-            if self.function.name != primitive
-            else ""
-        )
+        via = "" if name == primitive else f", found while checking {name}"
         return f"primitive {primitive!r}: its {told}{via}"
 
     def _operand(self) -> str | int:
@@ -151,25 +145,21 @@ class Report:
         """What may be the reason, and the way out."""
         touched = self._touched()
         yield from touched
-        if self.special and self.call is None:
-            yield SPECIAL
-        way_out = self.function.way_out
+        way_out = CONVENTIONS if touched else self.function.way_out
         if self.call is not None:
             way_out = OWN_RULE if self.wrong.order == 1 else OWN_DERIVATIVE
-        elif touched:
-            way_out = CONVENTIONS
+            if touched:
+                yield OTHER_VALUES
+        elif self.special:
+            yield SPECIAL
         yield f"{way_out} Seed {self.function.seed}. To see it again:"
 
     def _touched(self) -> list[str]:
         """Kinks and ends of domains that operands are at: no derivative is right."""
-        if self.call is not None:
-            return [
-                f"Operand {name!r} touches its kink at {kink!r}, where there is no one "
-                "derivative: choose other values to check the rule itself."
-                for name, kink in self.call.kinks_nearby()
-            ]
-        calls = calls_of(self.function) if self.function.recorded else []
-        told = [f"{c.primitive.name} is at {at}." for c in calls for at in _touches(c)]
+        calls = [self.call] if self.call else []
+        if self.call is None and self.function.recorded:
+            calls = calls_of(self.function)
+        told = [f"{c.primitive.name} is at {at}." for c in calls for at in c.touched()]
         return list(dict.fromkeys(told))[:MOST_TOUCHED]
 
     def _snippet(self) -> Iterator[str]:
@@ -194,17 +184,10 @@ class Report:
         yield ")"
 
 
-def _touches(call: RecordedCall) -> Iterator[str]:
-    for name, kink in call.kinks_nearby():
-        yield f"the kink of {name!r} at {kink!r}"
-    for name, end in call.ends_reached():
-        yield (
-            f"the end {end!r} of the domain of {name!r}, where 0 times an infinite "
-            "derivative is NaN"
-        )
-
-
 OWN_RULE = "Look at the primitive's rule for that operand."
+OTHER_VALUES = (
+    "No derivative is right there: choose other values to check the rule itself."
+)
 OWN_DERIVATIVE = (
     "The rule is right, its derivative is not: build rules from recorded operations "
     "alone, without .data, .item() or NumPy's functions."

@@ -75,19 +75,17 @@ class RecordedCall(Call):
 
     # -- where there is no derivative --
 
-    def kinks_nearby(self) -> Iterator[tuple[str, float | str]]:
-        """Kinks that an operand comes too close to for differences to mean anything."""
+    def touched(self) -> Iterator[str]:
+        """Kinks too close for differences to mean anything, and ends of domains."""
         for name, kinks in self.primitive.kinks.items():
             for kink in kinks:
                 if name in self._named and self._distance(name, kink) <= 2 * STEP:
-                    yield name, kink
-
-    def ends_reached(self) -> Iterator[tuple[str, float]]:
-        """Ends of its domain that an operand has."""
+                    yield f"the kink of {name!r} at {kink!r}"
         for name, ends in self.primitive.domain.items():
             for end in ends:
                 if np.any(on_host(self._named[name]) == end):
-                    yield name, end
+                    at = f"the end {end!r} of the domain of {name!r}"
+                    yield f"{at}, where 0 times an infinite derivative is NaN"
 
     @property
     def _named(self) -> dict[str, Any]:
