@@ -21,11 +21,8 @@ class RecordedCall(Call):
     @property
     def active(self) -> list[int]:
         """The operands that are differentiated: arrays of floats."""
-        return [
-            i
-            for i, x in enumerate(self.operands)
-            if backend.is_array(x) and x.dtype == np.float64
-        ]
+        arrays = [(i, x) for i, x in enumerate(self.operands) if backend.is_array(x)]
+        return [i for i, x in arrays if x.dtype == np.float64]
 
     @property
     def names(self) -> list[str]:

@@ -35,15 +35,11 @@ def hypothesis() -> Any:
     return hypothesis
 
 
-def _strategies() -> Any:
-    return hypothesis().strategies
-
-
 def shapes(
     min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 3
 ) -> SearchStrategy[tuple[int, ...]]:
     """Shapes of small arrays; ``min_side=0`` includes empty ones."""
-    st = _strategies()
+    st = hypothesis().strategies
     sides = st.integers(min_side, max_side)
     return st.lists(sides, min_size=min_dims, max_size=max_dims).map(tuple)
 
@@ -60,7 +56,7 @@ def arrays(
     off the range's ends; `distinct` values differ by a whole spacing, so that no two
     tie. Nothing is filtered.
     """
-    st = _strategies()
+    st = hypothesis().strategies
     if not isinstance(shape, tuple):
         return shape.flatmap(lambda s: arrays(s, low, high, distinct))
     size = int(np.prod(shape, dtype=int))
@@ -94,9 +90,9 @@ def broadcastable_arrays(
     high: float = 3.0,
 ) -> SearchStrategy[tuple[np.ndarray, ...]]:
     """Tuples of float64 arrays whose shapes broadcast against each other."""
-    st = _strategies()
+    tuples = hypothesis().strategies.tuples
     return broadcastable(count, max_dims, max_side).flatmap(
-        lambda chosen: st.tuples(*(arrays(shape, low, high) for shape in chosen))
+        lambda chosen: tuples(*(arrays(shape, low, high) for shape in chosen))
     )
 
 
@@ -117,7 +113,7 @@ def tensors(
 
 def axes(ndim: int, none: bool = True) -> SearchStrategy[Any]:
     """Every form an axis argument takes: None, an integer, a negative one, a tuple."""
-    st = _strategies()
+    st = hypothesis().strategies
     forms = [st.none()] if none or ndim == 0 else []
     if ndim:
         forms.append(st.integers(-ndim, ndim - 1))
@@ -165,12 +161,9 @@ def operand_values(
 
 def _clear_of(values: np.ndarray, kinks: tuple[float | str, ...]) -> np.ndarray:
     """Move values away from kinks that are numbers: to either side, by a margin."""
-    for kink in kinks:
-        if not isinstance(kink, str):
-            side = np.where(values < kink, -1.0, 1.0)
-            values = np.where(
-                np.abs(values - kink) < MARGIN, values + side * MARGIN, values
-            )
+    for kink in (kink for kink in kinks if not isinstance(kink, str)):
+        away = np.where(values < kink, -MARGIN, MARGIN)
+        values = np.where(np.abs(values - kink) < MARGIN, values + away, values)
     return values
 
 
@@ -201,15 +194,14 @@ def cases_of(f: Callable[..., Any]) -> SearchStrategy[Case]:
 
     def call(chosen: tuple[tuple[int, ...], ...]) -> SearchStrategy[Case]:
         operands = [operand(i, shape) for i, shape in enumerate(chosen)]
-        return _strategies().tuples(*operands).map(lambda x: (f, list(x)))
+        return hypothesis().strategies.tuples(*operands).map(lambda x: (f, list(x)))
 
     return (broadcastable(count, 2) if primitive.unbroadcast else alike).flatmap(call)
 
 
 def whole(cases: SearchStrategy[Case], f: Callable[..., Any]) -> SearchStrategy[Case]:
     """Those calls that differentiate by all operands, each of two numbers or more."""
-    primitive = primitive_of(f)
-    count = len(primitive.rules) - primitive.rules.count(None)
+    count = sum(rule is not None for rule in primitive_of(f).rules)
     return cases.filter(
         lambda case: is_full(case, 2) and len(_differentiated(case)) >= count
     )
