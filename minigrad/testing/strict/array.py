@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,14 +118,6 @@ class Device(NamedTuple):
     """Which of the strict devices."""
 
     id: int
-
-
-class Flags(NamedTuple):
-    """The layout in memory; there is no `writeable`."""
-
-    c_contiguous: bool
-    f_contiguous: bool
-    owndata: bool
 
 
 class StrictArray(NDArrayOperatorsMixin):
@@ -247,10 +240,13 @@ class StrictArray(NDArrayOperatorsMixin):
         return run("transpose", np.transpose, (self,), {})
 
     @property
-    def flags(self) -> Flags:
-        """The layout in memory."""
+    def flags(self) -> Any:
+        """The layout in memory; there is no `writeable`."""
         flags = self._array.flags
-        return Flags(flags.c_contiguous, flags.f_contiguous, self.base is None)
+        c, f = flags.c_contiguous, flags.f_contiguous
+        return SimpleNamespace(
+            c_contiguous=c, f_contiguous=f, owndata=self.base is None
+        )
 
 
 def _compare(name: str) -> Callable[[StrictArray, Any], Any]:
