@@ -109,8 +109,7 @@ def _give_take(part: Any, name: str, count: int = 1) -> list[Callable[..., Any]]
     if isinstance(part, type) or not all(map(callable, found)):
         raise TypeError(
             f"{name} is a {type(part).__name__}, but must be {what}, or anything with "
-            f"{' and '.join(methods[:count])}. Give the object itself, not its state; "
-            "other data goes into extra."
+            f"{' and '.join(methods[:count])}: give the object itself, not its state."
         )
     return found  # type: ignore[return-value]
 
@@ -188,8 +187,8 @@ def _json_key(key: Any) -> str:
     if isinstance(key, str | int | float | None):
         return json.dumps(key)
     raise TypeError(
-        f"save_checkpoint: a {type(key).__name__} is a key of the state, which can be "
-        "written but not read again. Use texts or numbers as keys."
+        f"save_checkpoint: a {type(key).__name__} is a key of the state. Use texts or "
+        "numbers as keys."
     )
 
 
@@ -215,8 +214,8 @@ def load_checkpoint(
         _give_take(part, name, count=2)
     if not Path(path).exists():
         raise FileNotFoundError(
-            f"there is no checkpoint {str(path)!r}. Check the path; training that was "
-            "stopped before its first save has none."
+            f"there is no checkpoint {str(path)!r}. Check the path; training has none "
+            "before its first save."
         )
     hdf5.import_h5py()
     way_out = "Use another file, or train again"

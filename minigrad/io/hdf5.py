@@ -24,7 +24,6 @@ from minigrad.io.limits import FREE, check_size, in_words
 
 # Filters by their registered numbers; each may stand once, and one of the packers.
 DEFLATE, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
-FILTERS = {DEFLATE: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32", LZF: "lzf"}
 
 HEAP = b"GCOL"  # how a global heap begins
 OBJECT = 16  # bytes of the header of a heap, and of an object in it
@@ -46,10 +45,8 @@ def import_h5py() -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise RuntimeError(
-            "HDF5 files need h5py, which is not installed. Install it with: pip "
-            "install h5py"
-        ) from error
+        why = "HDF5 files need h5py, which is not installed: pip install h5py"
+        raise RuntimeError(why) from error
     return h5py
 
 
@@ -68,9 +65,8 @@ def open_hdf5(path: str | os.PathLike[str], **settings: Any) -> Any:
             if "unable to lock file" not in str(error):
                 raise
             raise UnreadableError(
-                f"{os.fspath(path)!r} is locked: another program has it open for "
-                "writing. Wait until it is done, or close it there; where nothing "
-                "writes it, set HDF5_USE_FILE_LOCKING=FALSE."
+                f"{os.fspath(path)!r} is locked by a program that writes it. Wait "
+                "until it is done; if there is none, set HDF5_USE_FILE_LOCKING=FALSE."
             ) from error
 
 
@@ -125,8 +121,8 @@ def child(group: Any, name: str) -> Any:
         raise ValueError(f"{name!r} is missing in it, which holds {_names(group)}")
     if not isinstance(link, h5py.HardLink):
         raise RefusedError(
-            f"{name!r} in it is a link to something that stands elsewhere "
-            f"({type(link).__name__}), which is not followed: put the data itself there"
+            f"{name!r} in it is a link to something elsewhere ({type(link).__name__}), "
+            "which is not followed: put the data itself there"
         )
     return group[name]
 
@@ -158,7 +154,7 @@ def dataset(group: Any, name: str) -> Any:
     if stored < size:
         raise ValueError(
             f"{name!r} in it was never written: {in_words(size)} are promised and "
-            f"{in_words(stored)} stored, so that its rows would read as zeros"
+            f"{in_words(stored)} stored"
         )
     return found
 
@@ -179,13 +175,13 @@ def _require_own(found: Any, name: str) -> None:
     plan = found.id.get_create_plist()
     if plan.get_layout() == h5py.h5d.VIRTUAL:
         raise RefusedError(
-            f"{name!r} in it is virtual: its rows stand in other files, and where one "
-            "is missing they read as zeros. Write the rows themselves into one file"
+            f"{name!r} in it is virtual: its rows stand in other files, and may be "
+            "missing there. Write the rows themselves into one file"
         )
     if plan.get_layout() == h5py.h5d.CONTIGUOUS and plan.get_external_count():
         raise RefusedError(
-            f"{name!r} in it has external storage: its bytes stand in another file, "
-            "which is not read. Write them into this one"
+            f"{name!r} in it has external storage, a file that is not read. Write its "
+            "bytes into this one"
         )
 
 
@@ -199,13 +195,13 @@ def _require_chunks(found: Any, name: str) -> None:
     if missing > 0:
         raise ValueError(
             f"rows of {name!r} in it were never written: {missing:,} of its "
-            f"{math.prod(grid):,} chunks are missing, which would read as zeros"
+            f"{math.prod(grid):,} chunks are missing"
         )
     filters, size = _filters(found, name), _size(found, found.chunks)
     if size > LARGEST_CHUNK and {DEFLATE, LZF} & set(filters):
         raise RefusedError(
-            f"a chunk of {name!r} in it has {in_words(size)}, which are unpacked for "
-            f"every row; at most {in_words(LARGEST_CHUNK)} are. {UNPACK}"
+            f"a chunk of {name!r} in it has {in_words(size)} to be unpacked for every "
+            f"row; at most {in_words(LARGEST_CHUNK)} are. {UNPACK}"
         )
     chunks: list[Any] = []
     found.id.chunk_iter(chunks.append)
@@ -223,14 +219,13 @@ def _filters(found: Any, name: str) -> list[int]:
     plan = found.id.get_create_plist()
     filters = [plan.get_filter(i) for i in range(plan.get_nfilters())]
     codes = [code for code, *_ in filters]
-    known = [code for code in codes if code in FILTERS]
+    known = [c for c in codes if c in (DEFLATE, SHUFFLE, FLETCHER32, LZF)]
     packers = [code for code in codes if code in (DEFLATE, LZF)]
     shuffled_late = SHUFFLE in codes[codes.index(packers[0]) :] if packers else False
     if codes != known or len(set(codes)) < len(codes) or packers[1:] or shuffled_late:
         raise RefusedError(
-            f"{name!r} in it is packed by the filters {codes}, and known here are "
-            f"{', '.join(FILTERS.values())}, each once, shuffle before what packs, and "
-            f"not both packers. {UNPACK}"
+            f"{name!r} in it is packed by the filters {codes}; known are one of gzip "
+            f"and lzf, shuffle before what packs, and fletcher32, each once. {UNPACK}"
         )
     # lzf unpacks into as many bytes as its last setting says.
     size = _size(found, found.chunks)

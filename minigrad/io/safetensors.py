@@ -103,14 +103,12 @@ def _check_names(arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None
     strange = [text for text in texts if not isinstance(text, str)]
     if strange:
         raise TypeError(
-            f"safetensors holds arrays under names and texts as metadata, but "
-            f"{strange[0]!r} is a {type(strange[0]).__name__}. Give a flat dictionary "
-            "with texts as keys, and metadata as texts (json.dumps makes some)."
+            f"save_safetensors: {strange[0]!r} is a {type(strange[0]).__name__}. Give "
+            "a flat dictionary with texts as keys, and metadata as texts."
         )
     if METADATA in arrays:
         raise ValueError(
-            f"safetensors keeps the name {METADATA!r} for metadata, so no array can "
-            "have it. Rename the array."
+            f"safetensors keeps the name {METADATA!r} for metadata. Rename the array."
         )
 
 
@@ -121,8 +119,7 @@ def _plain(name: str, value: Any) -> np.ndarray:
         return array
     raise TypeError(
         f"safetensors has no dtype for {name!r}, which is {array.dtype}. Convert it, "
-        "for example with .astype('float32'); split complex numbers into .real and "
-        ".imag."
+        "say by .astype('float32'); split complex numbers into .real and .imag."
     )
 
 

@@ -78,8 +78,8 @@ def check_gradients(
     if grad is not None:
         if order not in (None, 1):
             raise ValueError(
-                f"order={order} cannot be checked of gradients that were made "
-                "elsewhere: grad= gives the first order alone. Leave order out."
+                f"order={order} cannot be checked with grad=, which gives the first "
+                "order alone. Leave order out."
             )
         function: Function = Given(f, arrays, grad, name, seed)
         order, special = 1, special and callable(grad)
@@ -227,7 +227,6 @@ def _check_precision(function: Function) -> None:
         if dtype.itemsize < np.dtype(float).itemsize:
             raise ValueError(
                 f"{function.name} computes in {dtype} from its {call.primitive.name} "
-                "on: gradients are checked in float64, and what rounds would hide "
-                "mistakes. Leave the conversion out, or convert to the operand's own "
-                "dtype: .astype(x.dtype)."
+                "on, which rounds and would hide mistakes. Leave the conversion out, "
+                "or convert to the operand's own dtype: .astype(x.dtype)."
             )

@@ -134,9 +134,9 @@ def checked_outputs(outputs: Any) -> list[Tensor]:
     for part in parts:
         if not isinstance(part, Tensor):
             raise TypeError(
-                f"the function to check returned {type(part).__name__}: it gets "
-                "Tensors and must return a Tensor, or a list or tuple of them. A "
-                ".item() or .numpy() on the way loses the gradient."
+                f"the function to check returned {type(part).__name__}, but must "
+                "return a Tensor, or a list or tuple of them. A .item() or .numpy() on "
+                "the way loses the gradient."
             )
     return [part for part in parts if part.dtype.kind in "fc"]
 

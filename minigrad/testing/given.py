@@ -45,16 +45,14 @@ class Given(Function):
         value = np.asarray(self.f(*self.filled([np.array(x) for x in inputs])))
         if value.size != 1 or value.dtype.kind not in "fc":
             raise TypeError(
-                "with grad= the function must return one number, as a loss does, not "
-                f"{value.dtype} of shape {value.shape}. Weight its outputs and add "
-                "them up: lambda x: (weights * f(x)).sum(), with random weights (a "
-                "plain sum cannot see the mistakes of a softmax)."
+                f"with grad= the function must return one number, not {value.dtype} of "
+                f"shape {value.shape}. Sum its outputs under random weights: lambda x: "
+                "(weights * f(x)).sum()."
             )
         if value.dtype.itemsize < 8:
             raise TypeError(
                 f"the function returned {value.dtype}, whose rounding hides mistakes: "
-                "let it compute in float64 (torch.float64, or in JAX "
-                "jax.config.update('jax_enable_x64', True))."
+                "let it compute in float64 (torch.float64, JAX's jax_enable_x64)."
             )
         return [value.reshape(())]
 
@@ -79,15 +77,15 @@ class Given(Function):
         parts = [given] if alone else list(given or [])
         if any(g is None for g in parts):
             raise TypeError(
-                "grad returned None: it must return the gradients, of PyTorch's "
-                "tensors for example x.grad after backward()."
+                "grad returned None: it must return the gradients, such as PyTorch's "
+                "x.grad after backward()."
             )
         found = [np.asarray(g, np.float64) for g in parts]
         ours, theirs = [g.shape for g in found], [a.shape for a in self.operands]
         if ours != theirs:
             raise TypeError(
-                f"grad gives gradients of shapes {ours}, but the operands of floats "
-                f"have {theirs}: it must give one gradient for each of these, in order."
+                f"grad gives gradients of shapes {ours} for operands of floats of "
+                f"{theirs}: it must give one gradient for each of these, in order."
             )
         values = [*self.on_arrays(self.operands), *found]
         size = max(np.abs(a[np.isfinite(a)]).max(initial=1) for a in values)

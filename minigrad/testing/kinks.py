@@ -52,12 +52,10 @@ def _declared(primitive: Primitive, name: str, kink: float | str) -> Any:
     if declared is None or declared in allowed or (number and not ties):
         return declared
     ways = "'shared' or 'first'" if ties else "a number, or None at a pole"
-    said = "does not say which derivative its rule gives there"
-    if declared != "not stated":
-        said = f"says {declared!r} of the derivative there"
     raise GradientError(
-        f"primitive {primitive.name!r} declares a kink of {name!r} at {kink!r} and "
-        f"{said}. Say it: kinks={{{name!r}: {{{kink!r}: ...}}}}, with {ways}.",
+        f"primitive {primitive.name!r} declares a kink of {name!r} at {kink!r}, whose "
+        f"derivative by its rule is {declared!r}. Say it: "
+        f"kinks={{{name!r}: {{{kink!r}: ...}}}}, with {ways}.",
         primitive=primitive.name,
         operand=name,
     )

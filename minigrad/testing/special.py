@@ -203,10 +203,9 @@ class Places:
         key = repr(operand if isinstance(point, str) else point)
         return GradientError(
             f"primitive {self.primitive!r}: at {point} of its operand {operand!r} "
-            f"{REASONS[kind]}, and it does not declare so. If that is meant, say which "
-            f"derivative the rule gives there, kinks={{{operand!r}: {{{key}: 0}}}}, or "
-            "None where there is none; or leave the point out: "
-            f"domain={{{operand!r}: (low, high)}}.",
+            f"{REASONS[kind]}, which is not declared. Say which derivative the rule "
+            f"gives there, kinks={{{operand!r}: {{{key}: 0}}}} (None: there is none), "
+            f"or leave the point out, domain={{{operand!r}: (low, high)}}.",
             primitive=self.primitive,
             operand=operand,
         )

@@ -29,8 +29,8 @@ def hypothesis() -> Any:
         import hypothesis.strategies
     except ImportError as error:
         raise RuntimeError(
-            "minigrad's test strategies need Hypothesis, which is not installed. "
-            "Install it with: pip install hypothesis"
+            "minigrad's strategies need Hypothesis, which is not installed: pip "
+            "install hypothesis"
         ) from error
     return hypothesis
 
@@ -180,10 +180,9 @@ def cases_of(f: Callable[..., Any]) -> SearchStrategy[Case]:
     missing = sorted({*primitive.setting_names} - {*primitive.defaults})
     if missing or primitive.sequence or primitive.rest_name:
         raise TypeError(
-            f"operands for {primitive.name!r} cannot be drawn: it has settings "
-            f"{missing} without defaults, or takes a list. Pass operands and settings, "
-            "check_primitive(f, *arrays, settings={...}), or a strategy of calls, "
-            "check_primitive(f, cases=...)."
+            f"operands for {primitive.name!r} cannot be drawn: it takes a list, or has "
+            f"settings {missing} without defaults. Pass operands and settings={{...}}, "
+            "or a strategy of calls, cases=..., to check_primitive."
         )
     count = len(primitive.operand_names)
     alike = shapes(0, 2).map(lambda shape: (shape,) * count)
