@@ -37,14 +37,6 @@ class Oracle(NamedTuple):
     along: Callable[[Outputs, Arrays, Arrays, float], list[Derivative]]
 
 
-class Along(NamedTuple):
-    """J v for one direction v, and the oracle that says so."""
-
-    oracle: Oracle
-    v: Arrays
-    derivatives: list[Derivative]
-
-
 def along_differences(
     f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0
 ) -> list[Derivative]:
@@ -142,32 +134,36 @@ SMOOTH, KINK, STEEP, UNDEFINED = "smooth", "a kink", "steep", "undefined"
 class Look(NamedTuple):
     """What a function does near a point, along one direction.
 
-    `kind` is SMOOTH (with derivatives), KINK, UNDEFINED, or STEEP: at the end of the
-    domain, with a derivative beyond all bounds. At an end `v` points inwards.
+    `kind` is SMOOTH (with derivatives, and the oracle that says so), KINK, UNDEFINED,
+    or STEEP: at the end of the domain, with a derivative beyond all bounds. At an end
+    `v` points inwards.
     """
 
     kind: str
     values: Arrays
     v: Arrays
     derivatives: list[Derivative]
-    at_end: bool = False
+    oracle: Oracle = DIFFERENCES
 
 
 def look(f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0) -> Look:
     """Find out whether `f` is smooth along `v`, and its derivatives there.
 
-    Where `f` has values on one side alone, the derivatives are those of that side.
+    Where `f` has values on one side alone, the derivatives are those of that side; else
+    the complex step's, if that agrees.
     """
     with np.errstate(all="ignore"):
         here = _values(f, operands)
         right, left = (_rays(f, operands, v, s * STEP) for s in (1, -1))
         if not here or not (right or left):
             return Look(UNDEFINED, here, v, [])
-        if right and left:
-            return _from_both_sides(here, v, right, left, size)
-        inwards = v if right else [-d for d in v]
-        ray = _rays(f, operands, inwards, STEP_INWARDS)
-        return _from_inside(here, inwards, ray, size)
+        if not (right and left):
+            inwards = v if right else [-d for d in v]
+            ray = _rays(f, operands, inwards, STEP_INWARDS)
+            return _from_inside(here, inwards, ray, size)
+        seen = _from_both_sides(here, v, right, left, size)
+        exact = _exact(f, operands, v, seen.derivatives) if seen.kind == SMOOTH else []
+        return seen._replace(derivatives=exact, oracle=COMPLEX_STEP) if exact else seen
 
 
 def _values(f: Outputs, operands: Arrays) -> Arrays:
@@ -222,7 +218,7 @@ def _from_inside(here: Arrays, v: Arrays, ray: list[Arrays], size: float) -> Loo
         value = 2 * third - second
         error = 4 * np.abs(value - (2 * second - first)) + rounding
         derivatives.append(Derivative(value, error))
-    return Look(kind, here, v, derivatives, at_end=True)
+    return Look(kind, here, v, derivatives, FROM_INSIDE)
 
 
 def along_inside(
@@ -238,13 +234,3 @@ def along_inside(
 
 
 FROM_INSIDE = Oracle("the derivative from inside", along_inside)
-
-
-def sharpest(f: Outputs, operands: Arrays, seen: Look) -> Along:
-    """The derivatives where `f` is smooth, by the complex step if that agrees."""
-    if seen.at_end:
-        return Along(FROM_INSIDE, seen.v, seen.derivatives)
-    exact = _exact(f, operands, seen.v, seen.derivatives)
-    if exact:
-        return Along(COMPLEX_STEP, seen.v, exact)
-    return Along(DIFFERENCES, seen.v, seen.derivatives)

@@ -20,7 +20,8 @@ from minigrad.testing.function import Derived, Function, as_leaf, pull, random_l
 from minigrad.testing.oracles import (
     COMPLEX_STEP,
     EPS,
-    Along,
+    SMOOTH,
+    Look,
     Oracle,
     choose_oracle,
     unit_directions,
@@ -55,7 +56,7 @@ class Order:
         """How far rounding may take the tape."""
         return ROUND_OFFS * EPS * self.size
 
-    def compare(self, along: Along, every_element: bool = False) -> Iterator[Wrong]:
+    def compare(self, along: Look, every_element: bool = False) -> Iterator[Wrong]:
         """What is wrong by an oracle; each element is looked at if one must be wrong.
 
         One random direction sees all elements: where the oracle has all digits, no
@@ -66,7 +67,7 @@ class Order:
             yield from self._elements(along.oracle)
         yield from wrong
 
-    def _adjoint(self, along: Along) -> Iterator[Wrong]:
+    def _adjoint(self, along: Look) -> Iterator[Wrong]:
         """<c, J v> against <J^T c, v>, all operands at once."""
         pairs = list(zip(self.cotangents, along.derivatives, strict=True))
         left = [c * d.value for c, d in pairs]
@@ -105,7 +106,7 @@ class Order:
             wrong = Wrong(what, i, against=against, order=self.number)
             yield from first_difference(wrong, ours, self.found[i], self.rounding)
 
-    def check_pushed(self, along: Along) -> Iterator[Wrong]:
+    def check_pushed(self, along: Look) -> Iterator[Wrong]:
         """J v, which the tape makes of two backward passes, against the oracle."""
         pushed = push(self.function, along.v)
         for i, (ours, d) in enumerate(zip(pushed, along.derivatives, strict=True)):
@@ -179,12 +180,12 @@ def _check_form(
             yield Wrong(what, operand=i, against="the operand", order=number)
 
 
-def along_random(function: Function, random: np.random.Generator, size: float) -> Along:
+def along_random(function: Function, random: np.random.Generator, size: float) -> Look:
     """The derivatives along a random direction, by the oracle that fits."""
     f, operands = function.on_arrays, function.operands
     oracle = choose_oracle(f, operands, random)
     v = random_like(random, operands)
-    return Along(oracle, v, oracle.along(f, operands, v, size))
+    return Look(SMOOTH, [], v, oracle.along(f, operands, v, size), oracle)
 
 
 def push(function: Function, v: Arrays) -> Arrays:
