@@ -34,13 +34,6 @@ MEANINGS: dict[type[Exception], str] = {
     TypeError: "its content is of another kind than expected ({})",
 }
 
-SPECIAL = {
-    stat.S_ISFIFO: "a pipe",
-    stat.S_ISCHR: "a device",
-    stat.S_ISBLK: "a device",
-    stat.S_ISSOCK: "a socket",
-}
-
 
 @contextlib.contextmanager
 def reading(
@@ -110,15 +103,14 @@ def require_regular(path: str | os.PathLike[str]) -> None:
     """
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(
-            errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path)
+        why = os.strerror(errno.EISDIR)
+        raise IsADirectoryError(errno.EISDIR, why, os.fspath(path))
+    if not stat.S_ISREG(mode):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+        raise UnreadableError(
+            f"{os.fspath(path)!r} is {kind}, which cannot be read as a file. Copy what "
+            "comes from it into a file, and give that."
         )
-    for is_kind, kind in SPECIAL.items():
-        if is_kind(mode):
-            raise UnreadableError(
-                f"{os.fspath(path)!r} is {kind}, which cannot be read as a file. Copy "
-                "what comes from it into a file, and give that."
-            )
 
 
 def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:

@@ -209,8 +209,7 @@ def _require_chunks(found: Any, name: str) -> None:
         if not _is_sound(found, chunk, filters, size):
             raise RefusedError(
                 f"the chunk at {chunk.chunk_offset} of {name!r} in it does not unpack "
-                f"to its {in_words(size)}: it is damaged, or made to fill the memory. "
-                "Make the file again"
+                f"to its {in_words(size)}: it is damaged. Make the file again"
             )
 
 
