@@ -92,32 +92,6 @@ DIFFERENCES = Oracle("finite differences", along_differences)
 COMPLEX_STEP = Oracle("the complex step", along_complex_step)
 
 
-def choose_oracle(f: Outputs, operands: Arrays, random: np.random.Generator) -> Oracle:
-    """The complex step where it agrees with differences along a random direction."""
-    v = [random.standard_normal(a.shape) for a in operands]
-    return COMPLEX_STEP if _exact(f, operands, v) else DIFFERENCES
-
-
-def _exact(
-    f: Outputs, operands: Arrays, v: Arrays, rough: list[Derivative] | None = None
-) -> list[Derivative]:
-    """The complex step's derivatives where they agree with differences, or nothing.
-
-    A function that is not analytic (it takes a magnitude, say) is off by as much as
-    its derivative, and one without a complex form raises.
-    """
-    try:
-        exact = along_complex_step(f, operands, v)
-    except Exception:  # each library has errors of its own
-        return []
-    rough = along_differences(f, operands, v) if rough is None else rough
-    agrees = all(
-        np.all(np.abs(a.value - b.value) <= b.error + 1e-6 * (1 + np.abs(b.value)))
-        for a, b in zip(exact, rough, strict=True)
-    )
-    return exact if agrees else []
-
-
 def unit_directions(operands: Arrays, which: int) -> Iterator[tuple[tuple, Arrays]]:
     """For each element of one operand its index, and the direction that moves it."""
     for index in np.ndindex(operands[which].shape):
@@ -126,7 +100,7 @@ def unit_directions(operands: Arrays, which: int) -> Iterator[tuple[tuple, Array
         yield index, v
 
 
-# -- near a point that may be a kink or an end -------------------------------------
+# -- along one direction, near what may be a kink or an end ------------------------
 
 SMOOTH, KINK, STEEP, UNDEFINED = "smooth", "a kink", "steep", "undefined"
 
@@ -146,11 +120,33 @@ class Look(NamedTuple):
     oracle: Oracle = DIFFERENCES
 
 
+def derive(f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0) -> Look:
+    """The derivatives along `v` of a function that is smooth, by the best oracle."""
+    rough = Look(SMOOTH, [], v, along_differences(f, operands, v, size))
+    return _sharpened(f, operands, rough)
+
+
+def _sharpened(f: Outputs, operands: Arrays, seen: Look) -> Look:
+    """The complex step's derivatives in place of differences that they agree with.
+
+    A function that is not analytic (it takes a magnitude, say) is off by as much as
+    its derivative, and one without a complex form raises.
+    """
+    try:
+        exact = along_complex_step(f, operands, seen.v)
+    except Exception:  # each library has errors of its own
+        return seen
+    agrees = all(
+        np.all(np.abs(a.value - b.value) <= b.error + 1e-6 * (1 + np.abs(b.value)))
+        for a, b in zip(exact, seen.derivatives, strict=True)
+    )
+    return seen._replace(derivatives=exact, oracle=COMPLEX_STEP) if agrees else seen
+
+
 def look(f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0) -> Look:
     """Find out whether `f` is smooth along `v`, and its derivatives there.
 
-    Where `f` has values on one side alone, the derivatives are those of that side; else
-    the complex step's, if that agrees.
+    Where `f` has values on one side alone, the derivatives are those of that side.
     """
     with np.errstate(all="ignore"):
         here = _values(f, operands)
@@ -162,8 +158,7 @@ def look(f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0) -> Look:
             ray = _rays(f, operands, inwards, STEP_INWARDS)
             return _from_inside(here, inwards, ray, size)
         seen = _from_both_sides(here, v, right, left, size)
-        exact = _exact(f, operands, v, seen.derivatives) if seen.kind == SMOOTH else []
-        return seen._replace(derivatives=exact, oracle=COMPLEX_STEP) if exact else seen
+        return _sharpened(f, operands, seen) if seen.kind == SMOOTH else seen
 
 
 def _values(f: Outputs, operands: Arrays) -> Arrays:

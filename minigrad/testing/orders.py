@@ -9,21 +9,19 @@ J v with what the tape makes of two backward passes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from minigrad.tape import Scope, wrap
-from minigrad.tensor import Tensor
 from minigrad.testing.blame import Wrong
 from minigrad.testing.function import Derived, Function, as_leaf, pull, random_like
 from minigrad.testing.oracles import (
     COMPLEX_STEP,
     EPS,
-    SMOOTH,
     Look,
     Oracle,
-    choose_oracle,
+    derive,
     unit_directions,
 )
 
@@ -33,28 +31,27 @@ Arrays = list[np.ndarray]
 ROUND_OFFS = 500
 
 
-@dataclass(frozen=True)
 class Order:
     """The gradients J^T c of one order, and what they are compared with.
 
     Attributes:
         function: whose gradients they are; from the second order on a gradient itself.
         cotangents: c, one for each output.
+        number: 1 for gradients, 2 for gradients of gradients, and so on.
         found: J^T c, one for each operand.
         size: the largest number that was met; round-offs are relative to it.
-        number: 1 for gradients, 2 for gradients of gradients, and so on.
+        rounding: how far these may take the tape.
     """
 
-    function: Function
-    cotangents: Arrays
-    found: Arrays
-    size: float
-    number: int = 1
-
-    @property
-    def rounding(self) -> float:
-        """How far rounding may take the tape."""
-        return ROUND_OFFS * EPS * self.size
+    def __init__(
+        self, function: Function, cotangents: Arrays, number: int, size: float = 0.0
+    ) -> None:
+        self.function = function
+        self.cotangents = cotangents
+        self.number = number
+        self.found, largest = function.gradients(cotangents)
+        self.size = max(size, largest)
+        self.rounding = ROUND_OFFS * EPS * self.size
 
     def compare(self, along: Look, every_element: bool = False) -> Iterator[Wrong]:
         """What is wrong by an oracle; each element is looked at if one must be wrong.
@@ -98,6 +95,17 @@ class Order:
                 error[index] += np.sum(np.abs(c) * d.error)
         return value, error
 
+    def check_unobserved(self) -> Iterator[Wrong]:
+        """Without an observer the pass takes other ways; these gradients are kept."""
+        leaves = self.function.leaves(self.function.operands)
+        gradients = pull(self.function(leaves), leaves, self.cotangents)
+        self.found = [g.numpy() for g in gradients]
+        for i, both in enumerate(zip(gradients, leaves, strict=True)):
+            ours, theirs = ((x.shape, str(x.dtype), x.device) for x in both)
+            if ours != theirs:
+                what = f"is {ours}, but the operand is {theirs} (shape, dtype, device)"
+                yield Wrong(what, i, against="the operand", order=self.number)
+
     def check_recorded(self) -> Iterator[Wrong]:
         """The recorded backward pass, on which the next order builds, is the same."""
         what, against = "is another one with create_graph=True", "the plain one"
@@ -135,57 +143,27 @@ def first_difference(
 
 def first_wrong(function: Function, order: int) -> Wrong | None:
     """Check one order after the other; each works on the last one's gradient."""
-    if not function.operands:
-        return None
     random = np.random.default_rng(function.seed)
-    for number in range(1, order + 1):
+    for number in range(1, order + 1) if function.operands else ():
         outputs = function.on_arrays(function.operands)
-        cotangents = function.draw_cotangents(random, outputs)
-        for wrong in _wrongs(function, cotangents, random, number, number == order):
+        here = Order(function, function.draw_cotangents(random, outputs), number)
+        for wrong in _wrongs(here, random, last=number == order):
             return wrong
-        function = Derived(function, cotangents)
+        function = Derived(function, here.cotangents)
     return None
 
 
-def _wrongs(
-    function: Function,
-    cotangents: Arrays,
-    random: np.random.Generator,
-    number: int,
-    last: bool,
-) -> Iterator[Wrong]:
-    """What is wrong with the gradients of `function`, if anything is."""
-    found, size = function.gradients(cotangents)
-    along = along_random(function, random, size)
-    if function.recorded:  # without an observer the pass may take other ways
-        leaves = function.leaves(function.operands)
-        gradients = pull(function(leaves), leaves, cotangents)
-        found = [g.numpy() for g in gradients]
-        yield from _check_form(gradients, leaves, number)
-    order = Order(function, cotangents, found, size, number)
+def _wrongs(order: Order, random: np.random.Generator, last: bool) -> Iterator[Wrong]:
+    """What is wrong with the gradients of one order, if anything is."""
+    function = order.function
+    v = random_like(random, function.operands)
+    along = derive(function.on_arrays, function.operands, v, order.size)
+    if function.recorded:
+        yield from order.check_unobserved()
     yield from order.compare(along, every_element=along.oracle is not COMPLEX_STEP)
     if not last:
         yield from order.check_recorded()
         yield from order.check_pushed(along)
-
-
-def _check_form(
-    gradients: list[Tensor], leaves: list[Tensor], number: int
-) -> Iterator[Wrong]:
-    """Shape, dtype and device are the operand's."""
-    for i, both in enumerate(zip(gradients, leaves, strict=True)):
-        ours, theirs = ((x.shape, str(x.dtype), x.device) for x in both)
-        if ours != theirs:
-            what = f"is {ours}, but the operand is {theirs} (shape, dtype, device)"
-            yield Wrong(what, operand=i, against="the operand", order=number)
-
-
-def along_random(function: Function, random: np.random.Generator, size: float) -> Look:
-    """The derivatives along a random direction, by the oracle that fits."""
-    f, operands = function.on_arrays, function.operands
-    oracle = choose_oracle(f, operands, random)
-    v = random_like(random, operands)
-    return Look(SMOOTH, [], v, oracle.along(f, operands, v, size), oracle)
 
 
 def push(function: Function, v: Arrays) -> Arrays:

@@ -83,8 +83,7 @@ def first_wrong_where_smooth(
             if seen.kind != SMOOTH:
                 break
             cotangents = function.draw_cotangents(random, seen.values)
-            found, largest = function.gradients(cotangents)
-            here = Order(function, cotangents, found, max(size, largest), number)
+            here = Order(function, cotangents, number, size)
             for wrong in here.compare(seen):
                 return first, wrong
             if seen.oracle is not FROM_INSIDE and number < order:
