@@ -9,7 +9,8 @@ kink, pole and end that is met.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from minigrad.testing.orders import Order
 
 Arrays = list[np.ndarray]
 
-POINTS = (0.0, -0.0, 1.0, -1.0)
+POINTS: tuple[float, ...] = (0.0, -0.0, 1.0, -1.0)
 VALUE = 0.5  # that all elements have where they are equal
 
 
@@ -45,24 +46,7 @@ def check_special(
         GradientError: a gradient is wrong there; or `primitive`, which `function`
             calls, has a kink or an end there which it does not declare.
     """
-
-    def check(operands: Arrays) -> Look:
-        there = function.at(operands)
-        seen, wrong = first_wrong_where_smooth(there, order)
-        if wrong is None:
-            return seen
-        alone = lambda *how: first_wrong_where_smooth(*how)[1]  # noqa: E731
-        raise gradient_error(there, wrong, alone, special=True)
-
-    places = Places(function.operands, check, only_call(function, primitive))
-    places.check()
-    for i, end in places.closed_ends:
-        operands = put_in(function.operands, [i], 0, end)
-        seen = check(operands)
-        if seen.kind == STEEP:
-            _check_steep(function.at(operands), seen, i)
-        elif seen.kind != SMOOTH:
-            raise places.undeclared(i, end, seen.kind)
+    Points(function, order, only_call(function, primitive)).check()
 
 
 def first_wrong_where_smooth(
@@ -122,8 +106,8 @@ def _check_steep(there: Function, seen: Look, operand: int) -> None:
 # -- where it is tried -------------------------------------------------------------
 
 
-class Places:
-    """Operands with special points in their places, each for `check` to look at.
+class Points:
+    """Special points in the places of a function's operands.
 
     `call` is the one call of a primitive that the function is, if it is one. Then
     points are left out that it declares as kinks or outside of its domain, and others
@@ -131,34 +115,20 @@ class Places:
     """
 
     def __init__(
-        self,
-        operands: Arrays,
-        check: Callable[[Arrays], Look],
-        call: RecordedCall | None,
+        self, function: Function, order: int, call: RecordedCall | None
     ) -> None:
-        self.operands = operands
-        self.check_at = check
-        self.primitive, self.names = "", [""] * len(operands)
-        self.points: list[tuple[float, ...]] = [POINTS] * len(operands)
-        self.closed_ends: list[tuple[int, float]] = []  # and whose they are
+        self.function, self.operands = function, function.operands
+        self.order = order
+        self.call = call
+        self.points = [POINTS for _ in self.operands]
         self.smooth_elsewhere = False
         if call is not None:
-            self._read(call)
-
-    def _read(self, call: RecordedCall) -> None:
-        primitive = call.primitive
-        self.primitive, self.names = primitive.name, call.names
-        self.points = [_points_of(call, name) for name in call.names]
-        self.closed_ends = [
-            (i, end)
-            for i, name in enumerate(call.names)
-            for end in primitive.closed.get(name, ())
-            if self.operands[i].size
-        ]
-        # Ties and kinks of the output can be met anywhere, and are not told apart.
-        named = {kink for kinks in primitive.kinks.values() for kink in kinks}
-        ties = named & set(primitive.operand_names)
-        self.smooth_elsewhere = not ties and "y" not in primitive.kinks
+            self.points = [_points_of(call, name) for name in call.names]
+            # Ties and kinks of the output can be met anywhere, and are not told apart.
+            declared = call.primitive.kinks
+            named = {kink for kinks in declared.values() for kink in kinks}
+            ties = named & set(call.primitive.operand_names)
+            self.smooth_elsewhere = not ties and "y" not in declared
 
     def check(self) -> None:
         """All points at once, or one by one where that is not smooth; equal values."""
@@ -167,6 +137,28 @@ class Places:
             self._one_by_one()
         if sum(a.size for a in self.operands) > 1:
             self._equal()
+        if self.call is not None:
+            for i, name in enumerate(self.call.names):
+                for end in self.call.primitive.closed.get(name, ()):
+                    self._at_end(i, end)
+
+    def check_at(self, operands: Arrays) -> Look:
+        """What the function does there, its gradients checked where it is smooth."""
+        there = self.function.at(operands)
+        seen, wrong = first_wrong_where_smooth(there, self.order)
+        if wrong is None:
+            return seen
+        alone = lambda *how: first_wrong_where_smooth(*how)[1]  # noqa: E731
+        raise gradient_error(there, wrong, alone, special=True)
+
+    def _at_end(self, i: int, end: float) -> None:
+        if self.operands[i].size:
+            operands = put_in(self.operands, [i], 0, end)
+            seen = self.check_at(operands)
+            if seen.kind == STEEP:
+                _check_steep(self.function.at(operands), seen, i)
+            elif seen.kind != SMOOTH:
+                raise self._undeclared(i, end, seen.kind)
 
     def _one_by_one(self) -> None:
         """One point in one place of all operands; else of one operand at a time."""
@@ -177,7 +169,7 @@ class Places:
             for i in chosen if together.kind != SMOOTH else []:
                 seen = self.check_at(put_in(self.operands, [i], place, point))
                 if seen.kind != SMOOTH and self.smooth_elsewhere:
-                    raise self.undeclared(i, point, seen.kind)
+                    raise self._undeclared(i, point, seen.kind)
 
     def _equal(self) -> None:
         """Elements that are all 0; that are all equal, of all operands or of one."""
@@ -190,20 +182,21 @@ class Places:
             if seen.kind == SMOOTH:
                 return
         if self.smooth_elsewhere and seen.kind == KINK:
-            raise self.undeclared(0, "equal values", KINK)
+            raise self._undeclared(0, "equal values", KINK)
         for i in range(len(equal) if len(equal) > 1 else 0):
             self.check_at([*self.operands[:i], equal[i], *self.operands[i + 1 :]])
 
-    def undeclared(self, i: int, point: float | str, kind: str) -> GradientError:
-        """The error for what a primitive does at a point and has not declared."""
-        operand = self.names[i]
+    def _undeclared(self, i: int, point: float | str, kind: str) -> GradientError:
+        """The error for what the primitive does at a point and has not declared."""
+        call: Any = self.call
+        primitive, operand = call.primitive.name, call.names[i]
         key = repr(operand if isinstance(point, str) else point)
         return GradientError(
-            f"primitive {self.primitive!r}: at {point} of its operand {operand!r} "
+            f"primitive {primitive!r}: at {point} of its operand {operand!r} "
             f"{REASONS[kind]}, which is not declared. Say which derivative the rule "
             f"gives there, kinks={{{operand!r}: {{{key}: 0}}}} (None: there is none), "
             f"or leave the point out, domain={{{operand!r}: (low, high)}}.",
-            primitive=self.primitive,
+            primitive=primitive,
             operand=operand,
         )
 
