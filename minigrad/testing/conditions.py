@@ -16,11 +16,11 @@ import numpy as np
 
 from minigrad.checkpointing import checkpoint
 from minigrad.inspect import profile, record_lines
-from minigrad.tape import Observer, Scope, wrap
+from minigrad.tape import Scope, wrap
 from minigrad.tensor import Tensor
 from minigrad.testing.blame import Wrong, gradient_error
-from minigrad.testing.function import Function, as_leaf, pull, random_like
-from minigrad.testing.oracles import EPS
+from minigrad.testing.function import Function, Largest, as_leaf, pull, random_like
+from minigrad.testing.oracles import EPS, Arrays
 from minigrad.testing.orders import ROUND_OFFS, first_difference
 
 # float32 may be off from float64 by this many of its own round-offs of the largest
@@ -29,8 +29,6 @@ FLOAT32_ROUND_OFFS = 100
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 # So many pairs of operands of one shape are tried; large layers have hundreds.
 PAIRS = 20
-
-Arrays = list[np.ndarray]
 
 
 def check_conditions(function: Function) -> None:
@@ -82,31 +80,19 @@ def _compare(
         yield from first_difference(wrong, ours, theirs, bound)
 
 
-class _Count(Observer):
-    """Counts operations, forward and backward alike."""
-
-    operations = 0
-
-    def called(self, *_: Any) -> None:
-        self.operations += 1
-
-    def differentiated(self, *_: Any) -> None:
-        self.operations += 1
-
-
 def _float32(function: Function, cotangents: Arrays, random: Any) -> Iterator[Wrong]:
     """The same in float32 as in float64, up to float32's own round-offs."""
     narrow = [a.astype(np.float32) for a in function.operands]
     c = [x.astype(np.float32).astype(np.float64) for x in cotangents]
     leaves = function.leaves(narrow)
-    with Scope(observer=_Count()) as count:
+    with Scope(observer=Largest()) as seen:
         gradients = pull(function(leaves), leaves, c)
     for i, (g, leaf) in enumerate(zip(gradients, leaves, strict=True)):
         if g.dtype != leaf.dtype:
             yield Wrong(f"of a float32 operand is {g.dtype}", operand=i)
     expected = _plain(function.at([a.astype(np.float64) for a in narrow]), c)
     found = [g.numpy() for g in gradients]
-    unit = max(FLOAT32_ROUND_OFFS, count.operations) * FLOAT32_EPS
+    unit = max(FLOAT32_ROUND_OFFS, seen.count) * FLOAT32_EPS
     yield from _compare("is wrong in float32", found, expected, "float64", unit)
 
 

@@ -17,6 +17,7 @@ from minigrad import backend
 from minigrad.random import watch_draws
 from minigrad.tape import BackwardPass, Call, Leaf, Observer, Scope, array_of, wrap
 from minigrad.tensor import Tensor
+from minigrad.testing.oracles import Arrays
 
 
 class Constant:
@@ -56,7 +57,7 @@ class Function:
         self.name = name or str(getattr(f, "__name__", "the function"))
         self.seed = seed
         self.constants: dict[int, np.ndarray] = {}
-        self.operands: list[np.ndarray] = []
+        self.operands: Arrays = []
         self.places: list[int] = []  # of the differentiated operands among all
         self.names: dict[int, str] = {}  # of operands that messages name, by place
         for place, operand in enumerate(operands):
@@ -107,19 +108,17 @@ class Function:
         places |= {place: self.put(a) for place, a in self.constants.items()}
         return [places[place] for place in sorted(places)]
 
-    def on_arrays(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def on_arrays(self, arrays: Sequence[np.ndarray]) -> Arrays:
         """The outputs' values, as NumPy arrays: what an oracle differentiates."""
         return [y.numpy() for y in self(self.tensors(arrays))]
 
     def draw_cotangents(
         self, random: np.random.Generator, outputs: Sequence[np.ndarray]
-    ) -> list[np.ndarray]:
+    ) -> Arrays:
         """Random ones for these outputs."""
         return random_like(random, outputs)
 
-    def gradients(
-        self, cotangents: Sequence[np.ndarray]
-    ) -> tuple[list[np.ndarray], float]:
+    def gradients(self, cotangents: Sequence[np.ndarray]) -> tuple[Arrays, float]:
         """The gradients, and the largest number that is met on the way to them."""
         leaves = self.leaves(self.operands)
         with Scope(observer=Largest()) as seen:
@@ -141,9 +140,7 @@ def checked_outputs(outputs: Any) -> list[Tensor]:
     return [part for part in parts if part.dtype.kind in "fc"]
 
 
-def random_like(
-    random: np.random.Generator, arrays: Sequence[np.ndarray]
-) -> list[np.ndarray]:
+def random_like(random: np.random.Generator, arrays: Sequence[np.ndarray]) -> Arrays:
     """Random numbers of both signs from 0.5 to 1.5: each element counts."""
     signs = [random.choice([-1.0, 1.0], a.shape) for a in arrays]
     return [np.asarray(s * random.uniform(0.5, 1.5, s.shape)) for s in signs]
@@ -157,7 +154,7 @@ def as_leaf(tensor: Tensor) -> Tensor:
 class Derived(Function):
     """The gradients of <cotangents, f> as a function of f's operands."""
 
-    def __init__(self, of: Function, cotangents: list[np.ndarray]) -> None:
+    def __init__(self, of: Function, cotangents: Arrays) -> None:
         self.of = of
         self.cotangents = cotangents
         self.operands = of.operands
@@ -190,12 +187,9 @@ def pull(
                 backward_pass.start(output.entry, _like(cotangent, output))
         backward_pass.run()
     found = [backward_pass.found.get(entry.order) for entry in entries]
-    return [
-        g
-        if isinstance(g, Tensor)
-        else wrap(np.zeros_like(leaf.array) if g is None else g)
-        for g, leaf in zip(found, leaves, strict=True)
-    ]
+    pairs = zip(found, leaves, strict=True)
+    gradients = [np.zeros_like(leaf.array) if g is None else g for g, leaf in pairs]
+    return [g if isinstance(g, Tensor) else wrap(g) for g in gradients]
 
 
 def _like(cotangent: Any, output: Tensor) -> Tensor:
@@ -207,10 +201,14 @@ def _like(cotangent: Any, output: Tensor) -> Tensor:
 
 
 class Largest(Observer):
-    """An observer of the largest number that is computed: round-offs are relative."""
+    """An observer of the largest number that is computed, and of how many operations.
+
+    Round-offs are relative to the one and add up with the other.
+    """
 
     def __init__(self) -> None:
         self.size = 1.0
+        self.count = 0
 
     def _see(self, value: Any) -> None:
         magnitude = np.abs(backend.to_numpy(backend.as_result(array_of(value))))
@@ -219,10 +217,12 @@ class Largest(Observer):
 
     def called(self, call: Call, entry: Any, seconds: float) -> None:
         """Look at the outputs."""
+        self.count += 1
         for output in call.results if call.primitive.many else call.results[:1]:
             self._see(output)
 
     def differentiated(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
         """Look at the gradients that an entry hands on."""
+        self.count += 1
         for _, gradient in handed:
             self._see(gradient)

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.testing.function import Function
-
-Arrays = list[np.ndarray]
+from minigrad.testing.oracles import Arrays
 
 
 class Given(Function):

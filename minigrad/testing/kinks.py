@@ -16,9 +16,8 @@ from minigrad.tape import Primitive
 from minigrad.testing.blame import GradientError
 from minigrad.testing.calls import RecordedCall, only_call
 from minigrad.testing.function import Derived, Function, pull, random_like
+from minigrad.testing.oracles import Arrays
 from minigrad.testing.special import VALUE, numbers, put_in
-
-Arrays = list[np.ndarray]
 
 SHARED, FIRST = "shared", "first"
 
@@ -53,8 +52,8 @@ def _declared(primitive: Primitive, name: str, kink: float | str) -> Any:
         return declared
     ways = "'shared' or 'first'" if ties else "a number, or None at a pole"
     raise GradientError(
-        f"primitive {primitive.name!r} declares a kink of {name!r} at {kink!r}, whose "
-        f"derivative by its rule is {declared!r}. Say it: "
+        f"primitive {primitive.name!r} declares a kink of {name!r} at {kink!r}, with "
+        f"the derivative {declared!r} there. Say which the rule gives: "
         f"kinks={{{name!r}: {{{kink!r}: ...}}}}, with {ways}.",
         primitive=primitive.name,
         operand=name,

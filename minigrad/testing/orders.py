@@ -19,13 +19,12 @@ from minigrad.testing.function import Derived, Function, as_leaf, pull, random_l
 from minigrad.testing.oracles import (
     COMPLEX_STEP,
     EPS,
+    Arrays,
     Look,
     Oracle,
     derive,
     unit_directions,
 )
-
-Arrays = list[np.ndarray]
 
 # The tape may be off by this many round-offs of the largest number that it adds up.
 ROUND_OFFS = 500

@@ -24,12 +24,11 @@ from minigrad.testing.oracles import (
     SMOOTH,
     STEEP,
     UNDEFINED,
+    Arrays,
     Look,
     look,
 )
 from minigrad.testing.orders import Order
-
-Arrays = list[np.ndarray]
 
 POINTS: tuple[float, ...] = (0.0, -0.0, 1.0, -1.0)
 VALUE = 0.5  # that all elements have where they are equal
