@@ -22,6 +22,7 @@ from minigrad.io import hdf5
 from minigrad.io.damaged import open_regular, reading, reason
 from minigrad.io.files import replacing
 from minigrad.io.limits import check_size
+from minigrad.io.numbers import NUMBERS
 from minigrad.tape import array_of
 
 FORMAT = "minigrad checkpoint 2"
@@ -165,7 +166,7 @@ def _numbers(key: Any, value: Any) -> Any:
     """The NumPy array of a value with a dtype, whose numbers HDF5 can hold."""
     value = array_of(value)
     array = value if isinstance(value, np.generic) else to_numpy(value)
-    if getattr(array, "dtype", np.dtype(object)).kind in hdf5.NUMBERS:
+    if getattr(array, "dtype", np.dtype(object)).kind in NUMBERS:
         return array
     raise TypeError(
         f"save_checkpoint: the state's {key!r} is {value.dtype}, and a checkpoint "

@@ -21,6 +21,7 @@ import numpy as np
 from minigrad.io.damaged import open_regular, reading
 from minigrad.io.errors import RefusedError, UnreadableError
 from minigrad.io.limits import FREE, check_size, in_words
+from minigrad.io.numbers import NUMBERS
 
 # Filters by their registered numbers; each may stand once, and one of the packers.
 DEFLATE, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
@@ -36,7 +37,6 @@ LARGEST_CHUNK = FREE
 LARGEST_LZF = 4 * FREE // 88
 CHECKSUM = 4  # bytes that fletcher32 adds
 
-NUMBERS = "biufc"  # kinds of dtypes whose bytes stand in the dataset itself
 UNPACK = "Write it again without compression, for example by h5repack -f NONE"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+NUMBERS = "biufc"  # kinds of dtypes whose bytes are the numbers themselves
 BFLOAT16 = "bfloat16"
 MOST_AXES = 64  # NumPy's own bound
 LARGEST = 2**63  # no size, offset or number of bytes reaches that

@@ -18,13 +18,13 @@ import numpy as np
 from minigrad.io.damaged import open_regular, reading
 from minigrad.io.errors import RefusedError
 from minigrad.io.limits import FREE, check_size, stored_bytes, unpack
+from minigrad.io.numbers import NUMBERS
 
 ZIP_START = b"PK"
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-NUMBERS = "biufc"
 
 
 def load_npy(path: str | os.PathLike[str]) -> np.ndarray:
