@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.tape import array_of
 from minigrad.tensor import Tensor
 from minigrad.testing.checker import check_everything
 from minigrad.testing.function import Function
@@ -74,9 +75,8 @@ def _replaced(module: Any, stand_ins: dict[int, Any]) -> Iterator[None]:
     Afterwards all of its attributes are what they were, their contents too.
     """
     owners = [vars(owner) for _, owner in module.named_modules()]
-    known = [dict(attributes) for attributes in owners]
-    values = {id(x): x for before in known for x in before.values()}
-    held = [x.array if isinstance(x, Tensor) else x for x in values.values()]
+    values = [x for attributes in owners for x in (attributes, *attributes.values())]
+    held = {id(x): array_of(x) for x in values}.values()
     contents = [(x, x.copy()) for x in held if isinstance(x, REMEMBERING)]
     try:
         for attributes in owners:
@@ -84,8 +84,6 @@ def _replaced(module: Any, stand_ins: dict[int, Any]) -> Iterator[None]:
                 attributes[name] = stand_ins.get(id(value), value)
         yield
     finally:
-        for attributes, before in zip(owners, known, strict=True):
-            _refill(attributes, before)
         for value, content in contents:
             _refill(value, content)
 
