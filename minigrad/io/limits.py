@@ -49,8 +49,8 @@ def check_size(needed: int, what: str, stored: int | None = None) -> None:
         return
     if stored is not None and is_too_much(needed, stored):
         raise TooLargeError(
-            f"{what} would take {in_words(needed)} of memory, but the file has "
-            f"{in_words(stored)} for that; believed are {in_words(FREE)}, or "
+            f"{what} would take {in_words(needed)} of memory, but only "
+            f"{in_words(stored)} are stored for that; believed are {in_words(FREE)}, or "
             f"{EXPANSION} times what is stored. Make it again, or store it uncompressed"
         )
     free = free_memory()
@@ -122,8 +122,8 @@ def unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> byte
     """
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise RefusedError(
-            f"{member.filename!r} in it is not packed by deflate: pack it again, as "
-            "zip does by itself"
+            f"{member.filename!r} in it is compressed in another way than deflate: "
+            "pack it again, as zip does by itself"
         )
     check_size(member.file_size, repr(member.filename), member.compress_size)
     with archive.open(member) as file:
