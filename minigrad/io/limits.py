@@ -50,7 +50,7 @@ def check_size(needed: int, what: str, stored: int | None = None) -> None:
     if stored is not None and is_too_much(needed, stored):
         raise TooLargeError(
             f"{what} would take {in_words(needed)} of memory, but only "
-            f"{in_words(stored)} are stored for that; believed are {in_words(FREE)}, or "
+            f"{in_words(stored)} are stored for that; believed are {in_words(FREE)} or "
             f"{EXPANSION} times what is stored. Make it again, or store it uncompressed"
         )
     free = free_memory()
