@@ -207,3 +207,4 @@ def test_a_masked_number_has_no_gradient_even_of_an_infinite_slope(name, size):
         x = leaf(np.tile([-1.0, 4.0, -2.0], (size, 1)))
         outer(BENEATH_A_ROOT[name](x)).sum().backward()
         assert_equal(x.grad, np.tile([0, 0.25, 0], (size, 1)))
+

@@ -151,3 +151,4 @@ def test_what_is_not_the_extreme_has_no_gradient_even_of_an_infinite_slope(f, si
 
 def test_a_product_of_float16_overflows_only_at_its_end():
     assert mg.prod(np.array([300, 300, 1 / 300], "float16")) == pytest.approx(300, 0.01)
+

@@ -391,3 +391,4 @@ def test_the_way_out_fits_the_fault(name):
         call()
     assert_parts(raised.value, "failed", way_out)
     assert "broadcast" not in str(raised.value)
+

@@ -83,7 +83,9 @@ FORK = """
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_child_can_walk_though_a_thread_was_walking_when_it_was_forked():
     code = textwrap.dedent(FORK)
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60
+    )
 
 
 def test_a_handler_of_a_signal_can_walk_while_a_walk_adds():
