@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from minigrad import backend
 from minigrad.inspect.table import table_text
-from minigrad.tape import Call, Entry, Observer, Scope
+from minigrad.tape import Call, Entry, Observer, Scope, array_of
 from minigrad.tape.writes import owner_of
-from minigrad.tensor import Tensor
 
 
 class Event(NamedTuple):
@@ -56,7 +55,7 @@ class Profile(Observer):
     def differentiated(self, entry: Entry, g: Any, handed: Any, seconds: float) -> None:
         """Note an entry's rules."""
         for _, gradient in handed:
-            self._track(gradient.array if isinstance(gradient, Tensor) else gradient)
+            self._track(array_of(gradient))
         event = Event("backward", entry.name, entry.order, seconds, self.live)
         self.events.append(event)
 
@@ -86,21 +85,13 @@ class Profile(Observer):
         for event in self.events:
             spent[event.name] += event.seconds  # type: ignore[assignment]
         for name, _ in spent.most_common():
-            ahead = [e for e in self.events if (e.name, e.phase) == (name, "forward")]
-            back = [e for e in self.events if (e.name, e.phase) == (name, "backward")]
-            counts = (f(events) for events in (ahead, back) for f in (_count, _time))
-            most = max(event.live_bytes for event in (*ahead, *back))
-            cells.append((name, *counts, f"{most:,}"))
+            events = [event for event in self.events if event.name == name]
+            row = [name]
+            for phase in ("forward", "backward"):
+                seconds = [event.seconds for event in events if event.phase == phase]
+                row += [str(len(seconds)), f"{1000 * sum(seconds):.3f}"]
+            cells.append((*row, f"{max(event.live_bytes for event in events):,}"))
         return f"{table_text(HEADER, cells)}\npeak: {self.peak_bytes:,} live bytes"
-
-
-def _count(events: list[Event]) -> str:
-    return str(len(events))
-
-
-def _time(events: list[Event]) -> str:
-    """Milliseconds."""
-    return f"{1000 * sum(event.seconds for event in events):.3f}"
 
 
 def profile() -> Scope:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from html import escape
 from pathlib import Path
 
 from minigrad.inspect.table import Row, explain, rows_of, shape_text
@@ -21,11 +23,7 @@ class Drawing:
     @property
     def dot(self) -> str:
         """Graphviz source."""
-        lines = [
-            "digraph tape {",
-            "  rankdir=TB;",
-            '  node [shape=box, style="rounded"];',
-        ]
+        lines = ["digraph tape {", '  node [shape=box, style="rounded"];']
         for row in self.rows:
             label = f"{row.name}\\n{shape_text(row.shape)}"
             lines.append(f'  e{row.order} [label="{label}"];')
@@ -56,7 +54,7 @@ class Drawing:
         return (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             "<title>The tape</title></head><body style='font-family:sans-serif'>"
-            f"<h1>The tape</h1>{self.svg}<pre>{_escape(self.table)}</pre></body></html>"
+            f"<h1>The tape</h1>{self.svg}<pre>{escape(self.table)}</pre></body></html>"
         )
 
     def save(self, path: str | Path) -> Path:
@@ -66,8 +64,7 @@ class Drawing:
             ValueError: the ending is not .dot, .svg or .html.
         """
         path = Path(path)
-        formats = {".dot": "dot", ".svg": "svg", ".html": "html"}
-        if path.suffix not in formats:
+        if path.suffix not in (".dot", ".svg", ".html"):
             raise ValueError(
                 f"cannot draw into {path.name!r}: the ending says the format. Use "
                 ".svg, .html or .dot."
@@ -76,7 +73,7 @@ class Drawing:
             replacing(path) as temporary,
             open(temporary, "w", encoding="utf-8") as file,
         ):
-            file.write(getattr(self, formats[path.suffix]))
+            file.write(getattr(self, path.suffix[1:]))
         return path
 
     def _repr_svg_(self) -> str:
@@ -91,19 +88,14 @@ class Drawing:
         for row in self.rows:  # a leaf stands just above its first use
             if not row.inputs and row.order in uses:
                 layer[row.order] = max(layer[uses[row.order]] - 1, 0)
-        members: dict[int, list[Row]] = {}
-        for row in self.rows:
-            members.setdefault(layer[row.order], []).append(row)
-        return self._spread(members)
-
-    def _spread(self, members: dict[int, list[Row]]) -> dict[int, tuple[float, float]]:
         positions: dict[int, tuple[float, float]] = {}
-        widest = max(map(len, members.values()))
-        for depth in sorted(members):
-            rows = sorted(members[depth], key=lambda row: _mean_x(row, positions))
-            left = (widest - len(rows)) * (self.WIDTH + self.GAP_X) / 2 + self.GAP_X
-            for i, row in enumerate(rows):
-                x = left + i * (self.WIDTH + self.GAP_X)
+        sizes = Counter(layer.values())
+        for depth in sorted(sizes):
+            members = [row for row in self.rows if layer[row.order] == depth]
+            members.sort(key=lambda row: _mean_x(row, positions))
+            start = (max(sizes.values()) - len(members)) / 2
+            for i, row in enumerate(members):
+                x = self.GAP_X + (start + i) * (self.WIDTH + self.GAP_X)
                 y = self.GAP_Y + depth * (self.HEIGHT + self.GAP_Y)
                 positions[row.order] = (x, y)
         return positions
@@ -112,14 +104,14 @@ class Drawing:
         fill = "#e8f0fe" if row.name == "leaf" else "#ffffff"
         middle = x + self.WIDTH / 2
         kept = f"; keeps {row.kept_bytes:,} bytes" if row.kept_bytes else ""
-        title = _escape(f"entry {row.order}{kept}; {'; '.join(row.kept)} {row.line}")
+        title = escape(f"entry {row.order}{kept}; {'; '.join(row.kept)} {row.line}")
         return (
             f'<g><title>{title}</title><rect x="{x:.1f}" y="{y}" width="{self.WIDTH}" '
             f'height="{self.HEIGHT}" rx="6" fill="{fill}" stroke="#445"/>'
             f'<text x="{middle:.1f}" y="{y + 17}" text-anchor="middle" '
-            f'font-weight="bold">{_escape(row.name)}</text>'
+            f'font-weight="bold">{escape(row.name)}</text>'
             f'<text x="{middle:.1f}" y="{y + 32}" text-anchor="middle" fill="#556">'
-            f"{_escape(shape_text(row.shape))}</text></g>"
+            f"{escape(shape_text(row.shape))}</text></g>"
         )
 
     def _edge(self, positions: dict[int, tuple[float, float]], a: int, b: int) -> str:
@@ -135,10 +127,6 @@ class Drawing:
 def _mean_x(row: Row, positions: dict[int, tuple[float, float]]) -> float:
     known = [positions[source][0] for source in row.inputs if source in positions]
     return sum(known) / len(known) if known else 0.0
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def draw(output: Tensor, path: str | Path | None = None, most: int = 400) -> Drawing:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.tape import Call, Entry, Observer, Scope
-from minigrad.tensor import Tensor
+from minigrad.tape import Call, Entry, Observer, Scope, array_of
 
 ROOT = Path(__file__).parents[2]
 OURS = tuple(f"{ROOT / name}{os.sep}" for name in ("minigrad", "nn"))
@@ -60,12 +59,9 @@ class _Anomaly(_Lines):
         bad = _first_bad(outputs)
         if bad is None:
             return
-        arrived = _first_bad(call.operands) is not None
-        came = (
-            "An operand held such a value already"
-            if arrived
-            else "Its operands are finite"
-        )
+        came = "An operand held such a value already"
+        if _first_bad(call.operands) is None:
+            came = "Its operands are finite"
         raise FloatingPointError(
             f"the output of {call.primitive.name} holds {bad}, recorded at "
             f"{users_line()}. {came}: look at their values there, for example for a "
@@ -74,8 +70,7 @@ class _Anomaly(_Lines):
 
     def differentiated(self, entry: Entry, g: Any, handed: Any, seconds: float) -> None:
         for parent, gradient in handed:
-            value = gradient.array if isinstance(gradient, Tensor) else gradient
-            bad = _first_bad(value)
+            bad = _first_bad(array_of(gradient))
             if bad is not None:
                 line = (entry.notes or {}).get("line", "an unknown line")
                 raise FloatingPointError(

@@ -11,8 +11,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +22,18 @@ from minigrad.io import hdf5
 from minigrad.io.damaged import open_regular, reading, reason
 from minigrad.io.files import replacing
 from minigrad.io.limits import check_size
-from minigrad.tensor import Tensor
+from minigrad.io.numbers import NUMBERS
+from minigrad.tape import array_of
 
 FORMAT = "minigrad checkpoint 2"
 USER_BLOCK = 512  # bytes, the smallest that HDF5 knows
+
+# What may be given, and the methods that give and take its state.
+PARTS = {
+    "model": ("a module", "state_dict", "load_state_dict"),
+    "optimizer": ("an optimiser", "state_dict", "load_state_dict"),
+    "generator": ("a minigrad.Generator", "get_state", "set_state"),
+}
 
 
 class Checkpoint(NamedTuple):
@@ -69,22 +76,17 @@ def save_checkpoint(
         TypeError: something is of another kind, or config, extra or a state hold what
             a checkpoint cannot.
     """
-    _require_methods(model, "model", "state_dict")
-    _require_methods(optimizer, "optimizer", "state_dict")
-    _require_methods(generator, "generator", "get_state")
+    given = {"model": model, "optimizer": optimizer, "generator": generator}
+    states = {name: _give_take(part, name)[0]() for name, part in _given(given)}
     plain = {
         "step": int(step),
         "config": config or {},
-        "generator": generator.get_state() if generator is not None else None,
+        "generator": states.pop("generator", None),
         "extra": extra or {},
     }
     for name, part in plain.items():  # each by itself, so that an error can name it
         _json(part, name)
-    states = {
-        "model": model.state_dict() if model is not None else {},
-        "optimizer": optimizer.state_dict() if optimizer is not None else {},
-    }
-    image = _image(json.dumps(plain), states)
+    image = _image(json.dumps(plain), {"model": {}, "optimizer": {}} | states)
     # The view is released at the end: an error's traceback would keep the memory.
     with (
         image.getbuffer() as content,
@@ -92,6 +94,25 @@ def save_checkpoint(
         open(temporary, "wb") as file,
     ):
         file.write(content)
+
+
+def _given(parts: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, part) for name, part in parts.items() if part is not None]
+
+
+def _give_take(part: Any, name: str, count: int = 1) -> list[Callable[..., Any]]:
+    """The methods that give the state of a part and, if two are asked for, take one.
+
+    Raises: TypeError if the part is of another kind.
+    """
+    what, *methods = PARTS[name]
+    found = [getattr(part, method, None) for method in methods[:count]]
+    if isinstance(part, type) or not all(map(callable, found)):
+        raise TypeError(
+            f"{name} is a {type(part).__name__}, but must be {what}, or anything with "
+            f"{' and '.join(methods[:count])}: give the object itself, not its state."
+        )
+    return found  # type: ignore[return-value]
 
 
 def _image(header: str, states: dict[str, Any]) -> io.BytesIO:
@@ -143,9 +164,9 @@ def _write_state(group: Any, state: Mapping[Any, Any]) -> None:
 
 def _numbers(key: Any, value: Any) -> Any:
     """The NumPy array of a value with a dtype, whose numbers HDF5 can hold."""
-    value = value.array if isinstance(value, Tensor) else value
+    value = array_of(value)
     array = value if isinstance(value, np.generic) else to_numpy(value)
-    if getattr(array, "dtype", np.dtype(object)).kind in hdf5.NUMBERS:
+    if getattr(array, "dtype", np.dtype(object)).kind in NUMBERS:
         return array
     raise TypeError(
         f"save_checkpoint: the state's {key!r} is {value.dtype}, and a checkpoint "
@@ -167,8 +188,8 @@ def _json_key(key: Any) -> str:
     if isinstance(key, str | int | float | None):
         return json.dumps(key)
     raise TypeError(
-        f"save_checkpoint: a {type(key).__name__} is a key of the state, which can be "
-        "written but not read again. Use texts or numbers as keys."
+        f"save_checkpoint: a {type(key).__name__} is a key of the state. Use texts or "
+        "numbers as keys."
     )
 
 
@@ -189,71 +210,46 @@ def load_checkpoint(
         ValueError: the file is no complete checkpoint, or of another model, optimiser
             or generator.
     """
-    _require_methods(model, "model", "state_dict", "load_state_dict")
-    _require_methods(optimizer, "optimizer", "state_dict", "load_state_dict")
-    _require_methods(generator, "generator", "get_state", "set_state")
+    given = _given({"generator": generator, "optimizer": optimizer, "model": model})
+    for name, part in given:
+        _give_take(part, name, count=2)
     if not Path(path).exists():
         raise FileNotFoundError(
-            f"there is no checkpoint {str(path)!r}. Check the path; training that was "
-            "stopped before its first save has none."
+            f"there is no checkpoint {str(path)!r}. Check the path; training has none "
+            "before its first save."
         )
     hdf5.import_h5py()
-    with open_regular(path) as file, _reading(path):
+    way_out = "Use another file, or train again"
+    with (
+        open_regular(path) as file,
+        reading(path, "a complete minigrad checkpoint", way_out=way_out),
+    ):
         content = _read(file, path)
-    _take_over(content, path, model, optimizer, generator)
+    _take_over(content, path, given)
     return content
 
 
-def _require_methods(part: Any, name: str, *methods: str) -> None:
-    """Raises: TypeError if something that is given is of another kind."""
-    there = all(callable(getattr(part, method, None)) for method in methods)
-    if part is None or (there and not isinstance(part, type)):
-        return
-    what = {"model": "a module", "optimizer": "an optimiser"}
-    raise TypeError(
-        f"{name} is a {type(part).__name__}, but must be "
-        f"{what.get(name, 'a minigrad.Generator')}, or anything with "
-        f"{' and '.join(methods)}. Give the object itself, not its state; other data "
-        "goes into extra."
-    )
-
-
-def _load_all(loads: Sequence[tuple[Callable[[Any], None], Any, Any]]) -> None:
-    """Load one state after the other; where one fails, those before are undone."""
+def _take_over(
+    content: Checkpoint, path: str | os.PathLike[str], given: list[tuple[str, Any]]
+) -> None:
+    """Load states into all that is given or, where one does not fit, into nothing."""
+    if content.generator is None and "generator" in dict(given):
+        raise ValueError(
+            f"{os.fspath(path)!r} was saved without a generator, so nothing was "
+            "loaded. Leave generator= out, and seed it anew."
+        )
     begun = []
     try:
-        for load, before, state in loads:
-            begun.append((load, before))
-            load(state)
-    except BaseException:
-        for load, before in begun:
-            load(before)
-        raise
-
-
-def _take_over(
-    content: Checkpoint,
-    path: str | os.PathLike[str],
-    model: Any,
-    optimizer: Any,
-    generator: Any,
-) -> None:
-    """Load states into all that is given, or into nothing."""
-    # How to load, what was there before, and what is to be loaded.
-    loads: list[tuple[Callable[[Any], None], Any, Any]] = []
-    if generator is not None:
-        _require_generator(content, path)
-        loads.append((generator.set_state, generator.get_state(), content.generator))
-    states = [(optimizer, content.optimizer), (model, content.model)]
-    states = [(part, state) for part, state in states if part is not None]
-    for part, state in states:
-        loads.append((part.load_state_dict, part.state_dict(), state))
-    try:
-        for part, state in states:
-            # Modules and optimisers of ours can say before anything is touched.
-            getattr(part, "check_state_dict", lambda state: None)(state)
-        _load_all(loads)
+        for name, part in given:
+            if hasattr(part, "check_state_dict"):  # before anything is touched
+                part.check_state_dict(getattr(content, name))
+        for name, part in given:
+            give, take = _give_take(part, name, count=2)
+            begun.append((take, give()))
+            take(getattr(content, name))
     except BaseException as error:
+        for take, before in begun:
+            take(before)
         whole = isinstance(error, ValueError) and str(error).endswith(".")
         if whole or not isinstance(error, Exception):
             raise
@@ -264,20 +260,7 @@ def _take_over(
         ) from error
 
 
-def _require_generator(content: Checkpoint, path: str | os.PathLike[str]) -> None:
-    if content.generator is None:
-        raise ValueError(
-            f"{os.fspath(path)!r} was saved without a generator, so nothing was "
-            "loaded. Leave generator= out, and seed it anew."
-        )
-
-
 # -- the file's content ------------------------------------------------------------
-
-
-def _reading(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
-    out = "Use another file, or train again"
-    return reading(path, "a complete minigrad checkpoint", way_out=out, says="is not")
 
 
 def _read(file: io.BufferedReader, path: str | os.PathLike[str]) -> Checkpoint:
@@ -292,10 +275,8 @@ def _read(file: io.BufferedReader, path: str | os.PathLike[str]) -> Checkpoint:
 
 def _header(header: Any) -> dict[str, Any]:
     """The header's parts, each of the kind that was written."""
-    # Which steps there are, who resumes knows: of a run of 4, neither 1.5 nor 999.
-    numbers = int | float
     kinds: dict[str, Any] = {
-        "step": numbers,
+        "step": int | float,  # which there are, who resumes knows: neither 1.5 nor 999
         "config": dict,
         "generator": dict | None,
         "extra": dict,

@@ -20,7 +20,6 @@ from minigrad.io.errors import RefusedError, UnreadableError
 from minigrad.io.limits import is_about_memory
 
 LONGEST = 500  # letters of a reason; a message is for people
-WAY_OUT = "Copy or fetch it again"
 
 # What some errors mean whose own words are none, or are about Python.
 MEANINGS: dict[type[Exception], str] = {
@@ -35,21 +34,13 @@ MEANINGS: dict[type[Exception], str] = {
     TypeError: "its content is of another kind than expected ({})",
 }
 
-SPECIAL = {
-    stat.S_ISFIFO: "a pipe",
-    stat.S_ISCHR: "a device",
-    stat.S_ISBLK: "a device",
-    stat.S_ISSOCK: "a socket",
-}
-
 
 @contextlib.contextmanager
 def reading(
     path: str | os.PathLike[str],
     what: str,
     error: type[Exception] = UnreadableError,
-    way_out: str = WAY_OUT,
-    says: str = "cannot be read as",
+    way_out: str = "Copy or fetch it again",
 ) -> Iterator[None]:
     """Turn whatever a damaged file makes of its reader into one error.
 
@@ -62,7 +53,6 @@ def reading(
         what: what it should be: "a zip".
         error: the class to raise, one of the project's own.
         way_out: the message's last sentence, without its full stop.
-        says: what stands between the two names: "is not".
 
     Raises: `error`.
     """
@@ -73,9 +63,10 @@ def reading(
     except UnreadableError as found:
         raise error(str(found)) from found
     except Exception as found:
-        said = f"{os.fspath(path)!r} {says} {what}: {reason(found)}."
-        knows_out = isinstance(found, RefusedError)
-        raise error(said if knows_out else f"{said} {way_out}.") from found
+        said = f"{os.fspath(path)!r} cannot be read as {what}: {reason(found)}."
+        if not isinstance(found, RefusedError):
+            said += f" {way_out}."
+        raise error(said) from found
 
 
 def reason(error: BaseException) -> str:
@@ -112,15 +103,14 @@ def require_regular(path: str | os.PathLike[str]) -> None:
     """
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(
-            errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path)
+        why = os.strerror(errno.EISDIR)
+        raise IsADirectoryError(errno.EISDIR, why, os.fspath(path))
+    if not stat.S_ISREG(mode):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+        raise UnreadableError(
+            f"{os.fspath(path)!r} is {kind}, which cannot be read as a file. Copy what "
+            "comes from it into a file, and give that."
         )
-    for is_kind, kind in SPECIAL.items():
-        if is_kind(mode):
-            raise UnreadableError(
-                f"{os.fspath(path)!r} is {kind}, which cannot be read as a file. Copy "
-                "what comes from it into a file, and give that."
-            )
 
 
 def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:

@@ -21,10 +21,10 @@ import numpy as np
 from minigrad.io.damaged import open_regular, reading
 from minigrad.io.errors import RefusedError, UnreadableError
 from minigrad.io.limits import FREE, check_size, in_words
+from minigrad.io.numbers import NUMBERS
 
 # Filters by their registered numbers; each may stand once, and one of the packers.
 DEFLATE, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
-FILTERS = {DEFLATE: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32", LZF: "lzf"}
 
 HEAP = b"GCOL"  # how a global heap begins
 OBJECT = 16  # bytes of the header of a heap, and of an object in it
@@ -37,7 +37,6 @@ LARGEST_CHUNK = FREE
 LARGEST_LZF = 4 * FREE // 88
 CHECKSUM = 4  # bytes that fletcher32 adds
 
-NUMBERS = "biufc"  # kinds of dtypes whose bytes stand in the dataset itself
 UNPACK = "Write it again without compression, for example by h5repack -f NONE"
 
 
@@ -46,10 +45,8 @@ def import_h5py() -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise RuntimeError(
-            "HDF5 files need h5py, which is not installed. Install it with: pip "
-            "install h5py"
-        ) from error
+        why = "HDF5 files need h5py, which is not installed: pip install h5py"
+        raise RuntimeError(why) from error
     return h5py
 
 
@@ -68,9 +65,8 @@ def open_hdf5(path: str | os.PathLike[str], **settings: Any) -> Any:
             if "unable to lock file" not in str(error):
                 raise
             raise UnreadableError(
-                f"{os.fspath(path)!r} is locked: another program has it open for "
-                "writing. Wait until it is done, or close it there; where nothing "
-                "writes it, set HDF5_USE_FILE_LOCKING=FALSE."
+                f"{os.fspath(path)!r} is locked by a program that writes it. Wait "
+                "until it is done; if there is none, set HDF5_USE_FILE_LOCKING=FALSE."
             ) from error
 
 
@@ -125,15 +121,15 @@ def child(group: Any, name: str) -> Any:
         raise ValueError(f"{name!r} is missing in it, which holds {_names(group)}")
     if not isinstance(link, h5py.HardLink):
         raise RefusedError(
-            f"{name!r} in it is a link to something that stands elsewhere "
-            f"({type(link).__name__}), which is not followed: put the data itself there"
+            f"{name!r} in it is a link to something elsewhere ({type(link).__name__}), "
+            "which is not followed: put the data itself there"
         )
     return group[name]
 
 
 def _names(group: Any, most: int = 20) -> str:
     """The names of a group's first children."""
-    names = [name for name, _ in zip(group, range(most), strict=False)]
+    names = list(itertools.islice(group, most))
     more = len(group) - len(names)
     return f"{sorted(names)}" + (f" and {more:,} more" if more > 0 else "")
 
@@ -151,17 +147,25 @@ def dataset(group: Any, name: str) -> Any:
     _require_own(found, name)
     if found.shape is None or found.dtype.kind not in NUMBERS:
         raise ValueError(f"{name!r} in it holds {found.dtype}, not numbers")
-    if found.chunks is None:
-        _require_stored(found, name)
-    else:
+    if found.chunks is not None:
         _require_chunks(found, name)
+        return found
+    size, stored = _size(found, found.shape), found.id.get_storage_size()
+    if stored < size:
+        raise ValueError(
+            f"{name!r} in it was never written: {in_words(size)} are promised and "
+            f"{in_words(stored)} stored"
+        )
     return found
+
+
+def _size(found: Any, shape: tuple[int, ...]) -> int:
+    return math.prod(shape) * found.dtype.itemsize
 
 
 def read_all(found: Any, name: str) -> np.ndarray:
     """All numbers of a dataset that `dataset` gave, if they fit the memory."""
-    size = math.prod(found.shape) * found.dtype.itemsize
-    check_size(size, repr(name), found.id.get_storage_size())
+    check_size(_size(found, found.shape), repr(name), found.id.get_storage_size())
     return np.asarray(found[()])
 
 
@@ -171,23 +175,13 @@ def _require_own(found: Any, name: str) -> None:
     plan = found.id.get_create_plist()
     if plan.get_layout() == h5py.h5d.VIRTUAL:
         raise RefusedError(
-            f"{name!r} in it is virtual: its rows stand in other files, and where one "
-            "is missing they read as zeros. Write the rows themselves into one file"
+            f"{name!r} in it is virtual: its rows stand in other files, and may be "
+            "missing there. Write the rows themselves into one file"
         )
     if plan.get_layout() == h5py.h5d.CONTIGUOUS and plan.get_external_count():
         raise RefusedError(
-            f"{name!r} in it has external storage: its bytes stand in another file, "
-            "which is not read. Write them into this one"
-        )
-
-
-def _require_stored(found: Any, name: str) -> None:
-    size = math.prod(found.shape) * found.dtype.itemsize
-    stored = found.id.get_storage_size()
-    if stored < size:
-        raise ValueError(
-            f"{name!r} in it was never written: {in_words(size)} are promised and "
-            f"{in_words(stored)} stored, so that its rows would read as zeros"
+            f"{name!r} in it has external storage, a file that is not read. Write its "
+            "bytes into this one"
         )
 
 
@@ -201,14 +195,13 @@ def _require_chunks(found: Any, name: str) -> None:
     if missing > 0:
         raise ValueError(
             f"rows of {name!r} in it were never written: {missing:,} of its "
-            f"{math.prod(grid):,} chunks are missing, which would read as zeros"
+            f"{math.prod(grid):,} chunks are missing"
         )
-    filters = _filters(found, name)
-    size = math.prod(found.chunks) * found.dtype.itemsize
+    filters, size = _filters(found, name), _size(found, found.chunks)
     if size > LARGEST_CHUNK and {DEFLATE, LZF} & set(filters):
         raise RefusedError(
-            f"a chunk of {name!r} in it has {in_words(size)}, which are unpacked for "
-            f"every row; at most {in_words(LARGEST_CHUNK)} are. {UNPACK}"
+            f"a chunk of {name!r} in it has {in_words(size)} to be unpacked for every "
+            f"row; at most {in_words(LARGEST_CHUNK)} are. {UNPACK}"
         )
     chunks: list[Any] = []
     found.id.chunk_iter(chunks.append)
@@ -216,8 +209,7 @@ def _require_chunks(found: Any, name: str) -> None:
         if not _is_sound(found, chunk, filters, size):
             raise RefusedError(
                 f"the chunk at {chunk.chunk_offset} of {name!r} in it does not unpack "
-                f"to its {in_words(size)}: it is damaged, or made to fill the memory. "
-                "Make the file again"
+                f"to its {in_words(size)}: it is damaged. Make the file again"
             )
 
 
@@ -226,17 +218,16 @@ def _filters(found: Any, name: str) -> list[int]:
     plan = found.id.get_create_plist()
     filters = [plan.get_filter(i) for i in range(plan.get_nfilters())]
     codes = [code for code, *_ in filters]
-    known = [code for code in codes if code in FILTERS]
+    known = [c for c in codes if c in (DEFLATE, SHUFFLE, FLETCHER32, LZF)]
     packers = [code for code in codes if code in (DEFLATE, LZF)]
     shuffled_late = SHUFFLE in codes[codes.index(packers[0]) :] if packers else False
     if codes != known or len(set(codes)) < len(codes) or packers[1:] or shuffled_late:
         raise RefusedError(
-            f"{name!r} in it is packed by the filters {codes}, and known here are "
-            f"{', '.join(FILTERS.values())}, each once, shuffle before what packs, and "
-            f"not both packers. {UNPACK}"
+            f"{name!r} in it is packed by the filters {codes}; known are one of gzip "
+            f"and lzf, shuffle before what packs, and fletcher32, each once. {UNPACK}"
         )
     # lzf unpacks into as many bytes as its last setting says.
-    size = math.prod(found.chunks) * found.dtype.itemsize
+    size = _size(found, found.chunks)
     if any(code == LZF and values[2:] != (size,) for code, _, values, _ in filters):
         raise ValueError(f"the chunks of {name!r} in it have another size for lzf")
     return codes
@@ -258,14 +249,11 @@ def _is_sound(found: Any, chunk: Any, filters: list[int], size: int) -> bool:
         return False
     if added and done.index(FLETCHER32) < done.index(DEFLATE):
         size += added
-    return _unpacks_to(found.id.read_direct_chunk(chunk.chunk_offset)[1], size)
-
-
-def _unpacks_to(content: bytes, size: int) -> bool:
-    """Whether a zlib stream unpacks to so many bytes, and ends there."""
-    unpacker = zlib.decompressobj()
-    length = len(unpacker.decompress(content, size + 1))
-    return length == size and unpacker.eof
+    stream, unpacker = (
+        found.id.read_direct_chunk(chunk.chunk_offset),
+        zlib.decompressobj(),
+    )
+    return len(unpacker.decompress(stream[1], size + 1)) == size and unpacker.eof
 
 
 # -- texts, and what is where ------------------------------------------------------

@@ -50,16 +50,14 @@ def check_size(needed: int, what: str, stored: int | None = None) -> None:
     if stored is not None and is_too_much(needed, stored):
         raise TooLargeError(
             f"{what} would take {in_words(needed)} of memory, but only "
-            f"{in_words(stored)} of the file are stored for that; believed are "
-            f"{in_words(FREE)}, or {EXPANSION} times what is stored. Make the file "
-            "again; if its content is right, store it uncompressed"
+            f"{in_words(stored)} are stored for that; believed are {in_words(FREE)} or "
+            f"{EXPANSION} times what is stored. Make it again, or store it uncompressed"
         )
     free = free_memory()
     if free is not None and needed > free:
         raise TooLargeError(
             f"{what} would take {in_words(needed)} of memory, and {in_words(free)} are "
-            "free. Take something smaller, close other programs, or use a machine "
-            "with more memory"
+            "free. Take something smaller, or free more memory"
         )
 
 
@@ -124,7 +122,7 @@ def unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> byte
     """
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise RefusedError(
-            f"{member.filename!r} in it is compressed in another way than deflate; "
+            f"{member.filename!r} in it is compressed in another way than deflate: "
             "pack it again, as zip does by itself"
         )
     check_size(member.file_size, repr(member.filename), member.compress_size)
@@ -132,7 +130,7 @@ def unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> byte
         content = file.read(most + 1)
     if len(content) > most:
         raise TooLargeError(
-            f"{member.filename!r} in it unpacks to more than {in_words(most)}, which "
+            f"{member.filename!r} in it unpacks to more than {in_words(most)}, as "
             "nothing of its kind does. Check that it is the right file"
         )
     return content

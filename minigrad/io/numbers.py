@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
+NUMBERS = "biufc"  # kinds of dtypes whose bytes are the numbers themselves
 BFLOAT16 = "bfloat16"
-
-
 MOST_AXES = 64  # NumPy's own bound
 LARGEST = 2**63  # no size, offset or number of bytes reaches that
 
@@ -24,7 +23,7 @@ def are_sizes(values: Any) -> bool:
     return fits and all(type(value) is int and 0 <= value < LARGEST for value in values)
 
 
-def size_in_memory(shape: tuple[int, ...], kind: str) -> int:
+def memory_of(shape: tuple[int, ...], kind: str) -> int:
     """How many bytes an array of a shape takes, once its numbers are read."""
     return math.prod(shape) * dtype_in_memory(kind).itemsize
 

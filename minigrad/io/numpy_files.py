@@ -18,13 +18,13 @@ import numpy as np
 from minigrad.io.damaged import open_regular, reading
 from minigrad.io.errors import RefusedError
 from minigrad.io.limits import FREE, check_size, stored_bytes, unpack
+from minigrad.io.numbers import NUMBERS
 
 ZIP_START = b"PK"
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-NUMBERS = "biufc"
 
 
 def load_npy(path: str | os.PathLike[str]) -> np.ndarray:
@@ -52,7 +52,11 @@ def load_npz(path: str | os.PathLike[str], most: int = FREE) -> dict[str, np.nda
         UnreadableError: it is damaged, too large, or holds something else.
     """
     with open_regular(path) as file, reading(path, "an .npz of arrays"):
-        _require_archive(file.read(len(ZIP_START)))
+        if file.read(len(ZIP_START)) != ZIP_START:
+            raise RefusedError(
+                "it does not begin as a zip, which an .npz is. Save named arrays, by "
+                "numpy.savez(path, name=array)"
+            )
         arrays: dict[str, np.ndarray] = {}
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
@@ -63,14 +67,6 @@ def load_npz(path: str | os.PathLike[str], most: int = FREE) -> dict[str, np.nda
                 most -= len(content)
                 arrays[name] = _array(content)
         return arrays
-
-
-def _require_archive(begin: bytes) -> None:
-    if begin != ZIP_START:
-        raise RefusedError(
-            "it does not begin as a zip, which an .npz is. Save named arrays, by "
-            "numpy.savez(path, name=array)"
-        )
 
 
 def _array(content: bytes) -> np.ndarray:

@@ -9,6 +9,7 @@ Source: the format's description at https://github.com/huggingface/safetensors.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -21,14 +22,8 @@ from minigrad import backend
 from minigrad.io.damaged import open_regular, reading
 from minigrad.io.files import replacing
 from minigrad.io.limits import check_size, stored_bytes
-from minigrad.io.numbers import (
-    BFLOAT16,
-    are_sizes,
-    decode,
-    size_in_file,
-    size_in_memory,
-)
-from minigrad.tensor import Tensor
+from minigrad.io.numbers import BFLOAT16, are_sizes, decode, memory_of, size_in_file
+from minigrad.tape import array_of
 
 KINDS = {
     "BOOL": "bool",
@@ -108,27 +103,23 @@ def _check_names(arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None
     strange = [text for text in texts if not isinstance(text, str)]
     if strange:
         raise TypeError(
-            f"safetensors holds arrays under names and texts as metadata, but "
-            f"{strange[0]!r} is a {type(strange[0]).__name__}. Give a flat dictionary "
-            "with texts as keys, and metadata as texts (json.dumps makes some)."
+            f"save_safetensors: {strange[0]!r} is a {type(strange[0]).__name__}. Give "
+            "a flat dictionary with texts as keys, and metadata as texts."
         )
     if METADATA in arrays:
         raise ValueError(
-            f"safetensors keeps the name {METADATA!r} for metadata, so no array can "
-            "have it. Rename the array."
+            f"safetensors keeps the name {METADATA!r} for metadata. Rename the array."
         )
 
 
 def _plain(name: str, value: Any) -> np.ndarray:
     """The NumPy array of a value, once it is known that the format has its dtype."""
-    value = value.array if isinstance(value, Tensor) else value
-    array = backend.to_numpy(backend.as_array(value))
+    array = backend.to_numpy(backend.as_array(array_of(value)))
     if array.dtype.newbyteorder("=").name in CODES:
         return array
     raise TypeError(
         f"safetensors has no dtype for {name!r}, which is {array.dtype}. Convert it, "
-        "for example with .astype('float32'); split complex numbers into .real and "
-        ".imag."
+        "say by .astype('float32'); split complex numbers into .real and .imag."
     )
 
 
@@ -139,10 +130,8 @@ def _header(
 ) -> bytes:
     """The header as JSON, filled up so that the data begins at a multiple of 8."""
     entries: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
-    begins, begin = {}, 0
-    for name in order:
-        begins[name] = begin
-        begin += arrays[name].nbytes
+    sizes = (arrays[name].nbytes for name in order)
+    begins = dict(zip(order, itertools.accumulate(sizes, initial=0), strict=False))
     for name, array in arrays.items():
         entries[name] = {
             "dtype": CODES[array.dtype.newbyteorder("=").name],
@@ -169,10 +158,10 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     way_out = "Fetch it again, or read it with what wrote it and save it once more"
     with (
         open_regular(path) as file,
-        reading(path, "no complete safetensors file", way_out=way_out, says="is"),
+        reading(path, "a complete safetensors file", way_out=way_out),
     ):
         parts, start = _read_header(file)
-        needed = sum(size_in_memory(part.shape, part.kind) for part in parts)
+        needed = sum(memory_of(part.shape, part.kind) for part in parts)
         check_size(needed, "what it holds", stored_bytes(file))
         return {part.name: _read_part(file, part, start) for part in parts}
 
@@ -190,7 +179,10 @@ def _read_header(file: BinaryIO) -> tuple[list[Part], int]:
     entries = json.loads(text, object_pairs_hook=_without_repeats)
     if not text.startswith("{") or not isinstance(entries, dict):
         raise ValueError("its header is no JSON object")
-    _check_metadata(entries.pop(METADATA, {}))
+    metadata = entries.pop(METADATA, {})
+    texts = metadata.values() if isinstance(metadata, dict) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("its metadata are not texts by name")
     parts = [_part(name, entry) for name, entry in entries.items()]
     _check_layout(parts, size - LENGTH - length)
     return parts, LENGTH + length
@@ -210,24 +202,14 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return entries
 
 
-def _check_metadata(metadata: Any) -> None:
-    fits = isinstance(metadata, dict) and all(
-        isinstance(text, str) for text in metadata.values()
-    )
-    if not fits:
-        raise ValueError("its metadata are not texts by name")
-
-
 def _part(name: str, entry: Any) -> Part:
     """One entry of the header, checked as far as it can be by itself."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"the entry {name!r} does not have dtype, shape, data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or code not in KINDS:
-        raise ValueError(
-            f"{name!r} has dtype {str(code)[:20]!r}, and only {', '.join(KINDS)} "
-            "are known here"
-        )
+        known = ", ".join(KINDS)
+        raise ValueError(f"{name!r} has dtype {str(code)[:20]!r}, not one of {known}")
     if not (are_sizes(shape) and are_sizes(offsets) and len(offsets) == 2):
         raise ValueError(f"shape or data_offsets of {name!r} are no lists of sizes")
     part = Part(name, KINDS[code], tuple(shape), *offsets)

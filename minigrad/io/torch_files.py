@@ -16,19 +16,16 @@ import mmap
 import os
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from minigrad.io.damaged import open_regular, reading
 from minigrad.io.limits import check_size, stored_bytes
-from minigrad.io.numbers import (
-    are_sizes,
-    size_in_file,
-)
+from minigrad.io.numbers import are_sizes, size_in_file
 from minigrad.io.torch_names import NAMES, Kind, Storage
-from minigrad.io.torch_pickle import Machine, require_walkable
+from minigrad.io.torch_pickle import Machine, Source, require_data
 
 ZIP_START = b"PK\x03\x04"
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -59,15 +56,9 @@ def load_torch(path: str | os.PathLike[str]) -> Any:
         "Check that the copy is complete; or, with PyTorch, load it if you trust it "
         "and save its tensors alone, with torch.save(model.state_dict(), path)"
     )
-    with (
-        open_regular(path) as file,
-        reading(
-            path, "a file of PyTorch's", way_out=way_out, says="could not be read as"
-        ),
-    ):
-        content = _read(file)
-        require_walkable(content)
-        return content
+    what = "a file of PyTorch's"
+    with open_regular(path) as file, reading(path, what, way_out=way_out):
+        return _read(file)
 
 
 def state_dicts_in(value: Any) -> list[str]:
@@ -111,9 +102,6 @@ def _read(file: BinaryIO) -> Any:
         return _read_legacy(content, size)
 
 
-# -- what a pickle may name --------------------------------------------------------
-
-
 # -- the storages of a file --------------------------------------------------------
 
 
@@ -124,7 +112,13 @@ class _Storages:
         self.left = size  # bytes: together they cannot be larger than the file
         self.made: dict[str, Storage] = {}
 
-    def refer(self, reference: Any) -> np.ndarray:
+    def load(self, pickle: Source) -> Any:
+        """Give the object of a pickle, with what is in the storages."""
+        result = Machine(NAMES, self._refer).run(pickle)
+        require_data(result)
+        return result
+
+    def _refer(self, reference: Any) -> np.ndarray:
         """Give the storage of a reference ("storage", class, key, location, count)."""
         kind, key, count = self._parse(reference)
         if key not in self.made:
@@ -168,14 +162,12 @@ class _Archive(_Storages):
         self.folder = pickles[0].removesuffix("/data.pkl")
         if f"{self.folder}/constants.pkl" in names:
             raise ValueError("it is a TorchScript program, not a file of tensors")
-        order = "byteorder"
-        known = f"{self.folder}/{order}" in names  # not written before PyTorch 2.1
-        self.byte_order = BYTE_ORDERS[self.record(order)] if known else "<"
+        known = f"{self.folder}/byteorder" in names  # not written before PyTorch 2.1
+        self.byte_order = BYTE_ORDERS[self.record("byteorder")] if known else "<"
 
     def read(self) -> Any:
         """Give the saved object."""
-        pickle = io.BytesIO(self.record("data.pkl"))
-        return Machine(NAMES, self.refer).run(pickle)
+        return self.load(io.BytesIO(self.record("data.pkl")))
 
     def record(self, name: str) -> bytes:
         """The bytes of one entry, which PyTorch never compresses."""
@@ -209,19 +201,14 @@ def _read_legacy(file: mmap.mmap, size: int) -> Any:
         raise ValueError("its magic number or protocol is not PyTorch's")
     plain.run(file)
     storages = _Storages(size)
-    result = Machine(NAMES, storages.refer).run(file)
+    result = storages.load(file)
     keys = plain.run(file)
     texts = isinstance(keys, list) and all(type(key) is str for key in keys)
     if not texts or sorted(keys) != sorted(storages.made):
         raise ValueError("its list of storages is not that of its tensors")
-    _fill(file, [storages.made[key] for key in keys])
-    return result
-
-
-def _fill(file: mmap.mmap, storages: Iterable[Storage]) -> None:
-    """Read each storage: how many numbers it has, and their bytes."""
-    for storage in storages:
+    for storage in map(storages.made.__getitem__, keys):
         (count,) = struct.unpack("<q", file.read(8))
         if count != storage.array.size:
             raise ValueError(f"a storage has {count} numbers, not {storage.array.size}")
         storage.fill(file.read(storage.nbytes))
+    return result

@@ -13,8 +13,8 @@ from minigrad.io.numbers import (
     are_sizes,
     decode,
     dtype_in_memory,
+    memory_of,
     size_in_file,
-    size_in_memory,
 )
 from minigrad.io.torch_pickle import SCALARS
 
@@ -48,18 +48,15 @@ class Storage:
 
 
 def _tensor(
-    storage: Any,
-    offset: Any,
-    shape: Any,
-    strides: Any,
-    requires_grad: Any = False,
-    hooks: Any = None,
-    metadata: Any = None,
+    storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any
 ) -> np.ndarray:
-    """A view of a storage, once it is known to lie inside: `_rebuild_tensor_v2`."""
+    """A view of a storage, once it is known to lie inside: `_rebuild_tensor_v2`.
+
+    `rest`: whether it requires gradients, hooks and, if there are any, metadata.
+    """
     if not isinstance(storage, np.ndarray) or storage.ndim != 1:
         raise ValueError("a tensor in it has no storage")
-    _require_plain(metadata)
+    _require_plain(*rest[2:])
     return _view(storage, offset, shape, strides)
 
 
@@ -71,17 +68,17 @@ def _tensor_of_dtype(
     requires_grad: Any,
     hooks: Any,
     kind: Any,
-    metadata: Any = None,
+    *metadata: Any,
 ) -> np.ndarray:
     """A view of a storage of bytes as numbers of a dtype: `_rebuild_tensor_v3`."""
     fits = isinstance(storage, np.ndarray) and storage.dtype == np.uint8
     if not fits or storage.ndim != 1 or not isinstance(kind, np.dtype):
         raise ValueError("a tensor in it has no storage of bytes, or no dtype")
-    _require_plain(metadata)
+    _require_plain(*metadata)
     return _view(storage.view(kind), offset, shape, strides)
 
 
-def _require_plain(metadata: Any) -> None:
+def _require_plain(metadata: Any = None) -> None:
     """Raise where a tensor's numbers are not those of its storage, but their opposite.
 
     PyTorch conjugates and negates some tensors by setting a bit alone: "conj", "neg".
@@ -108,7 +105,7 @@ def _view(array: np.ndarray, offset: Any, shape: Any, strides: Any) -> np.ndarra
             f"a tensor of shape {tuple(shape)} with strides {tuple(strides)}, from "
             f"element {offset} on, reaches beyond its storage of {array.size} elements"
         )
-    needed = size_in_memory(tuple(shape), array.dtype.name)
+    needed = memory_of(tuple(shape), array.dtype.name)
     if is_too_much(needed, array.nbytes):
         raise ValueError(
             f"a tensor in it repeats the {in_words(array.nbytes)} of its storage up to "
@@ -137,8 +134,9 @@ def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
 
 
 def _set(items: Any = ()) -> set[Any]:
-    fits = isinstance(items, list | tuple) and all(type(x) in SCALARS for x in items)
-    if not fits:
+    if not isinstance(items, list | tuple) or not all(
+        type(x) in SCALARS for x in items
+    ):
         raise ValueError("a set in it holds more than texts and numbers")
     return set(items)
 

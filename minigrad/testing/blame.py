@@ -59,65 +59,57 @@ class Wrong:
 
 
 def gradient_error(
-    name: str,
     function: Function,
     wrong: Wrong,
-    seed: int,
-    check: Callable[[Function, int, int], Wrong | None] | None = None,
+    check: Callable[[Function, int], Wrong | None] | None = None,
     special: bool = False,
 ) -> GradientError:
     """The error to raise for what is wrong with `function`.
 
-    `check` (of function, order and seed) is tried on each primitive that it calls: the
-    first that is wrong alone is to blame. `special`: the operands are special points.
+    `check` (of function and order) is tried on each primitive that it calls: the first
+    that is wrong alone is to blame. `special`: the operands are special points.
     """
-    for call in calls_of(function, wrong.order) if check else []:
-        alone = call.function(function.device)
-        found = check(alone, wrong.order, seed) if check and call.active else None
+    can_be_blamed = check is not None and function.recorded
+    for call in calls_of(function, wrong.order) if can_be_blamed else []:
+        alone = call.alone(within=function)
+        found = check(alone, wrong.order) if check and call.active else None
         if found is not None:
-            return Report(name, alone, found, seed, call).error()
-    return Report(name, function, wrong, seed, special=special).error()
+            return Report(alone, found, call).error()
+    return Report(function, wrong, special=special).error()
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is told of a wrong gradient.
+    """What is told of a wrong gradient: a function's, or that of a call alone."""
 
-    `function` is what was checked, called `name`; or `call` alone, where one is given.
-    """
-
-    name: str
     function: Function
     wrong: Wrong
-    seed: int
     call: RecordedCall | None = None
     special: bool = False
 
     def error(self) -> GradientError:
         """The error: its message, and the facts for who catches it."""
-        snippet = "\n".join(self._snippet())
+        snippet = list(self._snippet())
         lines = [self._first_line(), *self._place(), *self._values()]
         lines += [f"  {line}" for line in self._explained()]
-        lines += [f"    {line}" for line in snippet.splitlines()]
-        wrong = self.wrong
+        lines += [f"    {line}" for line in snippet]
+        facts = ("index", "found", "expected", "order")
         return GradientError(
             "\n".join(lines),
             primitive=self.call.primitive.name if self.call else None,
             operand=self._operand(),
-            index=wrong.index,
-            found=wrong.found,
-            expected=wrong.expected,
-            order=wrong.order,
-            seed=self.seed,
-            snippet=snippet,
+            seed=self.function.seed,
+            snippet="\n".join(snippet),
+            **{fact: getattr(self.wrong, fact) for fact in facts},
         )
 
     def _first_line(self) -> str:
         told = f"gradient {self.wrong.what} (order {self.wrong.order})"
+        name = self.function.name
         if self.call is None:
-            return f"{self.name}: the {told}"
+            return f"{name}: the {told}"
         primitive = self.call.primitive.name
-        via = f", found while checking {self.name}" if self.name != primitive else ""
+        via = "" if name == primitive else f", found while checking {name}"
         return f"primitive {primitive!r}: its {told}{via}"
 
     def _operand(self) -> str | int:
@@ -153,32 +145,28 @@ class Report:
         """What may be the reason, and the way out."""
         touched = self._touched()
         yield from touched
-        if self.special and self.call is None:
-            yield SPECIAL
-        way_out = self.function.way_out
+        way_out = CONVENTIONS if touched else self.function.way_out
         if self.call is not None:
             way_out = OWN_RULE if self.wrong.order == 1 else OWN_DERIVATIVE
-        elif touched:
-            way_out = CONVENTIONS
-        yield f"{way_out} Seed {self.seed}. To see it again:"
+            if touched:
+                yield OTHER_VALUES
+        elif self.special:
+            yield SPECIAL
+        yield f"{way_out} Seed {self.function.seed}. To see it again:"
 
     def _touched(self) -> list[str]:
         """Kinks and ends of domains that operands are at: no derivative is right."""
-        if self.call is not None:
-            return [
-                f"Operand {name!r} touches its kink at {kink!r}, where there is no one "
-                "derivative: choose other values to check the rule itself."
-                for name, kink in self.call.kinks_nearby()
-            ]
-        calls = calls_of(self.function) if self.function.recorded else []
-        told = [f"{c.primitive.name} is at {at}." for c in calls for at in _touches(c)]
+        calls = [self.call] if self.call else []
+        if self.call is None and self.function.recorded:
+            calls = calls_of(self.function)
+        told = [f"{c.primitive.name} is at {at}." for c in calls for at in c.touched()]
         return list(dict.fromkeys(told))[:MOST_TOUCHED]
 
     def _snippet(self) -> Iterator[str]:
         """A program that fails in the same way."""
         call, operands = self.call, self.function.filled(self.function.operands)
-        f = self.name if self.name.isidentifier() else "..."
-        f = call.source() if call else f"{f}  # what was checked: {self.name}"
+        f = self.function.name if self.function.name.isidentifier() else "..."
+        f = call.source() if call else f"{f}  # what was checked: {self.function.name}"
         if any(map(is_long, [*operands, *(call.operands if call else [])])):
             yield "# Arrays too long to print are made up: put your own there."
         yield "import numpy as np"
@@ -192,21 +180,14 @@ class Report:
         yield "    f,"
         yield from (f"    {literal(x)}," for x in operands)
         how = f"order={self.wrong.order}" if self.function.recorded else "grad=grad"
-        yield f"    {how}, seed={self.seed},"
+        yield f"    {how}, seed={self.function.seed},"
         yield ")"
 
 
-def _touches(call: RecordedCall) -> Iterator[str]:
-    for name, kink in call.kinks_nearby():
-        yield f"the kink of {name!r} at {kink!r}"
-    for name, end in call.ends_reached():
-        yield (
-            f"the end {end!r} of the domain of {name!r}, where 0 times an infinite "
-            "derivative is NaN"
-        )
-
-
 OWN_RULE = "Look at the primitive's rule for that operand."
+OTHER_VALUES = (
+    "No derivative is right there: choose other values to check the rule itself."
+)
 OWN_DERIVATIVE = (
     "The rule is right, its derivative is not: build rules from recorded operations "
     "alone, without .data, .item() or NumPy's functions."

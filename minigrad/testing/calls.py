@@ -21,11 +21,8 @@ class RecordedCall(Call):
     @property
     def active(self) -> list[int]:
         """The operands that are differentiated: arrays of floats."""
-        return [
-            i
-            for i, x in enumerate(self.operands)
-            if backend.is_array(x) and x.dtype == np.float64
-        ]
+        arrays = [(i, x) for i, x in enumerate(self.operands) if backend.is_array(x)]
+        return [i for i, x in arrays if x.dtype == np.float64]
 
     @property
     def names(self) -> list[str]:
@@ -40,7 +37,7 @@ class RecordedCall(Call):
             return known[i]
         return f"{known[0] if known else 'operands'}[{i}]"
 
-    def function(self, device: str) -> Function:
+    def alone(self, within: Function) -> Function:
         """The call as a function of its active operands."""
 
         def f(*inputs: Any) -> Any:
@@ -50,7 +47,7 @@ class RecordedCall(Call):
             return record(self.primitive, operands, self.settings)
 
         active = [on_host(self.operands[i]) for i in self.active]
-        return Function(f, active, device)
+        return Function(f, active, within.device, within.name, within.seed)
 
     # -- as source text --
 
@@ -75,19 +72,17 @@ class RecordedCall(Call):
 
     # -- where there is no derivative --
 
-    def kinks_nearby(self) -> Iterator[tuple[str, float | str]]:
-        """Kinks that an operand comes too close to for differences to mean anything."""
+    def touched(self) -> Iterator[str]:
+        """Kinks too close for differences to mean anything, and ends of domains."""
         for name, kinks in self.primitive.kinks.items():
             for kink in kinks:
                 if name in self._named and self._distance(name, kink) <= 2 * STEP:
-                    yield name, kink
-
-    def ends_reached(self) -> Iterator[tuple[str, float]]:
-        """Ends of its domain that an operand has."""
+                    yield f"the kink of {name!r} at {kink!r}"
         for name, ends in self.primitive.domain.items():
             for end in ends:
                 if np.any(on_host(self._named[name]) == end):
-                    yield name, end
+                    at = f"the end {end!r} of the domain of {name!r}"
+                    yield f"{at}, where 0 times an infinite derivative is NaN"
 
     @property
     def _named(self) -> dict[str, Any]:

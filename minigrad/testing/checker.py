@@ -6,6 +6,7 @@ The operands are those that are given or drawn, and then the special points (0 a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from minigrad.testing.blame import gradient_error
 from minigrad.testing.calls import calls_of
 from minigrad.testing.conditions import check_conditions
 from minigrad.testing.function import Function
-from minigrad.testing.given import Given, check_given
+from minigrad.testing.given import Given
 from minigrad.testing.kinks import check_kinks
 from minigrad.testing.orders import first_wrong
 from minigrad.testing.special import check_special
@@ -74,19 +75,19 @@ def check_gradients(
         TypeError: `f` returns no Tensor, or no number where there is `grad`.
         ValueError: an order above 1 of gradients that were made elsewhere.
     """
-    name = name or name_of(f)
     if grad is not None:
         if order not in (None, 1):
             raise ValueError(
-                f"order={order} cannot be checked of gradients that were made "
-                "elsewhere: grad= gives the first order alone. Leave order out."
+                f"order={order} cannot be checked with grad=, which gives the first "
+                "order alone. Leave order out."
             )
-        check_given(Given(f, arrays, grad), seed, name, special)
-        return
-    function, order = Function(f, arrays, device), order or 2
-    check_orders(function, order, seed, name)
+        function: Function = Given(f, arrays, grad, name, seed)
+        order, special = 1, special and callable(grad)
+    else:
+        function, order = Function(f, arrays, device, name, seed), order or 2
+    check_orders(function, order)
     if special:
-        check_special(function, order, seed, name)
+        check_special(function, order)
 
 
 def check_function(
@@ -105,8 +106,7 @@ def check_function(
     Raises:
         GradientError: as `check_gradients`; it names the condition.
     """
-    function = Function(f, arrays, device)
-    check_everything(function, order, seed, name or name_of(f), special)
+    check_everything(Function(f, arrays, device, name, seed), order, special)
 
 
 def check_primitive(
@@ -140,18 +140,19 @@ def check_primitive(
     """
     declared = primitive_of(primitive)
     if arrays:
-        chosen = dict(settings or {})
-        function = Function(lambda *x: primitive(*x, **chosen), arrays, device)
-        check_everything(function, order, seed, declared.name, primitive=declared)
+        called = functools.partial(primitive, **(settings or {}))
+        function = Function(called, arrays, device, declared.name, seed)
+        check_everything(function, order, primitive=declared)
         return
     cases = cases_of(primitive) if cases is None else cases
 
     def check(case: Case, seed: int) -> None:
-        function = Function(*case, device)
-        check_everything(function, order, seed, declared.name, special=False)
+        function = Function(*case, device, declared.name, seed)
+        check_everything(function, order, special=False)
 
     def at_points(case: Case, seed: int) -> None:
-        check_at_points(Function(*case, device), order, seed, declared.name, declared)
+        function = Function(*case, device, declared.name, seed)
+        check_at_points(function, order, declared)
 
     few = min(examples, SPECIAL_EXAMPLES)
     _try(at_points, whole(cases, primitive), few, seed, shrink=False)
@@ -186,8 +187,6 @@ def _try(
 def check_everything(
     function: Function,
     order: int,
-    seed: int,
-    name: str,
     special: bool = True,
     primitive: Primitive | None = None,
 ) -> None:
@@ -197,51 +196,37 @@ def check_everything(
         GradientError: as `check_primitive`.
         ValueError: the function computes in less than float64.
     """
-    check_orders(function, order, seed, name)
-    check_conditions(function, seed, name)
+    check_orders(function, order)
+    check_conditions(function)
     if special:
-        check_at_points(function, order, seed, name, primitive)
+        check_at_points(function, order, primitive)
 
 
-def check_orders(function: Function, order: int, seed: int, name: str) -> None:
-    """One order after the other, at the operands.
-
-    Raises:
-        GradientError: as `check_gradients`.
-        ValueError: the function computes in less than float64.
-    """
-    _check_precision(function, name)
-    wrong = first_wrong(function, order, seed)
+def check_orders(function: Function, order: int) -> None:
+    """One order after the other, at the operands; raises as `check_everything`."""
+    if function.recorded:
+        _check_precision(function)
+    wrong = first_wrong(function, order)
     if wrong is not None:
-        raise gradient_error(name, function, wrong, seed, check=first_wrong)
+        raise gradient_error(function, wrong, check=first_wrong)
 
 
 def check_at_points(
-    function: Function, order: int, seed: int, name: str, primitive: Primitive | None
+    function: Function, order: int, primitive: Primitive | None = None
 ) -> None:
-    """The special points, and the kinks that a primitive declares.
-
-    Raises:
-        GradientError: as `check_primitive`.
-    """
-    check_special(function, order, seed, name, primitive)
+    """The special points, and the kinks that a primitive declares; raises as above."""
+    check_special(function, order, primitive)
     if primitive is not None:
         check_kinks(function, primitive)
 
 
-def _check_precision(function: Function, name: str) -> None:
+def _check_precision(function: Function) -> None:
     """Refuse a function that rounds to float32 on the way: it hides all mistakes."""
     for call in calls_of(function):
         dtype = call.results[0].dtype
         if dtype.itemsize < np.dtype(float).itemsize:
             raise ValueError(
-                f"{name} computes in {dtype} from its {call.primitive.name} on, "
-                "which rounds: gradients are checked in float64, and rounding would be "
-                "taken for mistakes and hide them. Leave the conversion out, or "
-                "convert to the operand's own dtype: .astype(x.dtype)."
+                f"{function.name} computes in {dtype} from its {call.primitive.name} "
+                "on, which rounds and would hide mistakes. Leave the conversion out, "
+                "or convert to the operand's own dtype: .astype(x.dtype)."
             )
-
-
-def name_of(f: Callable[..., Any]) -> str:
-    """What messages call a function."""
-    return str(getattr(f, "__name__", "the function"))

@@ -16,12 +16,12 @@ import numpy as np
 
 from minigrad.checkpointing import checkpoint
 from minigrad.inspect import profile, record_lines
-from minigrad.tape import Call, Observer, Scope, wrap
+from minigrad.tape import Scope, wrap
 from minigrad.tensor import Tensor
 from minigrad.testing.blame import Wrong, gradient_error
-from minigrad.testing.function import Function, as_leaf, pull
-from minigrad.testing.oracles import EPS
-from minigrad.testing.orders import ROUND_OFFS, first_difference, random_like
+from minigrad.testing.function import Function, Largest, as_leaf, pull, random_like
+from minigrad.testing.oracles import EPS, Arrays
+from minigrad.testing.orders import ROUND_OFFS, first_difference
 
 # float32 may be off from float64 by this many of its own round-offs of the largest
 # number, or by one an operation, if there are more: operands have a dozen elements.
@@ -30,10 +30,8 @@ FLOAT32_EPS = float(np.finfo(np.float32).eps)
 # So many pairs of operands of one shape are tried; large layers have hundreds.
 PAIRS = 20
 
-Arrays = list[np.ndarray]
 
-
-def check_conditions(function: Function, seed: int, name: str) -> None:
+def check_conditions(function: Function) -> None:
     """Try each condition; none may write into an operand.
 
     Raises:
@@ -41,15 +39,15 @@ def check_conditions(function: Function, seed: int, name: str) -> None:
     """
     if not function.operands:
         return
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(function.seed)
     cotangents = random_like(random, function.on_arrays(function.operands))
-    for condition in CONDITIONS:
+    for condition in (_float32, _memory, _fan_out, _same_twice, _readings):
         before = _bytes(function)
         for wrong in condition(function, cotangents, random):
-            raise gradient_error(name, function, wrong, seed)
+            raise gradient_error(function, wrong)
         if _bytes(function) != before:
             wrong = Wrong("came with a write into an operand")
-            raise gradient_error(name, function, wrong, seed)
+            raise gradient_error(function, wrong)
 
 
 def _bytes(function: Function) -> list[bytes]:
@@ -78,21 +76,8 @@ def _compare(
     """What is off by more than some round-offs of the largest element."""
     bound = unit * max(np.abs(g).max(initial=1.0) for g in expected)
     for i, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
-        yield from first_difference(
-            Wrong(what, i, against=against), ours, theirs, bound
-        )
-
-
-class _Count(Observer):
-    """Counts operations, forward and backward alike."""
-
-    operations = 0
-
-    def called(self, call: Call, entry: Any, seconds: float) -> None:
-        self.operations += 1
-
-    def differentiated(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
-        self.operations += 1
+        wrong = Wrong(what, i, against=against)
+        yield from first_difference(wrong, ours, theirs, bound)
 
 
 def _float32(function: Function, cotangents: Arrays, random: Any) -> Iterator[Wrong]:
@@ -100,14 +85,14 @@ def _float32(function: Function, cotangents: Arrays, random: Any) -> Iterator[Wr
     narrow = [a.astype(np.float32) for a in function.operands]
     c = [x.astype(np.float32).astype(np.float64) for x in cotangents]
     leaves = function.leaves(narrow)
-    with Scope(observer=_Count()) as count:
+    with Scope(observer=Largest()) as seen:
         gradients = pull(function(leaves), leaves, c)
     for i, (g, leaf) in enumerate(zip(gradients, leaves, strict=True)):
         if g.dtype != leaf.dtype:
             yield Wrong(f"of a float32 operand is {g.dtype}", operand=i)
-    wide = function.leaves([a.astype(np.float64) for a in narrow])
-    expected, found = _gradients(function, wide, c), [g.numpy() for g in gradients]
-    unit = max(FLOAT32_ROUND_OFFS, count.operations) * FLOAT32_EPS
+    expected = _plain(function.at([a.astype(np.float64) for a in narrow]), c)
+    found = [g.numpy() for g in gradients]
+    unit = max(FLOAT32_ROUND_OFFS, seen.count) * FLOAT32_EPS
     yield from _compare("is wrong in float32", found, expected, "float64", unit)
 
 
@@ -122,8 +107,7 @@ def _memory(function: Function, cotangents: Arrays, random: Any) -> Iterator[Wro
         yield from _compare(text, found, expected, "contiguous ones")
 
 
-def reversed_with_gaps(array: Any) -> Any:
-    """The same values in memory that is walked backwards with gaps, read-only."""
+def _reversed_with_gaps(array: Any) -> Any:
     memory = np.zeros_like(array, shape=[2 * n for n in array.shape])
     key: Any = (..., *(slice(None, None, -2) for _ in array.shape))
     room = memory[key]
@@ -133,14 +117,9 @@ def reversed_with_gaps(array: Any) -> Any:
     return room
 
 
-def column_by_column(array: Any) -> Any:
-    """The same values with the first axis closest in memory."""
-    return array.T.copy().T
-
-
-LAYOUTS = {
-    "reversed, strided, read-only": reversed_with_gaps,
-    "column-by-column": column_by_column,
+LAYOUTS: dict[str, Callable[[Any], Any]] = {
+    "reversed, strided, read-only": _reversed_with_gaps,
+    "column-by-column": lambda array: array.T.copy().T,
 }
 
 
@@ -160,9 +139,11 @@ def _same_twice(function: Function, cotangents: Arrays, random: Any) -> Iterator
     for i, j in _some_pairs(function.operands, random):
         arrays = list(function.operands)
         arrays[j] = arrays[i].copy()
-        if not _is_defined(function, arrays):
+        with np.errstate(all="ignore"):
+            outputs = function.on_arrays(arrays)
+        if not all(np.isfinite(y).all() for y in outputs):
             continue
-        apart = _gradients(function, function.leaves(arrays), cotangents)
+        apart = _plain(function.at(arrays), cotangents)
         leaves = function.leaves(arrays)
         leaves[j] = leaves[i]
         together = _gradients(function, leaves, cotangents)
@@ -172,18 +153,10 @@ def _same_twice(function: Function, cotangents: Arrays, random: Any) -> Iterator
             yield dataclasses.replace(wrong, operand=i)
 
 
-def _is_defined(function: Function, arrays: Arrays) -> bool:
-    with np.errstate(all="ignore"):
-        return all(np.isfinite(y).all() for y in function.on_arrays(arrays))
-
-
 def _some_pairs(operands: Arrays, random: Any) -> list[tuple[int, int]]:
     """Pairs of operands of one shape, in both orders."""
-    pairs = [
-        (i, j)
-        for i, j in itertools.permutations(range(len(operands)), 2)
-        if operands[i].shape == operands[j].shape
-    ]
+    places = itertools.permutations(range(len(operands)), 2)
+    pairs = [(i, j) for i, j in places if operands[i].shape == operands[j].shape]
     if len(pairs) <= PAIRS:
         return pairs
     return [pairs[k] for k in random.choice(len(pairs), PAIRS, replace=False)]
@@ -200,6 +173,3 @@ def _readings(function: Function, cotangents: Arrays, random: Any) -> Iterator[W
     with Scope(enabled=True):
         found = _gradients(lambda x: list(again(*x)), leaves, cotangents)
     yield from _compare("is another one with checkpoint()", found, expected, against)
-
-
-CONDITIONS = (_float32, _memory, _fan_out, _same_twice, _readings)

@@ -15,8 +15,9 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.random import watch_draws
-from minigrad.tape import BackwardPass, Leaf, Scope, wrap
+from minigrad.tape import BackwardPass, Call, Leaf, Observer, Scope, array_of, wrap
 from minigrad.tensor import Tensor
+from minigrad.testing.oracles import Arrays
 
 
 class Constant:
@@ -33,6 +34,7 @@ class Function:
     """`f` with its operands: which of them are differentiated, on which device.
 
     Floats are differentiated, in float64; integers, booleans and `Constant`s are not.
+    Messages call it `name`, and `seed` is that of its cotangents.
     """
 
     recorded = True  # its calls can be looked at
@@ -43,12 +45,19 @@ class Function:
     )
 
     def __init__(
-        self, f: Callable[..., Any], operands: Sequence[Any], device: str = "cpu"
+        self,
+        f: Callable[..., Any],
+        operands: Sequence[Any],
+        device: str = "cpu",
+        name: str | None = None,
+        seed: int = 0,
     ) -> None:
         self.f = f
         self.device = device
+        self.name = name or str(getattr(f, "__name__", "the function"))
+        self.seed = seed
         self.constants: dict[int, np.ndarray] = {}
-        self.operands: list[np.ndarray] = []
+        self.operands: Arrays = []
         self.places: list[int] = []  # of the differentiated operands among all
         self.names: dict[int, str] = {}  # of operands that messages name, by place
         for place, operand in enumerate(operands):
@@ -99,23 +108,42 @@ class Function:
         places |= {place: self.put(a) for place, a in self.constants.items()}
         return [places[place] for place in sorted(places)]
 
-    def on_arrays(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def on_arrays(self, arrays: Sequence[np.ndarray]) -> Arrays:
         """The outputs' values, as NumPy arrays: what an oracle differentiates."""
         return [y.numpy() for y in self(self.tensors(arrays))]
+
+    def draw_cotangents(
+        self, random: np.random.Generator, outputs: Sequence[np.ndarray]
+    ) -> Arrays:
+        """Random ones for these outputs."""
+        return random_like(random, outputs)
+
+    def gradients(self, cotangents: Sequence[np.ndarray]) -> tuple[Arrays, float]:
+        """The gradients, and the largest number that is met on the way to them."""
+        leaves = self.leaves(self.operands)
+        with Scope(observer=Largest()) as seen:
+            gradients = pull(self(leaves), leaves, cotangents)
+        largest = max([seen.size, *(np.abs(c).max(initial=1.0) for c in cotangents)])
+        return [g.numpy() for g in gradients], largest
 
 
 def checked_outputs(outputs: Any) -> list[Tensor]:
     """The outputs as a list, without those that have no derivative (integers)."""
-    several = isinstance(outputs, list | tuple)
-    parts = list(outputs) if several else [outputs]
+    parts = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     for part in parts:
         if not isinstance(part, Tensor):
             raise TypeError(
-                f"the function to check returned {type(part).__name__}: it gets "
-                "Tensors and must return a Tensor, or a list or tuple of them. A "
-                ".item() or .numpy() on the way loses the gradient."
+                f"the function to check returned {type(part).__name__}, but must "
+                "return a Tensor, or a list or tuple of them. A .item() or .numpy() on "
+                "the way loses the gradient."
             )
     return [part for part in parts if part.dtype.kind in "fc"]
+
+
+def random_like(random: np.random.Generator, arrays: Sequence[np.ndarray]) -> Arrays:
+    """Random numbers of both signs from 0.5 to 1.5: each element counts."""
+    signs = [random.choice([-1.0, 1.0], a.shape) for a in arrays]
+    return [np.asarray(s * random.uniform(0.5, 1.5, s.shape)) for s in signs]
 
 
 def as_leaf(tensor: Tensor) -> Tensor:
@@ -126,11 +154,12 @@ def as_leaf(tensor: Tensor) -> Tensor:
 class Derived(Function):
     """The gradients of <cotangents, f> as a function of f's operands."""
 
-    def __init__(self, of: Function, cotangents: list[np.ndarray]) -> None:
+    def __init__(self, of: Function, cotangents: Arrays) -> None:
         self.of = of
         self.cotangents = cotangents
         self.operands = of.operands
         self.device = of.device
+        self.seed = of.seed
 
     def __call__(self, inputs: Sequence[Any]) -> list[Tensor]:
         """The gradients, recorded."""
@@ -150,14 +179,17 @@ def pull(
 
     Cotangents are arrays or, with `create_graph`, Tensors to differentiate by.
     """
-    entries = [leaf.entry for leaf in leaves if leaf.entry is not None]
+    entries: list[Any] = [leaf.entry for leaf in leaves]
     backward_pass = BackwardPass(create_graph, retain_graph=True, wanted=entries)
     with Scope(enabled=True if create_graph else None):
         for output, cotangent in zip(outputs, cotangents, strict=True):
             if output.entry is not None:
                 backward_pass.start(output.entry, _like(cotangent, output))
         backward_pass.run()
-    return [_found(backward_pass, leaf) for leaf in leaves]
+    found = [backward_pass.found.get(entry.order) for entry in entries]
+    pairs = zip(found, leaves, strict=True)
+    gradients = [np.zeros_like(leaf.array) if g is None else g for g, leaf in pairs]
+    return [g if isinstance(g, Tensor) else wrap(g) for g in gradients]
 
 
 def _like(cotangent: Any, output: Tensor) -> Tensor:
@@ -168,8 +200,29 @@ def _like(cotangent: Any, output: Tensor) -> Tensor:
     return wrap(array.astype(output.dtype))
 
 
-def _found(backward_pass: BackwardPass, leaf: Tensor) -> Tensor:
-    found = backward_pass.found.get(leaf.entry.order) if leaf.entry else None
-    if found is None:
-        return wrap(np.zeros_like(leaf.array))
-    return found if isinstance(found, Tensor) else wrap(found)
+class Largest(Observer):
+    """An observer of the largest number that is computed, and of how many operations.
+
+    Round-offs are relative to the one and add up with the other.
+    """
+
+    def __init__(self) -> None:
+        self.size = 1.0
+        self.count = 0
+
+    def _see(self, value: Any) -> None:
+        magnitude = np.abs(backend.to_numpy(backend.as_result(array_of(value))))
+        finite = magnitude[np.isfinite(magnitude)]  # what is not would excuse all
+        self.size = max(self.size, float(finite.max(initial=0.0)))
+
+    def called(self, call: Call, entry: Any, seconds: float) -> None:
+        """Look at the outputs."""
+        self.count += 1
+        for output in call.results if call.primitive.many else call.results[:1]:
+            self._see(output)
+
+    def differentiated(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
+        """Look at the gradients that an entry hands on."""
+        self.count += 1
+        for _, gradient in handed:
+            self._see(gradient)

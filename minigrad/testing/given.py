@@ -11,13 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.testing.blame import gradient_error
 from minigrad.testing.function import Function
-from minigrad.testing.oracles import COMPLEX_STEP, SMOOTH, Look, look, sharpest
-from minigrad.testing.orders import Order, along_random, random_like
-from minigrad.testing.special import Places
-
-Arrays = list[np.ndarray]
+from minigrad.testing.oracles import Arrays
 
 
 class Given(Function):
@@ -31,10 +26,10 @@ class Given(Function):
     )
 
     def __init__(
-        self, f: Callable[..., Any], operands: Sequence[Any], grad: Any
+        self, f: Callable[..., Any], operands: Sequence[Any], grad: Any, *how: Any
     ) -> None:
         self.grad = grad
-        super().__init__(f, operands)
+        super().__init__(f, operands, "cpu", *how)
 
     def tensors(self, arrays: Sequence[np.ndarray]) -> Any:
         """The arrays as they are."""
@@ -49,16 +44,14 @@ class Given(Function):
         value = np.asarray(self.f(*self.filled([np.array(x) for x in inputs])))
         if value.size != 1 or value.dtype.kind not in "fc":
             raise TypeError(
-                "with grad= the function must return one number, as a loss does, not "
-                f"{value.dtype} of shape {value.shape}. Weight its outputs and add "
-                "them up: lambda x: (weights * f(x)).sum(), with random weights (a "
-                "plain sum cannot see the mistakes of a softmax)."
+                f"with grad= the function must return one number, not {value.dtype} of "
+                f"shape {value.shape}. Sum its outputs under random weights: lambda x: "
+                "(weights * f(x)).sum()."
             )
         if value.dtype.itemsize < 8:
             raise TypeError(
                 f"the function returned {value.dtype}, whose rounding hides mistakes: "
-                "let it compute in float64 (torch.float64, or in JAX "
-                "jax.config.update('jax_enable_x64', True))."
+                "let it compute in float64 (torch.float64, JAX's jax_enable_x64)."
             )
         return [value.reshape(())]
 
@@ -66,8 +59,12 @@ class Given(Function):
         """The value, as what an oracle differentiates."""
         return self(arrays)
 
-    def gradients(self) -> Arrays:
-        """What `grad` gives at the operands.
+    def draw_cotangents(self, random: np.random.Generator, outputs: Any) -> Arrays:
+        """1, so that the gradients are those that `grad` gives."""
+        return [np.ones(())]
+
+    def gradients(self, cotangents: Any) -> tuple[Arrays, float]:
+        """What `grad` gives at the operands, and the largest number.
 
         Raises:
             TypeError: that is not one gradient of the shape of each operand of floats.
@@ -79,51 +76,16 @@ class Given(Function):
         parts = [given] if alone else list(given or [])
         if any(g is None for g in parts):
             raise TypeError(
-                "grad returned None: it must return the gradients, of PyTorch's "
-                "tensors for example x.grad after backward()."
+                "grad returned None: it must return the gradients, such as PyTorch's "
+                "x.grad after backward()."
             )
         found = [np.asarray(g, np.float64) for g in parts]
         ours, theirs = [g.shape for g in found], [a.shape for a in self.operands]
         if ours != theirs:
             raise TypeError(
-                f"grad gives gradients of shapes {ours}, but the operands of floats "
-                f"have {theirs}: it must give one gradient for each of these, in order."
+                f"grad gives gradients of shapes {ours} for operands of floats of "
+                f"{theirs}: it must give one gradient for each of these, in order."
             )
-        return found
-
-    def order(self) -> Order:
-        """The gradients at the operands, to be compared with an oracle's."""
-        found = self.gradients()
         values = [*self.on_arrays(self.operands), *found]
         size = max(np.abs(a[np.isfinite(a)]).max(initial=1) for a in values)
-        return Order(self, [np.ones(())], found, float(size))
-
-
-def check_given(function: Given, seed: int, name: str, special: bool) -> None:
-    """Check the gradients, and at special points too where `grad` is a function.
-
-    Raises:
-        GradientError: a gradient is wrong.
-        TypeError: `f` or `grad` returns what cannot be checked.
-    """
-    if not function.operands:
-        return
-    order = function.order()
-    along = along_random(function, np.random.default_rng(seed), order.size)
-    for wrong in order.compare(along, every_element=along.oracle is not COMPLEX_STEP):
-        raise gradient_error(name, function, wrong, seed)
-    if special and callable(function.grad):
-        check = lambda operands: _check_at(function.at(operands), seed, name)  # noqa: E731
-        Places(function.operands, check, None).check()
-
-
-def _check_at(there: Given, seed: int, name: str) -> Look:
-    """Check the gradients at a special point, if the function is smooth there."""
-    v = random_like(np.random.default_rng(seed), there.operands)
-    with np.errstate(all="ignore"):
-        seen = look(there.on_arrays, there.operands, v)
-        if seen.kind == SMOOTH:
-            along = sharpest(there.on_arrays, there.operands, seen)
-            for wrong in there.order().compare(along):
-                raise gradient_error(name, there, wrong, seed, special=True)
-    return seen
+        return found, float(size)

@@ -15,11 +15,9 @@ import numpy as np
 from minigrad.tape import Primitive
 from minigrad.testing.blame import GradientError
 from minigrad.testing.calls import RecordedCall, only_call
-from minigrad.testing.function import Derived, Function, pull
-from minigrad.testing.orders import random_like
-from minigrad.testing.special import VALUE, numbers
-
-Arrays = list[np.ndarray]
+from minigrad.testing.function import Derived, Function, pull, random_like
+from minigrad.testing.oracles import Arrays
+from minigrad.testing.special import VALUE, numbers, put_in
 
 SHARED, FIRST = "shared", "first"
 
@@ -53,12 +51,10 @@ def _declared(primitive: Primitive, name: str, kink: float | str) -> Any:
     if declared is None or declared in allowed or (number and not ties):
         return declared
     ways = "'shared' or 'first'" if ties else "a number, or None at a pole"
-    said = "does not say which derivative its rule gives there"
-    if declared != "not stated":
-        said = f"says {declared!r} of the derivative there"
     raise GradientError(
-        f"primitive {primitive.name!r} declares a kink of {name!r} at {kink!r} and "
-        f"{said}. Say it: kinks={{{name!r}: {{{kink!r}: ...}}}}, with {ways}.",
+        f"primitive {primitive.name!r} declares a kink of {name!r} at {kink!r}, with "
+        f"the derivative {declared!r} there. Say which the rule gives: "
+        f"kinks={{{name!r}: {{{kink!r}: ...}}}}, with {ways}.",
         primitive=primitive.name,
         operand=name,
     )
@@ -78,19 +74,18 @@ def _check_operand(
             return
         operands[which] = np.full(operands[which].shape, float(values[0]))
     there = function.at(operands)
-    outputs = there.on_arrays(operands)
-    cotangents = random_like(np.random.default_rng(0), outputs)
+    cotangents = random_like(np.random.default_rng(0), there.on_arrays(operands))
     if isinstance(declared, str):
         expected = _tied(there, which, declared, cotangents)
     else:
-        expected = _summed(cotangents, declared, operands[which].shape)
-    where = f"{name!r} at {kink!r}"
-    _compare(there, call.primitive, cotangents, which, expected, where)
+        g = np.asarray(declared * sum(cotangents))
+        expected = _summed_to(operands[which].shape, g)
+    _compare(
+        there, call.primitive, cotangents, which, expected, f"{name!r} at {kink!r}"
+    )
 
 
-def _summed(cotangents: Arrays, declared: float, shape: tuple[int, ...]) -> np.ndarray:
-    """The cotangent times the derivative, summed over what was broadcast."""
-    g = np.asarray(declared * sum(cotangents))
+def _summed_to(shape: tuple[int, ...], g: np.ndarray) -> np.ndarray:
     g = g.sum(axis=tuple(range(g.ndim - len(shape))))
     wide = tuple(i for i, n in enumerate(shape) if n == 1)
     return np.asarray(g.sum(axis=wide, keepdims=True))
@@ -100,12 +95,9 @@ def _tied(there: Function, which: int, declared: str, cotangents: Arrays) -> np.
     """How ties share a cotangent: each output's goes to the elements that it sees."""
     total = np.zeros(there.operands[which].size)
     seen = np.stack(list(_moves(there, which)))
-    (g,) = cotangents
-    for column, one in zip(seen.T, g.reshape(-1), strict=True):
-        if declared == FIRST:
-            total[np.argmax(column)] += one
-        else:
-            total += one * column / column.sum()
+    for column, g in zip(seen.T, cotangents[0].reshape(-1), strict=True):
+        first = np.arange(len(column)) == np.argmax(column)
+        total += g * (first if declared == FIRST else column / column.sum())
     return total.reshape(there.operands[which].shape)
 
 
@@ -115,8 +107,7 @@ def _moves(there: Function, which: int) -> Iterator[np.ndarray]:
     for place in range(there.operands[which].size):
         changed = np.zeros(before.shape, bool)
         for step in (1.0, -1.0):
-            operands = [a.copy() for a in there.operands]
-            operands[which].reshape(-1)[place] += step
+            operands = put_in(there.operands, [which], place, VALUE + step)
             changed |= there.on_arrays(operands)[0] != before
         yield changed.reshape(-1)
 
@@ -154,29 +145,25 @@ def _compare(
     where: str,
 ) -> None:
     """Both backward passes give what is declared, and the next order is no NaN."""
+
+    def broken(found: np.ndarray, expected: Any, where: str) -> GradientError:
+        return GradientError(
+            f"primitive {primitive.name!r}: its gradient at a kink is not what kinks= "
+            f"declares ({where})\n    the tape says {found.tolist()}\n"
+            f"    declared: {expected}\n  Change the rule, or what is declared.",
+            primitive=primitive.name,
+            operand=which,
+        )
+
     leaves = there.leaves(there.operands)
     plain = pull(there(leaves), leaves, cotangents)[which].numpy()
     derived = Derived(there, cotangents)
-    recorded = derived.on_arrays(there.operands)[which]
-    for found in (plain, recorded):
-        wrong = ~np.isclose(found, expected, rtol=1e-10, atol=1e-12)
-        if found.shape != expected.shape or wrong.any():
-            raise _broken(primitive, where, which, found, expected.tolist())
+    for found in (plain, derived.on_arrays(there.operands)[which]):
+        right = np.isclose(found, expected, rtol=1e-10, atol=1e-12)
+        if found.shape != expected.shape or not right.all():
+            raise broken(found, expected.tolist(), where)
     ones = [np.ones(a.shape) for a in there.operands]
     leaves = there.leaves(there.operands)
     for second in (g.numpy() for g in pull(derived(leaves), leaves, ones)):
         if np.isnan(second).any():
-            raise _broken(primitive, f"{where}, order 2", which, second, "a number")
-
-
-def _broken(
-    primitive: Primitive, where: str, operand: int, found: np.ndarray, expected: Any
-) -> GradientError:
-    return GradientError(
-        f"primitive {primitive.name!r}: its gradient at a kink is not what kinks= "
-        f"declares ({where})\n    the tape says {found.tolist()}\n"
-        f"    declared: {expected}\n"
-        "  Change the rule, or what is declared.",
-        primitive=primitive.name,
-        operand=operand,
-    )
+            raise broken(second, "a number", f"{where}, order 2")

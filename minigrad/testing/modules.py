@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from minigrad.tape import array_of
 from minigrad.tensor import Tensor
 from minigrad.testing.checker import check_everything
 from minigrad.testing.function import Function
@@ -41,37 +42,30 @@ def check_module(
         GradientError: names primitive, operand, index and both values.
         TypeError: the module has no forward, and no method is named.
     """
-    run = _runner(module, method)
     parameters = dict(module.named_parameters())
 
     def f(*operands: Any) -> list[Tensor]:
-        given, stand_ins = operands[: len(inputs)], operands[len(inputs) :]
         keys = map(id, parameters.values())
-        with _replaced(module, dict(zip(keys, stand_ins, strict=True))):
-            return list(_flat(run(*given)))
+        with _replaced(module, dict(zip(keys, operands[len(inputs) :], strict=True))):
+            return list(_flat(_call(module, method, operands[: len(inputs)])))
 
     arrays = [*inputs, *(parameter.numpy() for parameter in parameters.values())]
-    function = Function(f, arrays, device)
-    function.names = dict(enumerate(parameters, start=len(inputs)))
     name = f"{type(module).__name__} and its parameters"
-    check_everything(function, order, seed, name, special)
+    function = Function(f, arrays, device, name, seed)
+    function.names = dict(enumerate(parameters, start=len(inputs)))
+    check_everything(function, order, special)
 
 
-def _runner(module: Any, method: str | None) -> Callable[..., Any]:
-    """What is called: the module, or one of its methods."""
+def _call(module: Any, method: str | None, inputs: Sequence[Any]) -> Any:
     if method is not None:
-        return getattr(module, method)
-
-    def run(*given: Any) -> Any:
-        try:
-            return module(*given)
-        except NotImplementedError as error:
-            raise TypeError(
-                f"{type(module).__name__} has no forward to be checked. Name the "
-                "method to check instead: check_module(model, *inputs, method='loss')."
-            ) from error
-
-    return run
+        return getattr(module, method)(*inputs)
+    try:
+        return module(*inputs)
+    except NotImplementedError as error:
+        raise TypeError(
+            f"{type(module).__name__} has no forward to be checked. Name the method to "
+            "check instead: check_module(model, *inputs, method='loss')."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -81,9 +75,8 @@ def _replaced(module: Any, stand_ins: dict[int, Any]) -> Iterator[None]:
     Afterwards all of its attributes are what they were, their contents too.
     """
     owners = [vars(owner) for _, owner in module.named_modules()]
-    known = [dict(attributes) for attributes in owners]
-    values = {id(x): x for before in known for x in before.values()}
-    held = [x.array if isinstance(x, Tensor) else x for x in values.values()]
+    values = [x for attributes in owners for x in (attributes, *attributes.values())]
+    held = {id(x): array_of(x) for x in values}.values()
     contents = [(x, x.copy()) for x in held if isinstance(x, REMEMBERING)]
     try:
         for attributes in owners:
@@ -91,8 +84,6 @@ def _replaced(module: Any, stand_ins: dict[int, Any]) -> Iterator[None]:
                 attributes[name] = stand_ins.get(id(value), value)
         yield
     finally:
-        for attributes, before in zip(owners, known, strict=True):
-            _refill(attributes, before)
         for value, content in contents:
             _refill(value, content)
 

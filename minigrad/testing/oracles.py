@@ -37,14 +37,6 @@ class Oracle(NamedTuple):
     along: Callable[[Outputs, Arrays, Arrays, float], list[Derivative]]
 
 
-class Along(NamedTuple):
-    """J v for one direction v, and the oracle that says so."""
-
-    oracle: Oracle
-    v: Arrays
-    derivatives: list[Derivative]
-
-
 def along_differences(
     f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0
 ) -> list[Derivative]:
@@ -58,24 +50,16 @@ def along_differences(
     differences", 1911.
     """
     ends = [f(_moved(operands, v, d * STEP)) for d in (1, -1, 0.5, -0.5)]
-    return [_extrapolated(size, *values) for values in zip(*ends, strict=True)]
+    derivatives = []
+    for right, left, near_right, near_left in zip(*ends, strict=True):
+        coarse, fine = (right - left) / (2 * STEP), (near_right - near_left) / STEP
+        error = np.abs(fine - coarse) / 10 + _rounding(size, [right], STEP)
+        derivatives.append(Derivative((4 * fine - coarse) / 3, error))
+    return derivatives
 
 
 def _moved(operands: Arrays, v: Arrays, distance: complex) -> Arrays:
     return [np.asarray(a + distance * d) for a, d in zip(operands, v, strict=True)]
-
-
-def _extrapolated(
-    size: float,
-    right: np.ndarray,
-    left: np.ndarray,
-    near_right: np.ndarray,
-    near_left: np.ndarray,
-) -> Derivative:
-    coarse = (right - left) / (2 * STEP)
-    fine = (near_right - near_left) / STEP
-    error = np.abs(fine - coarse) / 10 + _rounding(size, [right], STEP)
-    return Derivative((4 * fine - coarse) / 3, error)
 
 
 def _rounding(size: float, values: Arrays, step: float) -> float:
@@ -108,34 +92,6 @@ DIFFERENCES = Oracle("finite differences", along_differences)
 COMPLEX_STEP = Oracle("the complex step", along_complex_step)
 
 
-def choose_oracle(f: Outputs, operands: Arrays, random: np.random.Generator) -> Oracle:
-    """The complex step where it agrees with differences along a random direction.
-
-    A function that is not analytic (it takes a magnitude, say, or has no complex form)
-    is off by as much as its derivative, and is left to differences.
-    """
-    v = [random.standard_normal(a.shape) for a in operands]
-    exact = _by_complex_step(f, operands, v)
-    agrees = exact and _agree(exact, along_differences(f, operands, v))
-    return COMPLEX_STEP if agrees else DIFFERENCES
-
-
-def _by_complex_step(f: Outputs, operands: Arrays, v: Arrays) -> list[Derivative]:
-    """What the complex step says; nothing of a function that has no complex form."""
-    try:
-        return along_complex_step(f, operands, v)
-    except Exception:  # each library has errors of its own
-        return []
-
-
-def _agree(exact: list[Derivative], rough: list[Derivative]) -> bool:
-    """Whether the complex step's derivatives are those of differences."""
-    return all(
-        np.all(np.abs(a.value - b.value) <= b.error + 1e-6 * (1 + np.abs(b.value)))
-        for a, b in zip(exact, rough, strict=True)
-    )
-
-
 def unit_directions(operands: Arrays, which: int) -> Iterator[tuple[tuple, Arrays]]:
     """For each element of one operand its index, and the direction that moves it."""
     for index in np.ndindex(operands[which].shape):
@@ -144,7 +100,7 @@ def unit_directions(operands: Arrays, which: int) -> Iterator[tuple[tuple, Array
         yield index, v
 
 
-# -- near a point that may be a kink or an end -------------------------------------
+# -- along one direction, near what may be a kink or an end ------------------------
 
 SMOOTH, KINK, STEEP, UNDEFINED = "smooth", "a kink", "steep", "undefined"
 
@@ -152,15 +108,39 @@ SMOOTH, KINK, STEEP, UNDEFINED = "smooth", "a kink", "steep", "undefined"
 class Look(NamedTuple):
     """What a function does near a point, along one direction.
 
-    `kind` is SMOOTH (with derivatives), KINK, UNDEFINED, or STEEP: at the end of the
-    domain, with a derivative beyond all bounds. At an end `v` points inwards.
+    `kind` is SMOOTH (with derivatives, and the oracle that says so), KINK, UNDEFINED,
+    or STEEP: at the end of the domain, with a derivative beyond all bounds. At an end
+    `v` points inwards.
     """
 
     kind: str
     values: Arrays
     v: Arrays
     derivatives: list[Derivative]
-    at_end: bool = False
+    oracle: Oracle = DIFFERENCES
+
+
+def derive(f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0) -> Look:
+    """The derivatives along `v` of a function that is smooth, by the best oracle."""
+    rough = Look(SMOOTH, [], v, along_differences(f, operands, v, size))
+    return _sharpened(f, operands, rough)
+
+
+def _sharpened(f: Outputs, operands: Arrays, seen: Look) -> Look:
+    """The complex step's derivatives in place of differences that they agree with.
+
+    A function that is not analytic (it takes a magnitude, say) is off by as much as
+    its derivative, and one without a complex form raises.
+    """
+    try:
+        exact = along_complex_step(f, operands, seen.v)
+    except Exception:  # each library has errors of its own
+        return seen
+    agrees = all(
+        np.all(np.abs(a.value - b.value) <= b.error + 1e-6 * (1 + np.abs(b.value)))
+        for a, b in zip(exact, seen.derivatives, strict=True)
+    )
+    return seen._replace(derivatives=exact, oracle=COMPLEX_STEP) if agrees else seen
 
 
 def look(f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0) -> Look:
@@ -170,32 +150,30 @@ def look(f: Outputs, operands: Arrays, v: Arrays, size: float = 1.0) -> Look:
     """
     with np.errstate(all="ignore"):
         here = _values(f, operands)
-        if here is None:
-            return Look(UNDEFINED, [], v, [])
         right, left = (_rays(f, operands, v, s * STEP) for s in (1, -1))
-        if right and left:
-            return _from_both_sides(here, v, right, left, size)
-        if not right and not left:
+        if not here or not (right or left):
             return Look(UNDEFINED, here, v, [])
-        inwards = v if right else [-d for d in v]
-        ray = _rays(f, operands, inwards, STEP_INWARDS)
-        return _from_inside(here, inwards, ray, size)
+        if not (right and left):
+            inwards = v if right else [-d for d in v]
+            ray = _rays(f, operands, inwards, STEP_INWARDS)
+            return _from_inside(here, inwards, ray, size)
+        seen = _from_both_sides(here, v, right, left, size)
+        return _sharpened(f, operands, seen) if seen.kind == SMOOTH else seen
 
 
-def _values(f: Outputs, operands: Arrays) -> Arrays | None:
-    """The values, or None where there are none: they are not finite, or `f` raises."""
+def _values(f: Outputs, operands: Arrays) -> Arrays:
+    """The values, or nothing where one is not finite or `f` raises."""
     try:
         values = f(operands)
     except Exception:  # whatever it is, `f` is not defined here
-        return None
-    return values if all(np.isfinite(y).all() for y in values) else None
+        return []
+    return values if all(np.isfinite(y).all() for y in values) else []
 
 
 def _rays(f: Outputs, operands: Arrays, v: Arrays, step: float) -> list[Arrays]:
     """Values at a step, at half of it and at a quarter; or nothing."""
     found = [_values(f, _moved(operands, v, step * part)) for part in (1, 0.5, 0.25)]
-    rays = [values for values in found if values is not None]
-    return rays if len(rays) == len(found) else []
+    return found if all(found) else []
 
 
 def _from_both_sides(
@@ -235,7 +213,7 @@ def _from_inside(here: Arrays, v: Arrays, ray: list[Arrays], size: float) -> Loo
         value = 2 * third - second
         error = 4 * np.abs(value - (2 * second - first)) + rounding
         derivatives.append(Derivative(value, error))
-    return Look(kind, here, v, derivatives, at_end=True)
+    return Look(kind, here, v, derivatives, FROM_INSIDE)
 
 
 def along_inside(
@@ -251,13 +229,3 @@ def along_inside(
 
 
 FROM_INSIDE = Oracle("the derivative from inside", along_inside)
-
-
-def sharpest(f: Outputs, operands: Arrays, seen: Look) -> Along:
-    """The derivatives where `f` is smooth, by the complex step if that agrees."""
-    if seen.at_end:
-        return Along(FROM_INSIDE, seen.v, seen.derivatives)
-    exact = _by_complex_step(f, operands, seen.v)
-    if exact and _agree(exact, seen.derivatives):
-        return Along(COMPLEX_STEP, seen.v, exact)
-    return Along(DIFFERENCES, seen.v, seen.derivatives)

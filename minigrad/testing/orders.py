@@ -8,57 +8,51 @@ J v with what the tape makes of two backward passes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from minigrad import backend
-from minigrad.backend import as_result
-from minigrad.tape import Call, Observer, Scope, wrap
-from minigrad.tensor import Tensor
+from minigrad.tape import Scope, wrap
 from minigrad.testing.blame import Wrong
-from minigrad.testing.function import Derived, Function, as_leaf, pull
+from minigrad.testing.function import Derived, Function, as_leaf, pull, random_like
 from minigrad.testing.oracles import (
     COMPLEX_STEP,
     EPS,
-    Along,
+    Arrays,
+    Look,
     Oracle,
-    choose_oracle,
+    derive,
     unit_directions,
 )
-
-Arrays = list[np.ndarray]
 
 # The tape may be off by this many round-offs of the largest number that it adds up.
 ROUND_OFFS = 500
 
 
-@dataclass(frozen=True)
 class Order:
     """The gradients J^T c of one order, and what they are compared with.
 
     Attributes:
         function: whose gradients they are; from the second order on a gradient itself.
         cotangents: c, one for each output.
+        number: 1 for gradients, 2 for gradients of gradients, and so on.
         found: J^T c, one for each operand.
         size: the largest number that was met; round-offs are relative to it.
-        number: 1 for gradients, 2 for gradients of gradients, and so on.
+        rounding: how far these may take the tape.
     """
 
-    function: Function
-    cotangents: Arrays
-    found: Arrays
-    size: float
-    number: int = 1
+    def __init__(
+        self, function: Function, cotangents: Arrays, number: int, size: float = 0.0
+    ) -> None:
+        self.function = function
+        self.cotangents = cotangents
+        self.number = number
+        self.found, largest = function.gradients(cotangents)
+        self.size = max(size, largest)
+        self.rounding = ROUND_OFFS * EPS * self.size
 
-    @property
-    def rounding(self) -> float:
-        """How far rounding may take the tape."""
-        return ROUND_OFFS * EPS * self.size
-
-    def compare(self, along: Along, every_element: bool = False) -> Iterator[Wrong]:
+    def compare(self, along: Look, every_element: bool = False) -> Iterator[Wrong]:
         """What is wrong by an oracle; each element is looked at if one must be wrong.
 
         One random direction sees all elements: where the oracle has all digits, no
@@ -69,7 +63,7 @@ class Order:
             yield from self._elements(along.oracle)
         yield from wrong
 
-    def _adjoint(self, along: Along) -> Iterator[Wrong]:
+    def _adjoint(self, along: Look) -> Iterator[Wrong]:
         """<c, J v> against <J^T c, v>, all operands at once."""
         pairs = list(zip(self.cotangents, along.derivatives, strict=True))
         left = [c * d.value for c, d in pairs]
@@ -100,6 +94,17 @@ class Order:
                 error[index] += np.sum(np.abs(c) * d.error)
         return value, error
 
+    def check_unobserved(self) -> Iterator[Wrong]:
+        """Without an observer the pass takes other ways; these gradients are kept."""
+        leaves = self.function.leaves(self.function.operands)
+        gradients = pull(self.function(leaves), leaves, self.cotangents)
+        self.found = [g.numpy() for g in gradients]
+        for i, both in enumerate(zip(gradients, leaves, strict=True)):
+            ours, theirs = ((x.shape, str(x.dtype), x.device) for x in both)
+            if ours != theirs:
+                what = f"is {ours}, but the operand is {theirs} (shape, dtype, device)"
+                yield Wrong(what, i, against="the operand", order=self.number)
+
     def check_recorded(self) -> Iterator[Wrong]:
         """The recorded backward pass, on which the next order builds, is the same."""
         what, against = "is another one with create_graph=True", "the plain one"
@@ -108,7 +113,7 @@ class Order:
             wrong = Wrong(what, i, against=against, order=self.number)
             yield from first_difference(wrong, ours, self.found[i], self.rounding)
 
-    def check_pushed(self, along: Along) -> Iterator[Wrong]:
+    def check_pushed(self, along: Look) -> Iterator[Wrong]:
         """J v, which the tape makes of two backward passes, against the oracle."""
         pushed = push(self.function, along.v)
         for i, (ours, d) in enumerate(zip(pushed, along.derivatives, strict=True)):
@@ -135,64 +140,29 @@ def first_difference(
 # -- one order after the other -----------------------------------------------------
 
 
-def first_wrong(function: Function, order: int, seed: int) -> Wrong | None:
+def first_wrong(function: Function, order: int) -> Wrong | None:
     """Check one order after the other; each works on the last one's gradient."""
-    if not function.operands:
-        return None
-    random = np.random.default_rng(seed)
-    for number in range(1, order + 1):
+    random = np.random.default_rng(function.seed)
+    for number in range(1, order + 1) if function.operands else ():
         outputs = function.on_arrays(function.operands)
-        cotangents = random_like(random, outputs)
-        for wrong in _wrongs(function, cotangents, random, number, number == order):
+        here = Order(function, function.draw_cotangents(random, outputs), number)
+        for wrong in _wrongs(here, random, last=number == order):
             return wrong
-        function = Derived(function, cotangents)
+        function = Derived(function, here.cotangents)
     return None
 
 
-def _wrongs(
-    function: Function,
-    cotangents: Arrays,
-    random: np.random.Generator,
-    number: int,
-    last: bool,
-) -> Iterator[Wrong]:
-    """What is wrong with the gradients of `function`, if anything is."""
-    _, size = watched_gradients(function, cotangents)
-    along = along_random(function, random, size)
-    leaves = function.leaves(function.operands)
-    gradients = pull(function(leaves), leaves, cotangents)
-    yield from _check_form(gradients, leaves, number)
-    found = [g.numpy() for g in gradients]
-    order = Order(function, cotangents, found, size, number)
+def _wrongs(order: Order, random: np.random.Generator, last: bool) -> Iterator[Wrong]:
+    """What is wrong with the gradients of one order, if anything is."""
+    function = order.function
+    v = random_like(random, function.operands)
+    along = derive(function.on_arrays, function.operands, v, order.size)
+    if function.recorded:
+        yield from order.check_unobserved()
     yield from order.compare(along, every_element=along.oracle is not COMPLEX_STEP)
     if not last:
         yield from order.check_recorded()
         yield from order.check_pushed(along)
-
-
-def along_random(function: Function, random: np.random.Generator, size: float) -> Along:
-    """The derivatives along a random direction, by the oracle that fits."""
-    f, operands = function.on_arrays, function.operands
-    oracle = choose_oracle(f, operands, random)
-    v = random_like(random, operands)
-    return Along(oracle, v, oracle.along(f, operands, v, size))
-
-
-def random_like(random: np.random.Generator, arrays: Sequence[np.ndarray]) -> Arrays:
-    """Random numbers of both signs from 0.5 to 1.5: each element counts."""
-    signs = [random.choice([-1.0, 1.0], a.shape) for a in arrays]
-    return [np.asarray(s * random.uniform(0.5, 1.5, s.shape)) for s in signs]
-
-
-def _check_form(
-    gradients: list[Tensor], leaves: list[Tensor], number: int
-) -> Iterator[Wrong]:
-    """Shape, dtype and device are the operand's."""
-    for i, both in enumerate(zip(gradients, leaves, strict=True)):
-        ours, theirs = ((x.shape, str(x.dtype), x.device) for x in both)
-        if ours != theirs:
-            what = f"is {ours}, but the operand is {theirs} (shape, dtype, device)"
-            yield Wrong(what, operand=i, against="the operand", order=number)
 
 
 def push(function: Function, v: Arrays) -> Arrays:
@@ -203,38 +173,3 @@ def push(function: Function, v: Arrays) -> Arrays:
     u = [as_leaf(wrap(np.zeros_like(y.array))) for y in outputs]
     pulled = pull(outputs, leaves, u, create_graph=True)
     return [g.numpy() for g in pull(pulled, u, v)]
-
-
-# -- the largest number ------------------------------------------------------------
-
-
-class Largest(Observer):
-    """An observer of the largest number that is computed: round-offs are relative."""
-
-    def __init__(self) -> None:
-        self.size = 1.0
-
-    def _see(self, values: Any) -> None:
-        for value in values if isinstance(values, list | tuple) else [values]:
-            array = value.numpy() if isinstance(value, Tensor) else value
-            magnitude = np.abs(backend.to_numpy(as_result(array)))
-            finite = magnitude[np.isfinite(magnitude)]  # what is not would excuse all
-            self.size = max(self.size, float(finite.max(initial=0.0)))
-
-    def called(self, call: Call, entry: Any, seconds: float) -> None:
-        """Look at the outputs."""
-        self._see(call.results if call.primitive.many else call.results[0])
-
-    def differentiated(self, entry: Any, g: Any, handed: Any, seconds: float) -> None:
-        """Look at the gradients that an entry hands on."""
-        for _, gradient in handed:
-            self._see(gradient)
-
-
-def watched_gradients(function: Function, cotangents: Arrays) -> tuple[Arrays, float]:
-    """The gradients, and the largest number that is met on the way to them."""
-    leaves = function.leaves(function.operands)
-    with Scope(observer=Largest()) as seen:
-        gradients = pull(function(leaves), leaves, cotangents)
-    largest = max([seen.size, *(np.abs(c).max(initial=1.0) for c in cotangents)])
-    return [g.numpy() for g in gradients], largest

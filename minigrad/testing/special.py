@@ -9,38 +9,33 @@ kink, pole and end that is met.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from minigrad.tape import Primitive, Scope
 from minigrad.testing.blame import GradientError, Wrong, gradient_error
 from minigrad.testing.calls import RecordedCall, only_call
-from minigrad.testing.function import Derived, Function, pull
+from minigrad.testing.function import Derived, Function, Largest, pull, random_like
 from minigrad.testing.oracles import (
     FROM_INSIDE,
     KINK,
     SMOOTH,
     STEEP,
     UNDEFINED,
+    Arrays,
     Look,
     look,
-    sharpest,
 )
-from minigrad.testing.orders import Largest, Order, random_like, watched_gradients
+from minigrad.testing.orders import Order
 
-Arrays = list[np.ndarray]
-
-POINTS = (0.0, -0.0, 1.0, -1.0)
+POINTS: tuple[float, ...] = (0.0, -0.0, 1.0, -1.0)
 VALUE = 0.5  # that all elements have where they are equal
 
 
 def check_special(
-    function: Function,
-    order: int,
-    seed: int,
-    name: str,
-    primitive: Primitive | None = None,
+    function: Function, order: int, primitive: Primitive | None = None
 ) -> None:
     """Check `function` with special points in the places of its operands.
 
@@ -50,34 +45,17 @@ def check_special(
         GradientError: a gradient is wrong there; or `primitive`, which `function`
             calls, has a kink or an end there which it does not declare.
     """
-
-    def check(operands: Arrays) -> Look:
-        there = function.at(operands)
-        seen, wrong = first_wrong_where_smooth(there, order, seed)
-        if wrong is None:
-            return seen
-        alone = lambda *how: first_wrong_where_smooth(*how)[1]  # noqa: E731
-        raise gradient_error(name, there, wrong, seed, alone, special=True)
-
-    places = Places(function.operands, check, only_call(function, primitive))
-    places.check()
-    for i, end in places.at_closed_ends():
-        operands = put_in(function.operands, [i], 0, end)
-        seen = check(operands)
-        if seen.kind == STEEP:
-            _check_steep(function.at(operands), seen, i, name)
-        elif seen.kind != SMOOTH:
-            raise places.undeclared(i, end, seen.kind)
+    Points(function, order, only_call(function, primitive)).check()
 
 
 def first_wrong_where_smooth(
-    function: Function, order: int, seed: int
+    function: Function, order: int
 ) -> tuple[Look, Wrong | None]:
     """Check one order after the other for as long as the function is smooth.
 
     Returns what the function itself does there, and the first mistake.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(function.seed)
     first = None
     with np.errstate(all="ignore"):
         for number in range(1, order + 1):
@@ -87,11 +65,13 @@ def first_wrong_where_smooth(
             first = first or seen
             if seen.kind != SMOOTH:
                 break
-            cotangents = random_like(random, seen.values)
-            found, largest = watched_gradients(function, cotangents)
-            here = Order(function, cotangents, found, max(size, largest), number)
-            for wrong in _wrongs(here, seen, last=number == order):
+            cotangents = function.draw_cotangents(random, seen.values)
+            here = Order(function, cotangents, number, size)
+            for wrong in here.compare(seen):
                 return first, wrong
+            if seen.oracle is not FROM_INSIDE and number < order:
+                for wrong in here.check_recorded():
+                    return first, wrong
             function = Derived(function, cotangents)
     return first or Look(UNDEFINED, [], [], []), None
 
@@ -106,16 +86,7 @@ def _size(function: Function) -> float:
     return seen.size
 
 
-def _wrongs(order: Order, seen: Look, last: bool) -> Iterator[Wrong]:
-    """What is wrong at a point where the function is smooth."""
-    function = order.function
-    along = sharpest(function.on_arrays, function.operands, seen)
-    yield from order.compare(along)
-    if not (seen.at_end or last):
-        yield from order.check_recorded()
-
-
-def _check_steep(there: Function, seen: Look, operand: int, name: str) -> None:
+def _check_steep(there: Function, seen: Look, operand: int) -> None:
     """At an end where the derivative is infinite, the tape says so, sign included."""
     leaves = there.leaves(there.operands)
     ones = [np.ones(y.shape) for y in seen.values]
@@ -128,14 +99,14 @@ def _check_steep(there: Function, seen: Look, operand: int, name: str) -> None:
         what, against = "is wrong at the end of its domain", FROM_INSIDE.name
         index = (0,) * there.operands[operand].ndim
         wrong = Wrong(what, operand, index, float(found), expected, against=against)
-        raise gradient_error(name, there, wrong, seed=0)
+        raise gradient_error(there, wrong)
 
 
 # -- where it is tried -------------------------------------------------------------
 
 
-class Places:
-    """Operands with special points in their places, each for `check` to look at.
+class Points:
+    """Special points in the places of a function's operands.
 
     `call` is the one call of a primitive that the function is, if it is one. Then
     points are left out that it declares as kinks or outside of its domain, and others
@@ -143,63 +114,66 @@ class Places:
     """
 
     def __init__(
-        self,
-        operands: Arrays,
-        check: Callable[[Arrays], Look],
-        call: RecordedCall | None,
+        self, function: Function, order: int, call: RecordedCall | None
     ) -> None:
-        self.operands = operands
-        self.check_at = check
-        self.primitive, self.names = "", [""] * len(operands)
-        self.points: list[tuple[float, ...]] = [POINTS] * len(operands)
-        self.ends: list[tuple[float, ...]] = [()] * len(operands)
+        self.function, self.operands = function, function.operands
+        self.order = order
+        self.call = call
+        self.points = [POINTS for _ in self.operands]
         self.smooth_elsewhere = False
         if call is not None:
-            self._read(call)
-
-    def _read(self, call: RecordedCall) -> None:
-        primitive = call.primitive
-        self.primitive, self.names = primitive.name, call.names
-        self.points = [_points_of(call, name) for name in call.names]
-        self.ends = [primitive.closed.get(name, ()) for name in call.names]
-        # Ties and kinks of the output can be met anywhere, and are not told apart.
-        named = {kink for kinks in primitive.kinks.values() for kink in kinks}
-        ties = named & set(primitive.operand_names)
-        self.smooth_elsewhere = not ties and "y" not in primitive.kinks
+            self.points = [_points_of(call, name) for name in call.names]
+            # Ties and kinks of the output can be met anywhere, and are not told apart.
+            declared = call.primitive.kinks
+            named = {kink for kinks in declared.values() for kink in kinks}
+            ties = named & set(call.primitive.operand_names)
+            self.smooth_elsewhere = not ties and "y" not in declared
 
     def check(self) -> None:
         """All points at once, or one by one where that is not smooth; equal values."""
-        if not all(self._is_smooth(x) for x in mixed(self.operands, self.points)):
+        tried = map(self.check_at, mixed(self.operands, self.points))
+        if not all(seen.kind == SMOOTH for seen in tried):
             self._one_by_one()
         if sum(a.size for a in self.operands) > 1:
             self._equal()
+        if self.call is not None:
+            for i, name in enumerate(self.call.names):
+                for end in self.call.primitive.closed.get(name, ()):
+                    self._at_end(i, end)
 
-    def _is_smooth(self, operands: Arrays) -> bool:
-        return self.check_at(operands).kind == SMOOTH
+    def check_at(self, operands: Arrays) -> Look:
+        """What the function does there, its gradients checked where it is smooth."""
+        there = self.function.at(operands)
+        seen, wrong = first_wrong_where_smooth(there, self.order)
+        if wrong is None:
+            return seen
+        alone = lambda *how: first_wrong_where_smooth(*how)[1]  # noqa: E731
+        raise gradient_error(there, wrong, alone, special=True)
+
+    def _at_end(self, i: int, end: float) -> None:
+        if self.operands[i].size:
+            operands = put_in(self.operands, [i], 0, end)
+            seen = self.check_at(operands)
+            if seen.kind == STEEP:
+                _check_steep(self.function.at(operands), seen, i)
+            elif seen.kind != SMOOTH:
+                raise self._undeclared(i, end, seen.kind)
 
     def _one_by_one(self) -> None:
         """One point in one place of all operands; else of one operand at a time."""
         for place, point in enumerate(POINTS):
-            chosen = [
-                i
-                for i, a in enumerate(self.operands)
-                if a.size and _has(self.points[i], point)
-            ]
-            if self._is_smooth(put_in(self.operands, chosen, place, point)):
-                continue
-            for i in chosen:
+            points = zip(self.operands, self.points, strict=True)
+            chosen = [i for i, (a, p) in enumerate(points) if a.size and _has(p, point)]
+            together = self.check_at(put_in(self.operands, chosen, place, point))
+            for i in chosen if together.kind != SMOOTH else []:
                 seen = self.check_at(put_in(self.operands, [i], place, point))
                 if seen.kind != SMOOTH and self.smooth_elsewhere:
-                    raise self.undeclared(i, point, seen.kind)
+                    raise self._undeclared(i, point, seen.kind)
 
     def _equal(self) -> None:
         """Elements that are all 0; that are all equal, of all operands or of one."""
-        self.check_at(
-            [
-                np.zeros(a.shape) if _has(points, 0.0) else a
-                for a, points in zip(self.operands, self.points, strict=True)
-            ]
-        )
+        pairs = zip(self.operands, self.points, strict=True)
+        self.check_at([np.zeros(a.shape) if _has(p, 0.0) else a for a, p in pairs])
         first = next(float(a.reshape(-1)[0]) for a in self.operands if a.size)
         for value in (VALUE, first):
             equal = [np.full(a.shape, value) for a in self.operands]
@@ -207,27 +181,21 @@ class Places:
             if seen.kind == SMOOTH:
                 return
         if self.smooth_elsewhere and seen.kind == KINK:
-            raise self.undeclared(0, "equal values", KINK)
+            raise self._undeclared(0, "equal values", KINK)
         for i in range(len(equal) if len(equal) > 1 else 0):
             self.check_at([*self.operands[:i], equal[i], *self.operands[i + 1 :]])
 
-    def at_closed_ends(self) -> Iterator[tuple[int, float]]:
-        """Operands, and the ends that belong to their domains."""
-        for i, ends in enumerate(self.ends):
-            if self.operands[i].size:
-                yield from ((i, end) for end in ends)
-
-    def undeclared(self, i: int, point: float | str, kind: str) -> GradientError:
-        """The error for what a primitive does at a point and has not declared."""
-        operand = self.names[i]
+    def _undeclared(self, i: int, point: float | str, kind: str) -> GradientError:
+        """The error for what the primitive does at a point and has not declared."""
+        call: Any = self.call
+        primitive, operand = call.primitive.name, call.names[i]
         key = repr(operand if isinstance(point, str) else point)
         return GradientError(
-            f"primitive {self.primitive!r}: at {point} of its operand {operand!r} "
-            f"{REASONS[kind]}, and it does not declare so. If that is meant, say which "
-            f"derivative the rule gives there, kinks={{{operand!r}: {{{key}: 0}}}}, or "
-            "None where there is none; or leave the point out: "
-            f"domain={{{operand!r}: (low, high)}}.",
-            primitive=self.primitive,
+            f"primitive {primitive!r}: at {point} of its operand {operand!r} "
+            f"{REASONS[kind]}, which is not declared. Say which derivative the rule "
+            f"gives there, kinks={{{operand!r}: {{{key}: 0}}}} (None: there is none), "
+            f"or leave the point out, domain={{{operand!r}: (low, high)}}.",
+            primitive=primitive,
             operand=operand,
         )
 
@@ -268,25 +236,14 @@ def mixed(
     rounds = [-(-len(p) // n) for p, n in zip(points, sizes, strict=True)]
     for k in range(max(rounds, default=0)):
         yield [
-            _filled(a, p, first=k * a.size + i)
+            np.resize(np.roll(p, -(k * a.size + i)), a.shape) if p else a
             for i, (a, p) in enumerate(zip(operands, points, strict=True))
         ]
 
 
-def _filled(a: np.ndarray, points: tuple[float, ...], first: int) -> np.ndarray:
-    if not points:
-        return a
-    places = (first + np.arange(a.size)) % len(points)
-    return np.array(points)[places].reshape(a.shape)
-
-
 def put_in(operands: Arrays, chosen: list[int], place: int, value: float) -> Arrays:
     """The operands with another value in one place of those that are chosen."""
-    return [_put(a, place, value) if i in chosen else a for i, a in enumerate(operands)]
-
-
-def _put(a: np.ndarray, place: int, value: float) -> np.ndarray:
-    result = a.copy()
-    if a.size:
-        result.reshape(-1)[place % a.size] = value
-    return result
+    changed = [a.copy() for a in operands]
+    for i in chosen:
+        changed[i].flat[place % changed[i].size] = value
+    return changed

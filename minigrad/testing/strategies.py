@@ -25,25 +25,21 @@ Case = tuple[Callable[..., Any], list[Any]]  # what is called, and on which oper
 def hypothesis() -> Any:
     """The package Hypothesis, which only those who test need."""
     try:
-        import hypothesis
+        import hypothesis.extra.numpy
         import hypothesis.strategies
     except ImportError as error:
         raise RuntimeError(
-            "minigrad's test strategies need Hypothesis, which is not installed. "
-            "Install it with: pip install hypothesis"
+            "minigrad's strategies need Hypothesis, which is not installed: pip "
+            "install hypothesis"
         ) from error
     return hypothesis
-
-
-def _strategies() -> Any:
-    return hypothesis().strategies
 
 
 def shapes(
     min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 3
 ) -> SearchStrategy[tuple[int, ...]]:
     """Shapes of small arrays; ``min_side=0`` includes empty ones."""
-    st = _strategies()
+    st = hypothesis().strategies
     sides = st.integers(min_side, max_side)
     return st.lists(sides, min_size=min_dims, max_size=max_dims).map(tuple)
 
@@ -60,7 +56,7 @@ def arrays(
     off the range's ends; `distinct` values differ by a whole spacing, so that no two
     tie. Nothing is filtered.
     """
-    st = _strategies()
+    st = hypothesis().strategies
     if not isinstance(shape, tuple):
         return shape.flatmap(lambda s: arrays(s, low, high, distinct))
     size = int(np.prod(shape, dtype=int))
@@ -80,27 +76,10 @@ def broadcastable(
     count: int = 2, max_dims: int = 3, max_side: int = 3
 ) -> SearchStrategy[tuple[tuple[int, ...], ...]]:
     """Tuples of shapes that broadcast against each other, in every pattern."""
-    st = _strategies()
-
-    def narrowed(shape: tuple[int, ...]) -> Any:
-        keep = st.tuples(*(st.booleans() for _ in shape))
-        one = st.tuples(st.integers(0, len(shape)), keep).map(
-            lambda drawn: _narrow(shape, *drawn)
-        )
-        return st.tuples(*(one for _ in range(count)))
-
-    # Sampled, and the larger ones more often: small shapes have nothing to broadcast.
-    dims = st.sampled_from([*range(max_dims + 1), *[max_dims] * 2])
-    sides = st.sampled_from([*range(1, max_side + 1), *range(2, max_side + 1)])
-    wide = dims.flatmap(lambda n: st.tuples(*[sides] * n))
-    return wide.flatmap(narrowed)
-
-
-def _narrow(
-    shape: tuple[int, ...], dropped: int, keep: tuple[bool, ...]
-) -> tuple[int, ...]:
-    narrow = [n if kept else 1 for n, kept in zip(shape, keep, strict=True)]
-    return tuple(narrow[dropped:])
+    drawn = hypothesis().extra.numpy.mutually_broadcastable_shapes(
+        num_shapes=count, max_dims=max_dims, max_side=max_side
+    )
+    return drawn.map(lambda shapes: shapes.input_shapes)
 
 
 def broadcastable_arrays(
@@ -111,9 +90,9 @@ def broadcastable_arrays(
     high: float = 3.0,
 ) -> SearchStrategy[tuple[np.ndarray, ...]]:
     """Tuples of float64 arrays whose shapes broadcast against each other."""
-    st = _strategies()
+    tuples = hypothesis().strategies.tuples
     return broadcastable(count, max_dims, max_side).flatmap(
-        lambda chosen: st.tuples(*(arrays(shape, low, high) for shape in chosen))
+        lambda chosen: tuples(*(arrays(shape, low, high) for shape in chosen))
     )
 
 
@@ -134,15 +113,12 @@ def tensors(
 
 def axes(ndim: int, none: bool = True) -> SearchStrategy[Any]:
     """Every form an axis argument takes: None, an integer, a negative one, a tuple."""
-    st = _strategies()
+    st = hypothesis().strategies
     forms = [st.none()] if none or ndim == 0 else []
     if ndim:
         forms.append(st.integers(-ndim, ndim - 1))
-        forms.append(
-            st.lists(
-                st.integers(0, ndim - 1), min_size=1, max_size=ndim, unique=True
-            ).map(tuple)
-        )
+        some = st.lists(st.integers(0, ndim - 1), min_size=1, unique=True)
+        forms.append(some.map(tuple))
     return st.one_of(forms)
 
 
@@ -186,12 +162,9 @@ def operand_values(
 
 def _clear_of(values: np.ndarray, kinks: tuple[float | str, ...]) -> np.ndarray:
     """Move values away from kinks that are numbers: to either side, by a margin."""
-    for kink in kinks:
-        if not isinstance(kink, str):
-            side = np.where(values < kink, -1.0, 1.0)
-            values = np.where(
-                np.abs(values - kink) < MARGIN, values + side * MARGIN, values
-            )
+    for kink in (kink for kink in kinks if not isinstance(kink, str)):
+        away = np.where(values < kink, -MARGIN, MARGIN)
+        values = np.where(np.abs(values - kink) < MARGIN, values + away, values)
     return values
 
 
@@ -208,10 +181,9 @@ def cases_of(f: Callable[..., Any]) -> SearchStrategy[Case]:
     missing = sorted({*primitive.setting_names} - {*primitive.defaults})
     if missing or primitive.sequence or primitive.rest_name:
         raise TypeError(
-            f"operands for {primitive.name!r} cannot be drawn: it has settings "
-            f"{missing} without defaults, or takes a list. Pass operands and settings, "
-            "check_primitive(f, *arrays, settings={...}), or a strategy of calls, "
-            "check_primitive(f, cases=...)."
+            f"operands for {primitive.name!r} cannot be drawn: it takes a list, or has "
+            f"settings {missing} without defaults. Pass operands and settings={{...}}, "
+            "or a strategy of calls, cases=..., to check_primitive."
         )
     count = len(primitive.operand_names)
     alike = shapes(0, 2).map(lambda shape: (shape,) * count)
@@ -222,15 +194,14 @@ def cases_of(f: Callable[..., Any]) -> SearchStrategy[Case]:
 
     def call(chosen: tuple[tuple[int, ...], ...]) -> SearchStrategy[Case]:
         operands = [operand(i, shape) for i, shape in enumerate(chosen)]
-        return _strategies().tuples(*operands).map(lambda x: (f, list(x)))
+        return hypothesis().strategies.tuples(*operands).map(lambda x: (f, list(x)))
 
     return (broadcastable(count, 2) if primitive.unbroadcast else alike).flatmap(call)
 
 
 def whole(cases: SearchStrategy[Case], f: Callable[..., Any]) -> SearchStrategy[Case]:
     """Those calls that differentiate by all operands, each of two numbers or more."""
-    primitive = primitive_of(f)
-    count = len(primitive.rules) - primitive.rules.count(None)
+    count = sum(rule is not None for rule in primitive_of(f).rules)
     return cases.filter(
         lambda case: is_full(case, 2) and len(_differentiated(case)) >= count
     )

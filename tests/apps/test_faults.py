@@ -340,7 +340,7 @@ def other_weights(run: Path) -> None:
 
 NO_SETTINGS = "does not hold the settings of a run"
 NO_JSON = "config.json' cannot be read as JSON"
-NO_CHECKPOINT = "is not a complete minigrad checkpoint"
+NO_CHECKPOINT = "cannot be read as a complete minigrad checkpoint"
 OTHER = "config.json is not what checkpoint.h5 was trained with"
 NOT_OURS = "is no checkpoint of this run's training"
 RUN_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {

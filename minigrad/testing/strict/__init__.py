@@ -20,12 +20,10 @@ import numpy as np
 
 from minigrad.backend import Library, add_library
 from minigrad.testing.strict.array import StrictArray, change_at, put
-from minigrad.testing.strict.members import attach
 from minigrad.testing.strict.syncs import Syncs, count_syncs
 
 __all__ = ["StrictArray", "Syncs", "count_syncs", "put"]
 
-attach()
 add_library(
     Library(
         name="strict",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from minigrad.testing.strict import rules
 from minigrad.testing.strict.rules import SCALARS, check_call, supported
@@ -117,10 +120,11 @@ class Device(NamedTuple):
     id: int
 
 
-class StrictArray:
+class StrictArray(NDArrayOperatorsMixin):
     """An array on a strict device; make one with `minigrad.Tensor(..., device=...)`.
 
-    `members` attaches operators, methods and attributes.
+    Its operators are ufuncs; comparisons, methods and plain attributes are attached
+    below.
     """
 
     __slots__ = ("__weakref__", "_array", "base", "device")
@@ -218,6 +222,88 @@ class StrictArray:
 
     def __reduce__(self) -> Any:
         return put, (self.get(), self.device.id)
+
+    def __copy__(self) -> StrictArray:
+        return put(self, self.device.id)
+
+    def __deepcopy__(self, _: Any) -> StrictArray:
+        return put(self, self.device.id)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.get(), spec)
+
+    @property
+    def T(self) -> StrictArray:
+        """The axes in reverse."""
+        if self._array.ndim < 2:
+            return self
+        return run("transpose", np.transpose, (self,), {})
+
+    @property
+    def flags(self) -> Any:
+        """The layout in memory; there is no `writeable`."""
+        flags = self._array.flags
+        c, f = flags.c_contiguous, flags.f_contiguous
+        return SimpleNamespace(
+            c_contiguous=c, f_contiguous=f, owndata=self.base is None
+        )
+
+
+def _compare(name: str) -> Callable[[StrictArray, Any], Any]:
+    """A comparison; numbers in arrays of the host are read out, None equals nothing."""
+    plain = getattr(NDArrayOperatorsMixin, name)
+
+    def compare(self: StrictArray, other: Any) -> Any:
+        if isinstance(other, np.ndarray) and other.ndim == 0:
+            other = other.item()
+        if other is None and name in ("__eq__", "__ne__"):
+            other = np.nan
+        return plain(self, other)
+
+    return compare
+
+
+def _convert(kind: Callable[..., Any]) -> Callable[[StrictArray], Any]:
+    return lambda self: kind(self.get())
+
+
+def _view(name: str) -> Any:
+    function = operator.attrgetter(name)
+    return property(lambda self: run(name, function, (self,), {}))
+
+
+def _method(name: str, parameters: str) -> Callable[..., Any]:
+    function = getattr(np.ndarray, name)
+
+    def method(self: StrictArray, *args: Any, **settings: Any) -> Any:
+        check_call(name, parameters, args, settings)
+        if name in rules.GIVES_HOST:
+            return function(self.get(), *args, **settings)
+        return run(name, function, (self, *args), settings)
+
+    return method
+
+
+def _attach() -> None:
+    """Give the array class the members that are all made in one way."""
+    for name in ("lt", "le", "gt", "ge", "eq", "ne"):
+        setattr(StrictArray, f"__{name}__", _compare(f"__{name}__"))
+    converters: list[Any] = [int, float, complex, repr, str]
+    for kind in converters:
+        setattr(StrictArray, f"__{kind.__name__}__", _convert(kind))
+    for name in ("dtype", "itemsize", "nbytes", "ndim", "shape", "size", "strides"):
+        setattr(StrictArray, name, property(operator.attrgetter(f"_array.{name}")))
+    for name in ("real", "imag", "mT"):
+        setattr(StrictArray, name, _view(name))
+    for name, parameters in rules.NAMES["methods"].items():
+        if hasattr(np.ndarray, name) and name not in vars(StrictArray):
+            setattr(StrictArray, name, _method(name, parameters))
+
+
+_attach()
+
+
+# -- indices -----------------------------------------------------------------------
 
 
 def _index(a: StrictArray, key: Any) -> tuple[tuple[Any, ...], str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,7 @@ class Syncs:
         return len(self.places)
 
 
-class Watched(threading.local):
-    """Who counts, in this thread."""
-
-    by: tuple[Syncs, ...] = ()
-
-
-watched = Watched()
+watched: ContextVar[tuple[Syncs, ...]] = ContextVar("watched", default=())
 
 
 @contextlib.contextmanager
@@ -42,22 +36,22 @@ def count_syncs() -> Iterator[Syncs]:
     `places` says what waited and in which line of the user's; `transfers` counts copies
     from the host to the device, for which nobody waits.
     """
-    before, seen = watched.by, Syncs()
-    watched.by = (*before, seen)
+    seen = Syncs()
+    token = watched.set((*watched.get(), seen))
     try:
         yield seen
     finally:
-        watched.by = before
+        watched.reset(token)
 
 
 def wait(what: str) -> None:
     """The host waits for the device."""
-    for seen in watched.by:
+    for seen in watched.get():
         seen.places.append(f"{what} in {users_line()}")
 
 
 def send(value: Any, dtype: Any = None) -> np.ndarray:
     """A copy of a value of the host's, counted as sent to the device."""
-    for seen in watched.by:
+    for seen in watched.get():
         seen.transfers += 1
     return supported(np.array(value, dtype))

@@ -295,7 +295,7 @@ def test_a_file_that_is_no_checkpoint_says_so(name, tmp_path):
     path.write_bytes(CORRUPT[name](tmp_path / "other.h5"))
     with pytest.raises(ValueError, match=r"run\.h5") as raised:
         mg.load_checkpoint(path)
-    assert_parts(raised.value, "not a complete minigrad checkpoint", "Use another")
+    assert_parts(raised.value, "read as a complete minigrad checkpoint", "Use another")
 
 
 @settings(max_examples=100)
@@ -305,7 +305,7 @@ def test_a_file_with_one_bit_changed_is_refused(tmp_path_factory, place, bit):
     content = bytearray(complete(path))
     content[int(place * len(content))] ^= 1 << bit
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="not a complete minigrad checkpoint"):
+    with pytest.raises(ValueError, match="read as a complete minigrad checkpoint"):
         mg.load_checkpoint(path)
 
 
@@ -458,7 +458,7 @@ def test_odd_content_under_the_right_checksum_is_refused(name, tmp_path):
         act(file)
     with pytest.raises(ValueError, match=r"run\.h5") as raised:
         mg.load_checkpoint(path)
-    assert_parts(raised.value, "not a complete minigrad checkpoint: ", words)
+    assert_parts(raised.value, "read as a complete minigrad checkpoint: ", words)
 
 
 def test_a_pipe_is_no_checkpoint(pipe):

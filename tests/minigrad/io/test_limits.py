@@ -50,7 +50,7 @@ def test_what_is_too_large_for_the_file_says_what_and_the_way_out(memory):
     with pytest.raises(TooLargeError) as raised:
         limits.check_size(3 * 10**9, "the weights", stored=28_000)
     assert_parts(
-        raised.value, "the weights", "3.0 GB", "28.0 kB", "67.1 MB, or 20 times"
+        raised.value, "the weights", "3.0 GB", "28.0 kB", "67.1 MB or 20 times"
     )
     assert_parts(raised.value, "store it uncompressed")
 

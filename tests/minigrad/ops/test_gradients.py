@@ -54,7 +54,8 @@ FUNCTIONS = sorted(
     name
     for room in (functions, creation)
     for name, f in vars(room).items()
-    if inspect.isfunction(f) and f.__module__.startswith(room.__name__)
+    if inspect.isfunction(f)
+    and f.__module__.startswith(room.__name__)
     and name[0] != "_"
 )
 
@@ -142,8 +143,8 @@ FEW = settings(
 @given(data=st.data(), seed=SEEDS)
 def test_primitives_at_special_points(name, device, data, seed):
     f, operands = data.draw(whole_calls_of(OURS[name]))
-    function = Function(f, operands, device)
-    check_at_points(function, 2, seed, name, OURS[name].primitive)
+    function = Function(f, operands, device, name, seed)
+    check_at_points(function, 2, OURS[name].primitive)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -153,7 +154,7 @@ def test_functions_at_special_points(name, device, data, seed):
     if name in MAKERS:
         return
     f, operands = data.draw(case_of(name).filter(is_full))
-    check_at_points(Function(f, operands, device), 2, seed, name, None)
+    check_at_points(Function(f, operands, device, name, seed), 2)
 
 
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3, 4.0])

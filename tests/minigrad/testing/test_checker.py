@@ -255,9 +255,9 @@ def test_a_function_that_cuts_the_tape_is_told_so():
 
 def test_a_kink_nearby_is_told():
     error = failure(lambda a: mg.relu(a), np.array([0.0, 1.0]))
-    assert_parts(error, "kink at 0", "choose other values")
+    assert_parts(error, "relu is at the kink of 'a' at 0", "choose other values")
     error = failure(lambda a: mg.clip(a, low=0.5, high=None), np.array([0.5, 1.0]))
-    assert_parts(error, "kink at 'low'")
+    assert_parts(error, "kink of 'a' at 'low'")
 
 
 SNIPPETS = {
