@@ -56,7 +56,7 @@ class App(Generic[S, T]):
         run = RunFolder.create(path or new_folder(self.name), config, job.preparation)
         tell(device, console)
         say(f"Training on {config['data']}; Ctrl-C saves and stops.", console)
-        self._train(trained, job, run, console)
+        self._train(trained, job, run, console, resume=False)
 
     def resume(
         self,
@@ -86,13 +86,7 @@ class App(Generic[S, T]):
         return trained
 
     def _train(
-        self,
-        trained: T,
-        job: Job,
-        run: RunFolder,
-        console: Console,
-        *,
-        resume: bool = False,
+        self, trained: T, job: Job, run: RunFolder, console: Console, resume: bool
     ) -> None:
         with self._page(run) as renew, _enough_memory():
             try:
@@ -110,19 +104,17 @@ class App(Generic[S, T]):
     @contextmanager
     def _page(self, run: RunFolder) -> Iterator[Callable[[], None]]:
         """Yield what renews the page, which says so if training ends early."""
-        begun = False
+        begun = []  # before the first page there is none that waits for news
 
         def renew() -> None:
-            nonlocal begun
-            begun = True
+            begun.append(True)
             self.report(run, "training")
 
         try:
             yield renew
         except BaseException:
-            # Before the first page there is none that waits for news.
-            if begun:
-                with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):
+                if begun:
                     self.report(run, "stopped")
             raise
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import minigrad as mg
 import nn
 from apps.job import Job, not_finite
-from apps.run_folder import PUT_BACK, RunError, RunFolder, digest
+from apps.run_folder import PUT_BACK, WAY_OUT, RunError, RunFolder, digest
 from minigrad.io import Checkpoint
 
 
@@ -120,8 +120,7 @@ def _check_same_settings(run: RunFolder, saved: Checkpoint) -> None:
     if changed:
         raise RunError(
             f"{run.config_path} is not what {run.checkpoint_path.name} was trained "
-            f"with: {'; '.join(changed)}. Undo the change; for other settings train "
-            "anew in another folder."
+            f"with: {'; '.join(changed)}. {WAY_OUT}."
         )
 
 

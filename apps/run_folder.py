@@ -15,7 +15,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,11 +46,15 @@ class PreparationError(ValueError):
     """A preparation of inputs is not one of this app's."""
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """The files of one run."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_path = path / "config.json"
+        self.preparation_path = path / "preparation.json"  # old runs have none
+        self.metrics_path = path / "metrics.jsonl"
+        self.checkpoint_path = path / "checkpoint.h5"
 
     @classmethod
     def create(
@@ -96,26 +99,6 @@ class RunFolder:
             )
         return run
 
-    @property
-    def config_path(self) -> Path:
-        """The settings, as JSON."""
-        return self.path / "config.json"
-
-    @property
-    def preparation_path(self) -> Path:
-        """How inputs become the network's numbers, as JSON; old runs have none."""
-        return self.path / "preparation.json"
-
-    @property
-    def metrics_path(self) -> Path:
-        """One JSON object a line: what each epoch came to."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """Model, optimiser, generator and where training stands."""
-        return self.path / "checkpoint.h5"
-
     def config(self) -> dict[str, Any]:
         """Read the settings. Raises: RunError if they are damaged."""
         return _read_json(self.config_path)
@@ -139,8 +122,7 @@ class RunFolder:
         except ValueError as error:
             raise RunError(
                 f"{self.config_path} does not hold the settings of a run: {error}. "
-                "Undo what was changed in it; for other settings train anew in another "
-                "folder."
+                f"{WAY_OUT}."
             ) from error
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -160,7 +142,8 @@ class RunFolder:
 
     def _record(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            return _checked_record(json.loads(line.decode("utf-8")))
+            found = json.loads(line.decode("utf-8"), parse_int=_integer)
+            return _checked_record(found)
         except (ValueError, RecursionError, MemoryError) as error:
             raise RunError(
                 f"{self.metrics_path}: line {number} is damaged ({reason(error)}): "
@@ -249,10 +232,8 @@ def new_folder(app: str) -> Path:
 
 def digest(preparation: Mapping[str, Any]) -> str:
     """A hash of a preparation of inputs; empty for none."""
-    if not preparation:
-        return ""
     text = json.dumps(preparation, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest() if preparation else ""
 
 
 def _reason(error: OSError) -> str:
@@ -269,6 +250,11 @@ def _read_json(path: Path) -> dict[str, Any]:
         return found
 
 
+def _integer(text: str) -> float:
+    """A whole number of JSON; infinity beyond floating point."""
+    return int(text) if len(text) < 300 else float(text)
+
+
 def _checked_record(record: Any) -> dict[str, Any]:
     """One line of the metrics. Raises: ValueError that says what is wrong."""
     if not isinstance(record, dict):
@@ -282,23 +268,13 @@ def _checked_record(record: Any) -> dict[str, Any]:
 
 
 def _number(name: str, value: Any) -> float:
-    """A logged number; infinity for an integer beyond floating point."""
     number = NOT_FINITE.get(value) if isinstance(value, str) else value
     if type(number) is not int and type(number) is not float:
         raise ValueError(f"{name!r:.60} is {shown(value)}, but must be a number")
-    try:
-        float(number)
-    except OverflowError:
-        return math.inf if number > 0 else -math.inf
     return number
 
 
-def _line(record: Mapping[str, Any]) -> str:
+def _line(record: Mapping[str, float]) -> str:
     """A record as a line of JSON; non-finite numbers become strings."""
-    plain = {
-        name: str(float(value))
-        if isinstance(value, float) and not math.isfinite(value)
-        else value
-        for name, value in record.items()
-    }
+    plain = {n: v if math.isfinite(v) else str(float(v)) for n, v in record.items()}
     return json.dumps(plain, allow_nan=False) + "\n"

@@ -40,7 +40,6 @@ GLUE = {"train.tsv": TRAIN_FILE, "dev.tsv": VALIDATION_FILE}
 INSIDE = ("raw", "cola_public/raw", "original/raw", "CoLA", "CoLA/original/raw")
 
 
-
 def load_corpus(path: Path, division: Division | None = None) -> Corpus:
     """Open a folder or a zip in CoLA's layout, or a folder of the course's arrays.
 

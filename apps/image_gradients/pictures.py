@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
@@ -84,10 +85,9 @@ class Batch:
     @classmethod
     def of(cls, pictures: Sequence[Picture]) -> Batch:
         """Put pictures of one size side by side."""
-        names = [picture.name for picture in pictures]
-        pixels = np.stack([picture.pixels for picture in pictures])
-        labels = [picture.label for picture in pictures]
-        notes = ["; ".join(picture.notes) for picture in pictures]
+        pixels = np.stack([p.pixels for p in pictures])
+        notes = ["; ".join(p.notes) for p in pictures]
+        names, labels = [p.name for p in pictures], [p.label for p in pictures]
         return cls(names, pixels, normalize(pixels), labels, notes)
 
 
@@ -127,11 +127,7 @@ def read(path: Path | str, side: int = SIDE) -> Picture:
     Raises: UserError if it cannot be read, or is too small or too large.
     """
     path = Path(path)
-
-    def fit(image: Image.Image, notes: list[str]) -> Image.Image:
-        return _centre(image, side, notes, path)
-
-    photo = files.read(path, fit, 4 * side)
+    photo = files.read(path, partial(_centre, side=side, path=path), 4 * side)
     pixels = np.asarray(photo.image)
     return Picture(_shortened(path.stem), pixels, photo.notes, path=path)
 
@@ -176,13 +172,12 @@ def read_npz(path: Path | str, side: int = SIDE) -> Iterator[Picture]:
 
     Of the file, `X` (N, H, W, 3) uint8 and `y` (N,) are read, one picture at a time.
     Its `label_map` is not: to read it would be to run code from the file.
-
     Raises: UserError if the file cannot be read, or holds something else.
     """
     path = Path(path)
     for number, (x, label) in enumerate(read_arrays(path)):
         notes: list[str] = []
-        pixels = np.asarray(_centre(Image.fromarray(x), side, notes, path))
+        pixels = np.asarray(_centre(Image.fromarray(x), notes, side, path))
         name = _shortened(f"{path.stem}[{number}]")
         yield Picture(name, pixels, tuple(notes), label, path)
 
@@ -233,10 +228,7 @@ def denormalize(pictures: np.ndarray) -> np.ndarray:
 
 
 def valid_range() -> tuple[np.ndarray, np.ndarray]:
-    """Return the normalised values of black and of white: between them lies a picture.
-
-    Shapes: (3, 1, 1) each, float32.
-    """
+    """The normalised values of black and of white. Shapes: (3, 1, 1) each, float32."""
     black, white = normalize(np.array([0, 255], "uint8").repeat(3).reshape(2, 1, 1, 3))
     return black, white
 
@@ -250,7 +242,7 @@ def save(pixels: np.ndarray, path: Path) -> None:
         Image.fromarray(pixels).save(unfinished, format="PNG")
 
 
-def _centre(image: Image.Image, side: int, notes: list[str], path: Path) -> Image.Image:
+def _centre(image: Image.Image, notes: list[str], side: int, path: Path) -> Image.Image:
     """Cut out the middle and scale it, in one step."""
     width, height = image.size
     if min(image.size) < SMALLEST:
@@ -273,10 +265,7 @@ def _centre(image: Image.Image, side: int, notes: list[str], path: Path) -> Imag
 
 
 def _expand(path: Path) -> Iterator[Path]:
-    """Give a file itself; of a folder, its pictures by name, hidden ones left out.
-
-    Raises: UserError if a folder has none.
-    """
+    """A file itself; of a folder, its pictures by name, hidden ones left out."""
     if not os.path.isdir(path):
         yield path
         return
