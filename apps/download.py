@@ -49,6 +49,11 @@ class Single(Published):
         """What it is called there, and here."""
         return PurePosixPath(urlsplit(self.url).path).name
 
+    @property
+    def files(self) -> Mapping[str, Published]:
+        """What is wanted: the file itself."""
+        return {self.name: self}
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -81,7 +86,7 @@ def download(
     """
     folder = folder.resolve()
     part = folder.with_name(f".{folder.name}.zip.part")
-    with _fetched(archive, archive.files, part, folder, console, patience) as missing:
+    with _fetched(archive, part, folder, console, patience) as missing:
         if missing:
             unpack(part, missing, folder, console)
             if keep:
@@ -99,20 +104,11 @@ def download_file(
     """
     folder = folder.resolve()
     path, part = folder / file.name, folder / f".{file.name}.part"
-    with _fetched(file, {file.name: file}, part, folder, console, patience) as missing:
+    with _fetched(file, part, folder, console, patience) as missing:
         if missing:
             _require_sum(file.name, sha256(part), file)
             os.replace(part, path)
     return path
-
-
-def bring(archive: Archive, folder: Path, console: Console, *, keep: bool) -> None:
-    """Do as `download` does, for a command: Ctrl-C ends it with a word on going on.
-
-    Raises: DownloadError as `download` does; SystemExit after Ctrl-C.
-    """
-    with stoppable(console):
-        download(archive, folder, console, keep=keep)
 
 
 @contextmanager
@@ -168,7 +164,6 @@ def _alone(part: Path, folder: Path) -> Iterator[None]:
 @contextmanager
 def _fetched(
     source: Archive | Single,
-    files: Mapping[str, Published],
     part: Path,
     folder: Path,
     console: Console,
@@ -178,14 +173,14 @@ def _fetched(
 
     The part goes when it was used, or turns out to be wrong.
     """
-    missing = _missing(files, folder)
+    missing = _missing(source.files, folder)
     if not missing:
         say(f"{folder} holds all of it already, checked.", console)
         yield missing
         return
     _refuse_to_overwrite(folder, missing)
     with _alone(part, folder):
-        missing = _missing(files, folder)
+        missing = _missing(source.files, folder)
         if missing:  # not brought by another process since
             unpacked = sum(file.size for file in missing.values() if file != source)
             _require_space(source.size + unpacked, part)

@@ -24,13 +24,11 @@ Decorator = Callable[[Any], Any]
 class Number(click.FloatRange):
     """A number in a range; "nan", which Python reads as one, is in none."""
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, *where: Any) -> Any:
         """Read a number, and refuse what is none."""
-        number = super().convert(value, param, ctx)
+        number = super().convert(value, *where)
         if math.isnan(number):
-            self.fail("'nan' is not a number. Give one, as in 0.5.", param, ctx)
+            self.fail("'nan' is not a number. Give one, as in 0.5.", *where)
         return number
 
 
@@ -65,9 +63,9 @@ GPU_MEMORY = 2**30  # bytes
 
 
 class DeviceError(click.ClickException):
-    """There is no such device; a wrong option, so the exit code is click's for one."""
+    """There is no such device."""
 
-    exit_code = 2
+    exit_code = 2  # click's for a wrong option
 
 
 def _find_device(_: click.Context, __: click.Parameter, name: str) -> Device:
@@ -228,13 +226,14 @@ def add_download(
     `told` is its help, `hints` what it says at the end, "{}" standing for the folder.
     """
 
-    @group.command(help=f"{told}\n\n{DOWNLOADING}")
+    @group.command("download", help=f"{told}\n\n{DOWNLOADING}")
     @click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path(place))
     @click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
-    def download(folder: Path, keep_zip: bool) -> None:
-        from apps.download import bring
+    def bring(folder: Path, keep_zip: bool) -> None:
+        from apps import download
 
         console, published = new_console(), import_module(catalogue)
-        bring(published.ARCHIVE, folder, console, keep=keep_zip)
+        with download.stoppable(console):
+            download.download(published.ARCHIVE, folder, console, keep=keep_zip)
         for line in (published.LICENCE, *(hint.format(folder) for hint in hints)):
             say(line, console)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from rich import progress
@@ -75,7 +74,7 @@ def fetch(
     transfer = Transfer(url, size, part)
     farthest, failures = transfer.have(), 0
     with Meter(f"fetching {url}", size, console) as meter:
-        while (have := transfer.have()) < size:
+        while transfer.have() < size:
             trouble = transfer.go_on(meter, web.Deadline(patience, end))
             have = transfer.have()
             if have == size:
@@ -126,8 +125,14 @@ class Transfer:
 
         Raises: DownloadError if asking again is no use.
         """
+        have = self.have()
+        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+        if have:
+            # If the file is another by now, the server sends all of it instead.
+            headers |= {"Range": f"bytes={have}-", "If-Range": self._version()}
         try:
-            self._go_on(meter, deadline)
+            with web.ask(self._url, headers, deadline) as answer:
+                self._take(answer, have, meter, deadline)
         except BrokenOffError as error:
             return str(error)
         except ChangedError:
@@ -135,25 +140,28 @@ class Transfer:
             return "what has come does not fit what the server has now"
         return "the transfer broke off"
 
-    def _go_on(self, meter: Meter, deadline: web.Deadline) -> None:
-        have = self.have()
-        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
-        if have:
-            # If the file is another by now, the server sends all of it instead.
-            headers |= {"Range": f"bytes={have}-", "If-Range": self._version()}
-        with web.ask(self._url, headers, deadline) as answer:
-            begin = self._begin(answer, have)
-            if begin == 0:
-                forget(self.part)
-                if version := _version_of(answer):
-                    note = json.dumps({"url": self._url, "version": version})
-                    _note(self.part).write_text(note, encoding="utf-8")
-            meter.at(begin)
-            with self.part.open("ab" if begin else "wb") as file:
-                for block in self._blocks(answer, self._size - begin):
-                    file.write(block)
-                    deadline.more(len(block))
-                    meter.more(len(block))
+    def _take(
+        self,
+        answer: http.client.HTTPResponse,
+        have: int,
+        meter: Meter,
+        deadline: web.Deadline,
+    ) -> None:
+        """Write what an answer brings."""
+        begin = self._begin(answer, have)
+        if begin == 0:
+            forget(self.part)
+            if version := _version_of(answer):
+                note = json.dumps({"url": self._url, "version": version})
+                _note(self.part).write_text(note, encoding="utf-8")
+        meter.at(begin)
+        left = self._size - begin
+        with self.part.open("ab" if begin else "wb") as file:
+            while block := web.read(answer, self._url, min(BLOCK, left)):
+                file.write(block)
+                left -= len(block)
+                deadline.more(len(block))
+                meter.more(len(block))
 
     def _begin(self, answer: http.client.HTTPResponse, have: int) -> int:
         """Where the answer's bytes belong; refuse an answer of the wrong length."""
@@ -184,17 +192,6 @@ class Transfer:
                 f"{self._size:,}: it was replaced, or something else answers there. "
                 "Look at the address in a browser."
             )
-
-    def _blocks(self, answer: http.client.HTTPResponse, left: int) -> Iterator[bytes]:
-        while left:
-            # read1 gives what has come; read would wait for a whole block, and lose
-            # it if the connection broke meanwhile.
-            with web.network(self._url):
-                block = answer.read1(min(BLOCK, left))
-            if not block:
-                break
-            yield block
-            left -= len(block)
 
     def _version(self) -> str:
         """What the server called the version that the bytes here are of, if it did."""

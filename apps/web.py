@@ -158,6 +158,13 @@ def ask(
     return answer
 
 
+def read(answer: http.client.HTTPResponse, url: str, most: int) -> bytes:
+    """Read what has come of an answer. Raises: as `network` does."""
+    # read would wait for all of it, and lose it if the connection broke meanwhile.
+    with network(url):
+        return answer.read1(most)
+
+
 @contextmanager
 def network(url: str, goes_on: bool = False) -> Iterator[None]:
     """Tell trouble that may pass from trouble that will not.
