@@ -1,9 +1,8 @@
 """Pages: sections, tables, plots and cards in one HTML file.
 
-A page loads nothing and runs nothing: its pictures are inside it, so that it can be
-mailed as it is. What it holds is said in a tree of dataclasses, `Report` at its root;
-the template beside this file says how that looks. Every text is shown as it is,
-whatever characters it is made of.
+A page loads nothing and runs nothing: its pictures are inside it. What it holds is a
+tree of dataclasses, `Report` at its root; how that looks, the template beside this file
+says. Every text is shown as it is, whatever characters it is made of.
 """
 
 from __future__ import annotations
@@ -43,10 +42,7 @@ MARKERS = "os^Dv"
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure, which is also written as `NAME.png` beside the page.
-
-    `alt` describes it for those who cannot see it.
-    """
+    """A figure, also written as `NAME.png` beside the page; `alt` describes it."""
 
     kind: ClassVar[str] = "plot"
     name: str
@@ -69,7 +65,7 @@ class Plot:
 class Texts:
     """Texts on a card under one label; `strong` sets them off from the others.
 
-    `verdict` says in words how good they are, and `good` which of two marks it gets.
+    `verdict` says how good they are, and `good` which of two marks it gets.
     """
 
     label: str
@@ -83,7 +79,7 @@ class Texts:
 class Card:
     """A picture with texts below it; `placeholder` stands where there is no picture.
 
-    `address` is where the picture came from, if that is known.
+    `address` is where the picture came from.
     """
 
     name: str
@@ -109,16 +105,13 @@ class Card:
     @cached_property
     def uri(self) -> str:
         """The picture as an address that holds it."""
-        if self.picture is None:
-            raise ValueError("a card without a picture has none to embed.")
+        assert self.picture is not None
         file = io.BytesIO()
         shown = self.picture.convert("RGB")
         shown.thumbnail((LARGEST, LARGEST))
-        if self.is_small:
-            shown.save(file, "PNG")
-            return _data_uri(file.getvalue(), "image/png")
-        shown.save(file, "JPEG", quality=85)
-        return _data_uri(file.getvalue(), "image/jpeg")
+        kind = "png" if self.is_small else "jpeg"
+        shown.save(file, kind, quality=85)  # of JPEG; PNG has none
+        return _data_uri(file.getvalue(), f"image/{kind}")
 
 
 @dataclass(frozen=True)
@@ -160,8 +153,8 @@ class Section:
 class Report:
     """A page: its title, a lead, a status, key figures and sections.
 
-    `facts` are pairs of a label and a figure, `others` pairs of a related page's name
-    and file. With `refresh`, the page reloads itself every so many seconds.
+    `facts` are pairs of a label and a figure, `others` of a related page's name and
+    file. With `refresh`, the page reloads itself every so many seconds.
     """
 
     title: str

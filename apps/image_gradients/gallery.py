@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -44,15 +45,14 @@ class Part:
     start: int
     total: int
 
-    @property
-    def suffix(self) -> str:
-        """What tells files of this page from those of others; the first has none."""
-        return f"-{self.start // ON_PAGE + 1}" if self.start else ""
+    def named(self, name: str) -> str:
+        """A file's name on this page; the first page's are the plain ones."""
+        return f"{name}-{self.start // ON_PAGE + 1}" if self.start else name
 
     @property
     def file(self) -> str:
         """The page's name."""
-        return f"index{self.suffix}.html"
+        return f"{self.named('index')}.html"
 
     @property
     def neighbours(self) -> list[tuple[str, str]]:
@@ -77,16 +77,21 @@ class Part:
         return self.start // pictures + number
 
 
-def named(number: int, certainty: float | None = None) -> str:
+def named(number: SupportsIndex, certainty: float | None = None) -> str:
     """A class's name, and how sure the network is of it."""
     name = imagenet.names()[number]
     return name if certainty is None else f"{name} {certainty:.0%}"
 
 
+def likeliest(p: np.ndarray) -> str:
+    """What the network sees in one picture, and how sure it is. Shapes: (K,)."""
+    return named(p.argmax(), p.max())
+
+
 def best(p: np.ndarray, count: int = 5) -> list[tuple[str, float]]:
     """The likeliest classes of one picture, by name. Shapes: (K,)."""
     order = np.argsort(-p, kind="stable")[:count]
-    return [(named(int(i)), float(p[i])) for i in order]
+    return [(named(i), float(p[i])) for i in order]
 
 
 def saliency_page(
@@ -101,8 +106,7 @@ def saliency_page(
 ) -> Path:
     """Write maps of what the network looked at, and whether they tell anything.
 
-    `p` are probabilities (N, K); `attributions` are of all pictures, a few in each, or
-    there are none.
+    `p` are probabilities (N, K); `attributions` are of a few pictures each, or none.
     """
     sections = [_maps(batch, asked, p, maps, part)]
     if attributions:
@@ -123,7 +127,7 @@ def _maps(
     maps: Mapping[str, np.ndarray],
     part: Part,
 ) -> Section:
-    captions = [named(int(c), row[c]) for c, row in zip(asked, p, strict=True)]
+    captions = [named(c, row[c]) for c, row in zip(asked, p, strict=True)]
     shown = dict(maps)
     if "grad-cam" in maps:  # coarse, so it is shown as light on the picture
         lit = map(overlaid, batch.pixels, maps["grad-cam"])
@@ -151,7 +155,7 @@ def _completeness(
         for gained, total, gap in zip(few.gained, few.total, few.gap, strict=True)
     ]
     pictures = zip(batch.names, asked, sums, strict=True)
-    rows = [(name, named(int(i)), *row) for name, i, row in pictures]
+    rows = [(name, named(i), *row) for name, i, row in pictures]
     text = (
         "Integrated gradients add up to what the class's score gains from a black "
         "picture to this one. Over so many points between, they miss that by the gap."
@@ -171,7 +175,7 @@ def _check(check: Sequence[tuple[str, Mapping[str, float]]], part: Part) -> Sect
         "map that does not change explains the picture, not the network: as the edges "
         "of the picture do, which ask no network."
     )
-    plots = [Plot(f"sanity{part.suffix}", figure, alt)]
+    plots = [Plot(part.named("sanity"), figure, alt)]
     return Section("Do maps depend on what was learned?", text, plots)
 
 
@@ -185,8 +189,7 @@ def fooling_page(
 ) -> Path:
     """Write the pictures that fool the network, and what was done to them.
 
-    `before` and `after` are probabilities (N, K), `after` of what was saved and read
-    back.
+    `before` and `after` are probabilities (N, K), `after` of what was read back.
     """
 
     def drawn(few: Sequence[int]) -> tuple[Figure, str]:
@@ -205,7 +208,7 @@ def fooling_page(
     for i, target in enumerate(fooled.targets):
         steps = str(fooled.steps[i]) if fooled.steps[i] >= 0 else "not fooled"
         taken = (steps, str(fooled.levels[i]), f"{after[i, target]:.0%}")
-        rows.append((batch.names[i], named(int(target)), *taken))
+        rows.append((batch.names[i], named(target), *taken))
     heading = ("picture", "target", "steps", "levels of 255", "certainty, read back")
     table = Table(heading, rows)
     sections = [Section("Fooled", text, plots), Section("What it took", "", [table])]
@@ -216,10 +219,9 @@ def _four(
     name: str, fooled: Fooled, i: int, before: np.ndarray, after: np.ndarray
 ) -> list[Panel]:
     first, second = fooled.before[i], fooled.after[i]
-    was, now = int(before.argmax()), int(after.argmax())
     return [
-        Panel(first, f"{name}\n{named(was, before[was])}"),
-        Panel(second, f"fooled\n{named(now, after[now])}"),
+        Panel(first, f"{name}\n{likeliest(before)}"),
+        Panel(second, f"fooled\n{likeliest(after)}"),
         Panel(difference(first, second), f"difference\nat most {fooled.levels[i]}/255"),
         Panel(difference(first, second, TIMES), f"{TIMES} times that"),
     ]
@@ -228,12 +230,8 @@ def _four(
 def classes_page(folder: Path, drawn: Drawn, told: Sequence[tuple[str, str]]) -> Path:
     """Write what classes look like to the network, and how they came about."""
     steps = sorted(drawn.stages)[:-1]
-    last = [
-        Panel(pixels, named(number, p))
-        for pixels, number, p in zip(
-            drawn.pixels, drawn.classes, drawn.certainty, strict=True
-        )
-    ]
+    captions = map(named, drawn.classes, drawn.certainty)
+    last = list(map(Panel, drawn.pixels, captions))
     rows = [
         [*(Panel(drawn.stages[step][i], f"iteration {step}") for step in steps), panel]
         for i, panel in enumerate(last)
@@ -263,12 +261,11 @@ def save_all(
     part = part or Part(0, len(names))
     digits = max(2, len(str(part.total)))
     paths = []
-    for number, (name, image) in enumerate(
-        zip(names, pixels, strict=True), start=part.start + 1
-    ):
-        safe = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")
-        paths.append(folder / f"{f'{number:0{digits}}-{safe}'.rstrip('-')}.png")
-        save(image, paths[-1])
+    for number, name in enumerate(names, start=part.start + 1):
+        safe = re.sub(r"\W+", "-", f"{number:0{digits}}-{name}", flags=re.ASCII)
+        paths.append(folder / f"{safe.strip('-')}.png")
+    for path, image in zip(paths, pixels, strict=True):
+        save(image, path)
     return paths
 
 

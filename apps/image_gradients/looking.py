@@ -21,7 +21,7 @@ import minigrad as mg
 from apps.console import say
 from apps.image_gradients import fool as tricks
 from apps.image_gradients import gallery, saliency
-from apps.image_gradients.gallery import ON_PAGE, Part, best, named
+from apps.image_gradients.gallery import ON_PAGE, Part, best, likeliest
 from apps.image_gradients.gradients import in_parts, probabilities, scores_of
 from apps.image_gradients.pictures import Batch, Pictures, read
 from apps.image_gradients.saliency import Attribution, Method
@@ -175,12 +175,6 @@ def _by_parts(method: Method) -> Method:
     return lambda network, *given: np.concatenate(
         in_parts(partial(method, network), *given)
     )
-
-
-def likeliest(p: np.ndarray) -> str:
-    """What the network sees in one picture, and how sure it is."""
-    number = int(p.argmax())
-    return named(number, p[number])
 
 
 @contextmanager

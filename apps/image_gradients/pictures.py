@@ -1,9 +1,9 @@
 """Pictures: from files to what the network reads, and back.
 
 A picture is cut and scaled as torchvision's evaluation does it (the shorter side to
-256, of that the middle 224 x 224), in one step, so that a strip of a million pixels by
-eight fits into memory. One that has the network's size already is taken as it is: what
-`save` wrote, `read` gives back.
+256, of that the middle 224 x 224), but in one step, so that even a long strip fits into
+memory. One that has the network's size is taken as it is: `read` gives back what `save`
+wrote.
 
 Glossary of shapes: N batch, (H, W) picture; pixels have red, green and blue last,
 normalised pictures have them first.
@@ -54,10 +54,8 @@ SAMPLES = (
 class Picture:
     """A picture as the network sees it, before normalising.
 
-    `name` is short, for captions; `notes` say what was done to the file's picture that
-    its owner should know; `label` is its true class, where that is known.
-
-    Shapes: pixels (H, W, 3) uint8.
+    `name` is short, for captions; `notes` say what was done to the file's picture;
+    `label` is its true class, where that is known. Shapes: pixels (H, W, 3) uint8.
     """
 
     name: str
@@ -70,8 +68,6 @@ class Picture:
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Pictures side by side, as they are and as the network reads them.
-
-    `labels` are their true classes, where they are known.
 
     Shapes: pixels (N, H, W, 3) uint8, x (N, 3, H, W) float32.
     """
@@ -95,8 +91,7 @@ class Batch:
 class Pictures:
     """Pictures that are read when they are asked for, each time anew, and not kept.
 
-    So thousands take no more memory than a few. `notes` say of each, by its name, what
-    was done to it.
+    `notes` say of each, by its name, what was done to it.
     """
 
     again: Callable[[], Iterator[Picture]]
@@ -183,10 +178,7 @@ def read_npz(path: Path | str, side: int = SIDE) -> Iterator[Picture]:
 
 
 def samples(side: int = SIDE) -> list[Picture]:
-    """Read five photos that come with scikit-image, which itself is not imported.
-
-    Raises: UserError if it is not installed.
-    """
+    """Read scikit-image's photos without importing it. Raises: UserError if missing."""
     spec = find_spec("skimage")
     folders = spec.submodule_search_locations if spec else None
     folder = Path(folders[0]) / "data" if folders else Path()
@@ -205,18 +197,16 @@ def samples(side: int = SIDE) -> list[Picture]:
 def normalize(pictures: np.ndarray) -> np.ndarray:
     """Turn 8-bit pictures into what the network reads.
 
-    In memory the channels stay last, as the network's convolutions have them.
-    Shapes: (N, H, W, 3) uint8 -> (N, 3, H, W) float32.
+    Shapes: (N, H, W, 3) uint8 -> (N, 3, H, W) float32, channels last in memory.
     """
     scaled = (pictures / 255.0 - MEAN) / STD
     return scaled.astype("float32").transpose(0, 3, 1, 2)
 
 
 def denormalize(pictures: np.ndarray) -> np.ndarray:
-    """Turn what the network reads into 8-bit pictures: the nearest that there are.
+    """Turn what the network reads into the nearest 8-bit pictures.
 
-    Shapes: (N, 3, H, W) -> (N, H, W, 3) uint8.
-    Raises: ValueError if a value is not a number.
+    Shapes: (N, 3, H, W) -> (N, H, W, 3) uint8. Raises: ValueError for NaN.
     """
     if np.isnan(pictures).any():
         raise ValueError(
@@ -234,10 +224,7 @@ def valid_range() -> tuple[np.ndarray, np.ndarray]:
 
 
 def save(pixels: np.ndarray, path: Path) -> None:
-    """Write a picture as PNG, which changes no pixel; whole, or not at all.
-
-    Shapes: (H, W, 3) uint8.
-    """
+    """Write a picture (H, W, 3) uint8 as PNG, whole or not at all."""
     with whole_file(path) as unfinished:
         Image.fromarray(pixels).save(unfinished, format="PNG")
 
