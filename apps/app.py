@@ -1,8 +1,4 @@
-"""Apps: starting a run, resuming one, and loading a trained model.
-
-An app provides its settings, and functions that build a model with its training job,
-report on a run, and finish one.
-"""
+"""Apps: starting a run, resuming one, and loading a trained model."""
 
 from __future__ import annotations
 
@@ -34,10 +30,10 @@ class App(Generic[S, T]):
     """What differs between apps; S is the type of the settings, T of what is trained.
 
     `name` is that of its commands. `build(settings, device, preparation)` raises a
-    `UserError` for data that are not as they should be; the preparation of a run that
-    goes on is the one it began with. `report(run, state)` is called before the first
-    epoch and after each, and where training ends early; `finish` scores and shows what
-    was trained, and gives the report's path.
+    `UserError` for wrong data; the preparation of a run that goes on is the one it
+    began with. `report(run, state)` is called before the first epoch, after each, and
+    where training ends early; `finish` scores and shows what was trained, and gives
+    the report's path.
     """
 
     name: str
@@ -157,9 +153,8 @@ def _enough_memory() -> Iterator[None]:
         yield
     except MemoryError as error:
         raise RunError(
-            f"memory ran out{f' ({error})' if str(error) else ''}. What was saved is "
-            "untouched. Close other programs, or begin a new run with a smaller "
-            "--batch or --hidden-dim."
+            f"memory ran out{f' ({error})' if str(error) else ''}; what was saved is "
+            "untouched. Close other programs, or train with a smaller --batch."
         ) from error
 
 

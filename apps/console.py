@@ -110,7 +110,6 @@ def clear_errors() -> Iterator[None]:
 
 
 def _told(error: OSError) -> str:
-    """A system error and what to do about it, without its number."""
     if not error.strerror:
         return str(error)
     path = error.filename2 or error.filename

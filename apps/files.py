@@ -33,15 +33,13 @@ def whole_folder(folder: Path, wait: bool = False) -> Iterator[Path]:
     """Yield an empty folder to fill; it gets its name if nothing goes wrong.
 
     Where the folder exists already, the files move into it one by one, each one whole.
-    What a killed process left unfinished goes when the same folder is filled again.
-
     Raises: TakenError if another process fills the same folder, unless told to `wait`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside its later place, so that giving it its name is one step.
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     with held(folder, wait):
-        if unfinished.exists():
+        if unfinished.exists():  # left by a process that was killed
             shutil.rmtree(unfinished)
         unfinished.mkdir()
         try:

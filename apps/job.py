@@ -29,11 +29,10 @@ class Job:
     """A model, how it is trained, and how far.
 
     `batches(epoch)` returns the same minibatches each time; `loss(batch)` the loss to
-    minimise, and how many of `unit` went into it.
-    `warmup` is the fraction of steps in which the learning rate rises. `data` stands
-    for all that is learned from: a run goes on with the same only. `preparation` says
-    how inputs become numbers; the run keeps it, so that what it trained can be used
-    without the data. `start_loss` is the first minibatch's.
+    minimise, and how many of `unit` went into it. `warmup` is the fraction of steps in
+    which the learning rate rises. `data` stands for all that is learned from: a run
+    goes on with the same only. `preparation` says how inputs become numbers, and is
+    kept with the run. `start_loss` is the first minibatch's.
     """
 
     model: nn.Module

@@ -1,8 +1,4 @@
-"""Limits: ranges of the numbers that are asked for, and the size of a network.
-
-The command line, the files of a run and Python all ask here, so that what one of them
-refuses the others refuse too.
-"""
+"""Limits: ranges of the numbers that are asked for, and the size of a network."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ MOST_NUMBERS = 2**30
 
 
 class NetworkError(UserError, ValueError):
-    """What is asked for would take more memory than the stated limit, or than is."""
+    """A network would take too much memory; names the options that make it smaller."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +64,13 @@ SHOWN = Range(1, 100, whole=True)
 
 
 def check_weights(weights: int, options: str) -> None:
-    """Check the size of a network before it is made.
-
-    Raises: NetworkError that names the options which make it smaller.
-    """
+    """Check the size of a network before it is made. Raises: NetworkError."""
     what = f"a network of {weights:,} weights, with what training keeps of each,"
     _check(what, KEPT * weights, KEPT * MOST_WEIGHTS, options)
 
 
 def check_minibatch(numbers: int, options: str) -> None:
-    """Check what a minibatch leaves for the backward pass, before training.
-
-    Raises: NetworkError that names the options which make it smaller.
-    """
+    """Check what a minibatch leaves for the backward pass. Raises: NetworkError."""
     what = "what one minibatch leaves for the backward pass"
     _check(what, numbers, MOST_NUMBERS, options)
 

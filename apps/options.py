@@ -111,15 +111,11 @@ def setting_options(kind: type[Settings], default: str = "") -> Decorator:
 
     One that is not given is None. `default` is what help says of all of them instead.
     """
-    chosen = [
-        of
-        for of in settings_of(kind)
-        if of.option and (of.of or of.choices or of.kind is bool)
-    ]
 
     def decorate(command: Any) -> Any:
-        for of in reversed(chosen):
-            command = _option(of, default)(command)
+        for of in reversed([*settings_of(kind)]):
+            if of.option and (of.of or of.choices or of.kind is bool):
+                command = _option(of, default)(command)
         return command
 
     return decorate
@@ -183,21 +179,20 @@ def refuse_beside(
 
 def refuse_settings() -> None:
     """Raises: UsageError if an option is given that a run which goes on cannot heed."""
-    options = [o.name or "" for o in click.get_current_context().command.params]
-    refuse_beside(
-        [name for name in options if name not in ("resume", "device", "data")],
-        "--resume: a run goes on with the settings that it began with",
-        "Leave it out, or begin a new run.",
-    )
+    heeded = ("resume", "device", "data")
+    parameters = click.get_current_context().command.params
+    unheeded = [str(p.name) for p in parameters if p.name not in heeded]
+    where = "--resume: a run goes on with the settings that it began with"
+    refuse_beside(unheeded, where, "Leave it out, or begin a new run.")
 
 
 # -- data --------------------------------------------------------------------------
 
 
 def new_data_options(what: str) -> Decorator:
-    """The argument DIR of a command that makes data there, its seed and sizes.
+    """The argument DIR of a command that makes data there, and its options.
 
-    The options `--train` and `--val` are numbers of `what`.
+    They are the seed, and the numbers `--train` and `--val` of `what`.
     """
 
     def refuse_old(_: click.Context, __: click.Parameter, folder: Path) -> Path:

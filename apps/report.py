@@ -10,16 +10,18 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
+from itertools import cycle
 from pathlib import Path
 from statistics import median
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, StrictUndefined, Template
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -190,6 +192,17 @@ def write(report: Report, path: Path) -> None:
             unfinished.write_bytes(plot.png)
     with whole_file(path) as unfinished:
         unfinished.write_bytes(page)
+
+
+def draw_curves(axis: Axes, curves: Mapping[str, Mapping[float, float]]) -> None:
+    """Draw a curve of each name's values by place, told apart by colour and marker."""
+    looks = cycle(zip(COLOURS, MARKERS, strict=True))
+    for (name, points), (colour, marker) in zip(curves.items(), looks, strict=False):
+        every = max(1, len(points) // 12)
+        look: Any = {"color": colour, "marker": marker, "markevery": every}
+        axis.plot([*points], [*points.values()], label=name, **look)
+    axis.grid(color="#dddddd")
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def png(figure: Figure, dpi: int) -> bytes:

@@ -41,8 +41,7 @@ def train(
     """Train to the last epoch; save every epoch and every minute.
 
     With `resume`, go on from where the run was saved last, or from its start.
-    `on_epoch` is called before the first epoch and after each, when it is logged and
-    saved; `clock` tells the seconds.
+    `on_epoch` is called before the first epoch and after each that is saved.
     Raises: StopError, once saved, if a signal asks for it; DivergedError if the loss or
     a weight is not finite; RunError if another process trains there, saving fails or
     the run cannot be read. The checkpoint before is always still there.

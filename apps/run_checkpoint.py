@@ -18,29 +18,24 @@ def save(job: Job, run: RunFolder) -> None:
     Raises: RunError if the disk refuses.
     """
     config = run.config()
+    extra = {
+        "schedule": job.schedule.state_dict(),
+        "epoch_loss": job.epoch_loss,
+        "start_loss": job.start_loss,
+        "data": job.data,
+        "preparation": digest(job.preparation),
+    }
+    parts = {"model": job.model, "optimizer": job.optimizer, "generator": job.generator}
     with run.saving(run.checkpoint_path):
         mg.save_checkpoint(
-            run.checkpoint_path,
-            model=job.model,
-            optimizer=job.optimizer,
-            step=job.step,
-            config=config,
-            generator=job.generator,
-            extra={
-                "schedule": job.schedule.state_dict(),
-                "epoch_loss": job.epoch_loss,
-                "start_loss": job.start_loss,
-                "data": job.data,
-                "preparation": digest(job.preparation),
-            },
+            run.checkpoint_path, **parts, step=job.step, config=config, extra=extra
         )
 
 
 def restore(job: Job, run: RunFolder) -> None:
     """Restore a job to where its run was saved, completely or not at all.
 
-    Raises: RunError if the checkpoint is missing, cannot be read, is of another model
-    or no run's, holds what is not finite, or if the data are others.
+    Raises: RunError as `read` does, and if the model or the data are others.
     """
     saved = read(run)
     if saved.extra.get("data", job.data) != job.data:
@@ -57,10 +52,10 @@ def restore_model(model: nn.Module, run: RunFolder) -> None:
 
 
 def read(run: RunFolder) -> Checkpoint:
-    """Read a run's checkpoint and check it against the run's other files.
+    """Read a run's checkpoint.
 
-    Raises: RunError if it is missing, cannot be read, does not go with the settings or
-    the preparation, or holds what is not finite.
+    Raises: RunError if it is missing, cannot be read, does not go with the run's
+    settings or preparation, or holds what is not finite.
     """
     path = run.checkpoint_path
     try:
@@ -81,9 +76,8 @@ def read(run: RunFolder) -> Checkpoint:
         )
     if names := not_finite({**saved.model, **saved.optimizer}):
         raise RunError(
-            f"{path} holds numbers that are not finite ({names}): the training that "
-            "wrote it diverged, and nothing can be done with it. Train anew in another "
-            "folder with a smaller --lr."
+            f"{path} holds numbers that are not finite ({names}): its training "
+            "diverged. Train anew in another folder with a smaller --lr."
         )
     return saved
 
@@ -125,18 +119,15 @@ def _check_same_settings(run: RunFolder, saved: Checkpoint) -> None:
 
 
 def _take_over(job: Job, saved: Checkpoint) -> None:
-    """Load all states of a checkpoint, or none if one does not fit.
-
-    Raises: KeyError, TypeError, ValueError, OverflowError.
-    """
+    """Load all states of a checkpoint, or none if one does not fit."""
     schedule = dict(saved.extra["schedule"])
     if type(saved.step) is not int or not 0 <= saved.step <= job.total_steps:
         raise ValueError(f"it is at step {saved.step} of {job.total_steps}")
     if saved.generator is None:
         raise KeyError("generator")
     epoch_loss = float(saved.extra["epoch_loss"])
-    start_loss = saved.extra.get("start_loss")
-    start_loss = None if start_loss is None else float(start_loss)
+    if (start_loss := saved.extra.get("start_loss")) is not None:
+        start_loss = float(start_loss)
     if schedule["steps"] != saved.step or schedule["peak"] != job.schedule.peak:
         raise ValueError(f"its schedule is {schedule!r:.60}")
     # A spare generator tells whether the state is valid.

@@ -94,8 +94,7 @@ class RunFolder:
         if not run.config_path.is_file():
             raise RunError(
                 f"{path} is not the folder of a run: config.json is missing. Give the "
-                "folder that training named; if it was stopped before it named one, "
-                "train anew without --resume."
+                "folder that training named, or train anew without --resume."
             )
         return run
 
@@ -147,8 +146,7 @@ class RunFolder:
         except (ValueError, RecursionError, MemoryError) as error:
             raise RunError(
                 f"{self.metrics_path}: line {number} is damaged ({reason(error)}): "
-                f"{line[:40]!r}. Mend or remove that line; it only tells how an epoch "
-                "went, and training does not need it."
+                f"{line[:40]!r}. Mend or remove that line: training does not need it."
             ) from error
 
     def log_scores(self, epochs: int, **scores: float) -> None:
@@ -207,10 +205,7 @@ class RunFolder:
 
 
 def new_folder(app: str) -> Path:
-    """Create a folder for new results, `runs/APP-DATE-TIME`, that nobody else gets.
-
-    Raises: RunError if there can be none.
-    """
+    """Create `runs/APP-DATE-TIME`, which nobody else gets. Raises: RunError."""
     name = f"{app}-{datetime.now():%Y%m%d-%H%M%S}"
     path = Path("runs") / name
     for count in itertools.count(2):

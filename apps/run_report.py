@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from apps import report as pages
-from apps.report import COLOURS, MARKERS, Command, Plot, Report, Section
+from apps.report import Command, Plot, Report, Section, draw_curves
 from apps.run_folder import RunFolder
 from apps.settings import Settings, settings_of
 from apps.tables import Table
 
 State = Literal["training", "stopped", "finished"]
 Metrics = Sequence[Mapping[str, Any]]
+Curves = Mapping[str, Mapping[float, float]]  # by name and epoch
 
 REPORT_FILE = "report.html"
 REFRESH = 10  # seconds until a page about something unfinished looks for news
@@ -183,7 +184,7 @@ def plot_run(metrics: Metrics, epochs: int) -> list[Plot]:
     ]
 
 
-def _curve(metrics: Metrics, name: str) -> dict[int, float]:
+def _curve(metrics: Metrics, name: str) -> dict[float, float]:
     """A metric by epoch, the last value of several; a gap where it cannot be drawn."""
     found = {r["epoch"]: r[name] for r in metrics if name in r}
     return {
@@ -193,27 +194,17 @@ def _curve(metrics: Metrics, name: str) -> dict[int, float]:
     }
 
 
-def _draw(label: str, curves: Mapping[str, Mapping[int, float]], epochs: int) -> Figure:
+def _draw(label: str, curves: Curves, epochs: int) -> Figure:
     # Margins with room for six digits; a layout engine would draw everything twice.
     figure = Figure(figsize=PLOT_SIZE)
     axis = figure.add_axes(PLOT_BOX)
-    for number, (curve, points) in enumerate(curves.items()):
-        axis.plot(
-            [*points.keys()],
-            [*points.values()],
-            color=COLOURS[number % len(COLOURS)],
-            marker=MARKERS[number % len(MARKERS)],
-            markevery=max(1, len(points) // 12),
-            label=_curve_name(curve),
-        )
+    draw_curves(axis, {_curve_name(name): xy for name, xy in curves.items()})
     axis.set_xlabel("epoch (once through the training data)", fontsize=11)
     axis.set_ylabel(label, fontsize=11)
     # All epochs, so that the eye sees how many are done.
     axis.set_xlim(0.5, max(epochs, *map(max, curves.values())) + 0.5)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.tick_params(labelsize=11)
-    axis.grid(color="#dddddd")
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=11)
     return figure
 
@@ -222,7 +213,7 @@ def _curve_name(name: str) -> str:
     return CURVE_NAMES.get(name, name.replace("val_", "validation ").replace("_", " "))
 
 
-def _told(curves: Mapping[str, Mapping[int, float]]) -> str:
+def _told(curves: Curves) -> str:
     """Curves in words."""
     told = []
     for name, points in curves.items():

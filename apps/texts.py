@@ -69,10 +69,8 @@ def decode(content: bytes, place: str, error: type[Exception]) -> str:
     """
     for mark, encoding in OTHER_MARKS.items():
         if content.startswith(mark):
-            raise error(
-                f"{place} is in {encoding}, and only UTF-8 is read here. Save it as "
-                "UTF-8."
-            )
+            only = "only UTF-8 is read here. Save it as UTF-8."
+            raise error(f"{place} is in {encoding}, and {only}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as found:

@@ -1,8 +1,7 @@
 """One file of a known size from a server that may break off, change it or lie.
 
-What has come is kept in a `.part` file beside a note on the server's version of it. A
-later request goes on from there (Range), on condition that the version is still the
-same (If-Range).
+What has come is kept in a `.part` file, beside a note on the server's version of it. A
+later request goes on from there (Range) if the version is still the same (If-Range).
 
 Source: RFC 9110, HTTP Semantics (2022), sections 13.1.5 (If-Range) and 14 (Range).
 """
@@ -87,8 +86,7 @@ def fetch(
                 kept = "What has come is kept: run" if have else "Run"
                 raise DownloadError(
                     f"{url}: {have:,} of {size:,} bytes have come, then {trouble}, "
-                    f"{failures} times in a row. {kept} the same command again later "
-                    "to go on."
+                    f"{failures} times in a row. {kept} the same command again later."
                 )
             pause = min(2.0 ** (failures - 1), 30.0)
             meter.say(f"{have:,} of {size:,} bytes: {trouble}; again in {pause:g} s")
@@ -189,8 +187,7 @@ class Transfer:
             length = f"{int(given):,}" if len(given) < 20 else f"{given[:20]}..."
             raise DownloadError(
                 f"{self._url} has {length} bytes, but the published file has "
-                f"{self._size:,}: it was replaced, or something else answers there. "
-                "Look at the address in a browser."
+                f"{self._size:,}: it was replaced. Look at the address in a browser."
             )
 
     def _version(self) -> str:

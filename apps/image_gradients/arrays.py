@@ -116,9 +116,8 @@ def _check_unpacked(member: zipfile.ZipInfo) -> None:
     if member.file_size > max(FREE, EXPANSION * member.compress_size):
         raise TooLargeError(
             f"its pictures would unpack to {in_words(member.file_size)}, from "
-            f"{in_words(member.compress_size)}; believed are {in_words(FREE)}, or "
-            f"{EXPANSION} times what is stored. If they are right, write them with "
-            "NumPy's savez, which does not pack"
+            f"{in_words(member.compress_size)}; at most {in_words(FREE)}, or {EXPANSION} "
+            "times as much are believed. Write them with NumPy's savez, unpacked"
         )
 
 
@@ -140,7 +139,6 @@ def _check_headers(X: Member, y: Member, path: Path) -> None:
     check_memory(3 * math.prod(shape[1:]), (shape[2], shape[1]), path)
     if X.by_columns and math.prod(shape) > LIMIT:
         raise TooLargeError(
-            f"its pictures of {in_words(math.prod(shape))} lie column by column, so "
-            f"that they must be read at once, and at most {in_words(LIMIT)} are. Write "
-            "them as numpy.ascontiguousarray gives them"
+            f"its {in_words(math.prod(shape))} of pictures lie column by column, so "
+            "that they must be read at once. Write numpy.ascontiguousarray of them"
         )

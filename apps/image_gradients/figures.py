@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from textwrap import shorten, wrap
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from apps.report import COLOURS, MARKERS
+from apps.report import draw_curves
 
 SIDE = 1.75  # inches a panel
 MARGIN = 0.08  # inches around a panel
@@ -106,14 +105,10 @@ def curves(
     """Draw a curve for each name, over stages that have names too."""
     figure = Figure(figsize=(7.0, 3.8))
     axis = figure.add_axes((0.1, 0.24, 0.62, 0.73))
-    looks = cycle(zip(COLOURS, MARKERS, strict=True))
-    for (name, curve), (colour, marker) in zip(values.items(), looks, strict=False):
-        axis.plot(range(len(curve)), curve, color=colour, marker=marker, label=name)
+    draw_curves(axis, {name: dict(enumerate(curve)) for name, curve in values.items()})
     axis.set_xticks(range(len(stages)), stages, rotation=40, ha="right", fontsize=9)
     axis.set_ylabel(label, fontsize=10)
     axis.set_ylim(min(0, *(min(curve) for curve in values.values())) - 0.05, 1.05)
-    axis.grid(color="#dddddd")
-    axis.spines[["top", "right"]].set_visible(False)
     # Beside the curves, as no place among them is free for sure.
     axis.legend(frameon=False, fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -184,9 +184,8 @@ def samples(side: int = SIDE) -> list[Picture]:
     folder = Path(folders[0]) / "data" if folders else Path()
     if not all((folder / file).is_file() for _, file, _ in SAMPLES):
         raise UserError(
-            "the sample photos come with scikit-image, which is not installed here, or "
-            "is a version without them. Install it by: pip install -e '.[look]', or "
-            "give pictures of your own by --image."
+            "scikit-image, with the sample photos, is not installed, or a version "
+            "without them. Run pip install -e '.[look]', or give pictures by --image."
         )
     return [
         replace(read(folder / file, side), name=name, label=label)

@@ -68,8 +68,7 @@ def load(
         raise WeightsError(
             f"{what[0].upper()}{what[1:]} are not those of SqueezeNet 1.1: "
             f"{'; '.join(problems)}. Give a state dictionary of torchvision's "
-            "squeezenet1_1 and nothing else, or leave --weights out to have the "
-            "weights looked for."
+            "squeezenet1_1, or leave --weights out to have the weights looked for."
         )
     nn.load_torch_state_dict(network, state)
     return what
@@ -82,8 +81,7 @@ def _found(folder: Path) -> tuple[Any, str]:
         if not is_published(path, TORCHVISION):
             raise WeightsError(
                 f"{path} has the name of torchvision's file, but not its size and "
-                "sha256. Remove it and fetch it by 'minigrad look download'; or, if it "
-                "is meant, give it by --weights."
+                "sha256. Remove it and run 'minigrad look download', or give --weights."
             )
         return _read(path), f"torchvision's squeezenet1_1, in {path}"
     try:
