@@ -24,9 +24,8 @@ def minigrad() -> None:
     """Train and use the networks that are built with minigrad."""
 
 
-minigrad.add_command(caption)
-minigrad.add_command(cola)
-minigrad.add_command(look)
+for app in (caption, cola, look):
+    minigrad.add_command(app)
 
 
 def check_rooms() -> None:

@@ -56,10 +56,10 @@ class Single(Published):
 
 @dataclass(frozen=True)
 class Archive:
-    """A published zip.
+    """A published zip of `size` bytes, and what is wanted from it.
 
-    `size` is the zip's in bytes. `files` names what is wanted from it, by the end of
-    its path in there: "raw/train.tsv" also finds "corpus/raw/train.tsv".
+    `files` are named by the end of their path in there: "raw/train.tsv" also finds
+    "corpus/raw/train.tsv".
     """
 
     url: str
@@ -159,10 +159,7 @@ def _fetched(
     console: Console,
     patience: Patience,
 ) -> Iterator[dict[str, Published]]:
-    """Fetch a part for what a folder lacks, and give that, if it lacks anything.
-
-    The part goes when it was used, or turns out to be wrong.
-    """
+    """Fetch a part for what a folder lacks, and give that; then remove the part."""
     missing = _missing(source, folder)
     if not missing:
         say(f"{folder} holds all of it already, checked.", console)
@@ -211,10 +208,7 @@ def _require_space(size: int, part: Path) -> None:
 def unpack(
     archive: Path, files: Mapping[str, Published], folder: Path, console: Console
 ) -> None:
-    """Unpack the files of the table, and put them into the folder once all are checked.
-
-    Raises: DownloadError if the archive is damaged, or is not what the table says.
-    """
+    """Unpack a table's files into a folder, if all are right. Raises: DownloadError."""
     size = sum(file.size for file in files.values())
     with whole_folder(folder) as unfinished, archive.open("rb") as opened:
         with _readable():

@@ -32,7 +32,7 @@ def write_text(path: Path, text: str) -> None:
 def whole_folder(folder: Path, wait: bool = False) -> Iterator[Path]:
     """Yield an empty folder to fill; it gets its name if nothing goes wrong.
 
-    Where the folder exists already, the files move into it one by one, each one whole.
+    Where the folder exists already, the files move into it, each one whole.
     Raises: TakenError if another process fills the same folder, unless told to `wait`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -62,10 +62,7 @@ def _put_in_place(unfinished: Path, folder: Path) -> None:
 
 @contextmanager
 def held(path: Path, wait: bool = False) -> Iterator[None]:
-    """Lock out other processes from making `path`, by a lock file beside it.
-
-    Raises: TakenError if another process holds it, unless told to `wait`.
-    """
+    """Lock out other processes from making `path`. Raises: TakenError unless `wait`."""
     name = path.with_name(f".{path.name.lstrip('.')}.lock")
     taken = TakenError(
         f"another process is writing {path}. Wait for its end, or stop it; then try "
@@ -86,10 +83,7 @@ def held(path: Path, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def locked(file: Path, taken: Exception, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file, created if need be, where the disk supports locks.
-
-    Raises: `taken` if it has a holder, unless told to `wait`.
-    """
+    """Hold a lock file where the disk has locks. Raises: `taken` unless `wait`."""
     # Its holder may remove it while it is being taken; then it is tried again.
     lock = FileLock(file, timeout=-1 if wait else 0.2, poll_interval=0.01)
     try:

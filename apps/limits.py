@@ -22,10 +22,7 @@ class NetworkError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` to `high`; with `above` or `below`, without that end.
-
-    NaN is in no range, and no range is without end.
-    """
+    """The numbers from `low` to `high`; `above` and `below` leave these ends out."""
 
     low: float
     high: float

@@ -107,10 +107,7 @@ def new_run_option(app: str) -> Decorator:
 
 
 def setting_options(kind: type[Settings], default: str = "") -> Decorator:
-    """An option for each setting with numbers or texts to choose from.
-
-    One that is not given is None. `default` is what help says of all of them instead.
-    """
+    """An option for each setting, None if not given; `default` is what help says."""
 
     def decorate(command: Any) -> Any:
         for of in reversed([*settings_of(kind)]):
@@ -190,10 +187,7 @@ def refuse_settings() -> None:
 
 
 def new_data_options(what: str) -> Decorator:
-    """The argument DIR of a command that makes data there, and its options.
-
-    They are the seed, and the numbers `--train` and `--val` of `what`.
-    """
+    """The argument DIR, the seed, and `--train` and `--val`, numbers of `what`."""
 
     def refuse_old(_: click.Context, __: click.Parameter, folder: Path) -> Path:
         if folder.exists():

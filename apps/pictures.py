@@ -101,11 +101,6 @@ def formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def has_known_name(path: Path) -> bool:
-    """Whether a file is called as pictures that can be read are."""
-    return Image.registered_extensions().get(path.suffix.lower()) in FORMATS
-
-
 def check_is_file(path: Path) -> None:
     """Raise a UserError if a path is something else than a file."""
     # A pipe would be waited for forever.
@@ -154,10 +149,7 @@ def _check_head(file: BinaryIO, path: Path) -> None:
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
-    """The size of a WebP picture, as its first 30 bytes say it.
-
-    Source: RFC 9649, WebP Image Format, sections 2.5 to 2.7.
-    """
+    """The size that a WebP's first 30 bytes say. Source: RFC 9649, 2.5 to 2.7."""
     if head[12:16] == b"VP8X":
         width, height = (int.from_bytes(head[i : i + 3], "little") for i in (24, 27))
         return width + 1, height + 1
@@ -232,10 +224,7 @@ def _largest_part(image: Image.Image) -> float:
 
 
 def _scans(file: BinaryIO) -> int:
-    """How many scans a JPEG has; if it is more than one, it is decoded as a whole.
-
-    Source: ITU-T T.81, annex B.
-    """
+    """How many scans a JPEG has, or 1 for all in one. Source: ITU-T T.81, annex B."""
     file.seek(0)
     content = file.read()
     place, components = 2, b""
@@ -264,10 +253,7 @@ def _tags(image: Image.Image) -> Mapping[int, Any]:
 
 
 def _upright(image: Image.Image, path: Path, notes: list[str]) -> Image.Image:
-    """Turn a picture, which must have been loaded, as its EXIF data say.
-
-    Asked for these data, some formats load it, whose faults must not pass for theirs.
-    """
+    """Turn a picture, loaded already, as its EXIF data say."""
     turn = None
     # Damaged data about a picture raise nearly anything, and do not make it wrong.
     with contextlib.suppress(Exception):
@@ -319,10 +305,7 @@ def _range(image: Image.Image) -> tuple[float, float]:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
-    """Rows of a picture as floats, a few at a time, each time with the first's number.
-
-    Shapes: (ROWS or fewer, W).
-    """
+    """Rows as floats (ROWS or fewer, W), each time with the number of the first."""
     # Each holds all numbers that are stored.
     wide = "float32" if image.mode.startswith("I;16") else "float64"
     for top in range(0, image.height, ROWS):
@@ -342,10 +325,7 @@ def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with a file into what its owner can do about it.
-
-    Raises: UserError.
-    """
+    """Tell what goes wrong with a file, and the way out. Raises: UserError."""
     try:
         # About oddities in the file; the picture comes out all the same.
         with warnings.catch_warnings(action="ignore"):

@@ -12,7 +12,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from importlib import resources
 from itertools import cycle
 from pathlib import Path
@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -40,6 +40,10 @@ PLOT_DPI = 160
 # Source: Okabe and Ito, Color universal design (2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000")
 MARKERS = "os^Dv"
+
+TEMPLATE = Environment(
+    autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+).from_string(resources.files("apps").joinpath("report.html.jinja").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts on a card under one label; `strong` sets them off from the others.
-
-    `verdict` says how good they are, and `good` which of two marks it gets.
-    """
+    """Texts on a card under one label; `verdict` says in words how `good` they are."""
 
     label: str
     texts: Sequence[str]
@@ -79,10 +80,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Card:
-    """A picture with texts below it; `placeholder` stands where there is no picture.
-
-    `address` is where the picture came from.
-    """
+    """A picture with texts below it, where it came from, and what stands for it."""
 
     name: str
     picture: Image.Image | None
@@ -170,11 +168,11 @@ class Report:
 
 def render(report: Report) -> str:
     """Make the page, as HTML."""
-    return _template().render(report=report)
+    return TEMPLATE.render(report=report)
 
 
 def write(report: Report, path: Path) -> None:
-    """Write a page and, beside it, its plots as PNG; each file whole or not at all.
+    """Write a page and its plots, each file whole or not at all.
 
     Raises: ValueError if two plots have one name.
     """
@@ -206,11 +204,7 @@ def draw_curves(axis: Axes, curves: Mapping[str, Mapping[float, float]]) -> None
 
 
 def png(figure: Figure, dpi: int) -> bytes:
-    """Render a figure on white, every text in it literally.
-
-    A dollar sign starts no formula, control characters are escaped, and a letter that
-    the font lacks is a box.
-    """
+    """Render a figure on white, every text in it literally, if it is printable."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
         text.set_text(printable(text.get_text()))
@@ -223,12 +217,3 @@ def png(figure: Figure, dpi: int) -> bytes:
 
 def _data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-@cache
-def _template() -> Template:
-    source = resources.files("apps").joinpath("report.html.jinja")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(source.read_text(encoding="utf-8"))

@@ -1,8 +1,7 @@
 """The training loop that all apps share.
 
 The order of minibatches depends on the seed and the epoch alone, so that a run that was
-stopped and resumed ends with the same bits as one that was not. Non-finite weights are
-never saved.
+stopped and resumed ends with the same bits. Non-finite weights are never saved.
 """
 
 from __future__ import annotations

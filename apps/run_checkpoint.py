@@ -13,10 +13,7 @@ from minigrad.io import Checkpoint
 
 
 def save(job: Job, run: RunFolder) -> None:
-    """Save everything that `restore` needs, or keep the previous checkpoint.
-
-    Raises: RunError if the disk refuses.
-    """
+    """Save what `restore` needs, or keep the last checkpoint. Raises: RunError."""
     config = run.config()
     extra = {
         "schedule": job.schedule.state_dict(),
@@ -54,8 +51,8 @@ def restore_model(model: nn.Module, run: RunFolder) -> None:
 def read(run: RunFolder) -> Checkpoint:
     """Read a run's checkpoint.
 
-    Raises: RunError if it is missing, cannot be read, does not go with the run's
-    settings or preparation, or holds what is not finite.
+    Raises: RunError if it cannot be read, does not go with the run's settings or
+    preparation, or holds what is not finite.
     """
     path = run.checkpoint_path
     try:

@@ -63,10 +63,7 @@ class RunFolder:
         config: Mapping[str, Any],
         preparation: Mapping[str, Any] | None = None,
     ) -> RunFolder:
-        """Start a run; of several that start in the same folder, one succeeds.
-
-        Raises: RunError if the folder holds a run already, or cannot be written.
-        """
+        """Start a run, alone in a folder. Raises: RunError if it has or gets none."""
         run = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -112,10 +109,7 @@ class RunFolder:
         return _read_json(path) if path.exists() else {}
 
     def settings(self, kind: type[S]) -> S:
-        """Read the settings, each one checked.
-
-        Raises: RunError that names what is unknown, missing or not as it must be.
-        """
+        """Read the settings, each one checked. Raises: RunError that names misfits."""
         try:
             return kind.read(self.config())
         except ValueError as error:
@@ -125,10 +119,7 @@ class RunFolder:
             ) from error
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Read the log; a last line that was cut short does not count.
-
-        Raises: RunError that names a damaged line.
-        """
+        """Read the log, but for a last line cut short. Raises: RunError."""
         if not self.metrics_path.exists():
             return []
         content = read_bytes(self.metrics_path, "lines of JSON", RunError)
@@ -184,10 +175,7 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Lock out other processes; remove what killed ones left unfinished.
-
-        Raises: RunError if another process holds it.
-        """
+        """Lock out others, remove what killed ones left. Raises: RunError."""
         with self._locked():
             remove_unfinished(self.path)
             yield

@@ -59,10 +59,7 @@ class Story:
 
 
 def write(run: RunFolder, state: State, story: Story) -> Path:
-    """Write `report.html`, and its plots as PNG, into a run's folder; give its path.
-
-    While state is "training", the page reloads itself.
-    """
+    """Write `report.html` into a run's folder, which reloads while in training."""
     config, metrics = run.config(), run.metrics()
     epochs = config["epochs"]
     sections = [

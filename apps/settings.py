@@ -78,20 +78,14 @@ def settings_of(kind: type[Settings]) -> Iterator[Setting]:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that are as declared.
-
-    Raises: ValueError that names all that are not.
-    """
+    """Settings that are as declared. Raises: ValueError that names all that are not."""
 
     def __post_init__(self) -> None:
         _require(vars(self), type(self))
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Self:
-        """Make settings of what JSON has, settings inside them too.
-
-        Raises: ValueError that names what is unknown, missing or not as declared.
-        """
+        """Make settings of what JSON has, inner ones too. Raises: ValueError."""
         _require(config, cls)
         inner = {of.name: of.inner for of in settings_of(cls) if of.inner}
         made = {name: kind.read(config[name]) for name, kind in inner.items()}

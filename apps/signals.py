@@ -1,9 +1,8 @@
 """Signals that ask work to stop: Ctrl-C, a scheduler's, a closed terminal's.
 
-SIGTERM is what `kill`, `docker stop` and schedulers send, SIGHUP what a terminal sends
-that is closed. Both count as Ctrl-C does: between two steps of training where there is
-one (`Interrupt`), at once elsewhere (`ending_by_signals`), but never without clearing
-up. The exit code is the shell's, 128 and the signal's number.
+SIGTERM (`kill`, schedulers) and SIGHUP (closed terminals) count as Ctrl-C does: they
+stop training between two steps (`Interrupt`), other work at once, after clearing up
+(`ending_by_signals`). The exit code is the shell's, 128 and the signal's number.
 """
 
 from __future__ import annotations
@@ -37,8 +36,7 @@ class StopError(Exception):
 class Interrupt(ExitStack):
     """Turn the first signal into a request that the loop serves between two steps.
 
-    A KeyboardInterrupt in the middle of an update would leave it half done. A second
-    signal, of whichever kind, is handled as before, and stops at once.
+    A KeyboardInterrupt would leave an update half done. A second signal stops at once.
     """
 
     requested: int | None = None
@@ -65,10 +63,7 @@ def ending_by_signals() -> Iterator[None]:
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """Ignore that a line cannot be printed: the terminal or the pipe was closed.
-
-    Later output is discarded, so that the end does not fail either.
-    """
+    """Ignore that a line, or later ones, cannot be printed: the output was closed."""
     try:
         yield
     except (OSError, ValueError):

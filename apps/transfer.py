@@ -169,26 +169,22 @@ class Transfer:
                 f"{self._url} comes packed ({packing:.20}), although it was asked for "
                 "as it is: something on the way changes it. Try another network."
             )
-        if answer.status != 206:
-            self._require_length(answer.headers.get("Content-Length", "*"))
-            return 0
-        given = answer.headers.get("Content-Range", "").strip()
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given, re.ASCII)
-        if not found or found[1] != str(have):
-            raise ChangedError
-        if _version_of(answer) not in ("", self._version()):
-            raise ChangedError
-        self._require_length(found[2])
-        return have
-
-    def _require_length(self, given: str) -> None:
-        if given.isdecimal() and given.lstrip("0") != str(self._size):
+        begin, length = 0, answer.headers.get("Content-Length", "*")
+        if answer.status == 206:
+            given = answer.headers.get("Content-Range", "").strip()
+            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given, re.ASCII)
+            known = _version_of(answer) in ("", self._version())
+            if not (found and found[1] == str(have) and known):
+                raise ChangedError
+            begin, length = have, found[2]
+        if length.isdecimal() and length.lstrip("0") != str(self._size):
             # Python reads no number of any length.
-            length = f"{int(given):,}" if len(given) < 20 else f"{given[:20]}..."
+            shown = f"{int(length):,}" if len(length) < 20 else f"{length[:20]}..."
             raise DownloadError(
-                f"{self._url} has {length} bytes, but the published file has "
+                f"{self._url} has {shown} bytes, but the published file has "
                 f"{self._size:,}: it was replaced. Look at the address in a browser."
             )
+        return begin
 
     def _version(self) -> str:
         """What the server called the version that the bytes here are of, if it did."""

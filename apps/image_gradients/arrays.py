@@ -61,10 +61,9 @@ class Member:
 
 
 def read_arrays(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Read pictures and their classes, one after the other.
+    """Read pictures and their classes: `X` (N, H, W, 3) uint8 and `y` (N,) of a file.
 
-    Of the file, `X` (N, H, W, 3) uint8 and `y` (N,) are read.
-    Shapes: yields a picture (H, W, 3) uint8 and its class.
+    Not its `label_map`: to read that would be to run code from the file.
     Raises: UserError if the file cannot be read, or holds something else.
     """
     with explained(path):
@@ -116,8 +115,8 @@ def _check_unpacked(member: zipfile.ZipInfo) -> None:
     if member.file_size > max(FREE, EXPANSION * member.compress_size):
         raise TooLargeError(
             f"its pictures would unpack to {in_words(member.file_size)}, from "
-            f"{in_words(member.compress_size)}; at most {in_words(FREE)}, or {EXPANSION} "
-            "times as much are believed. Write them with NumPy's savez, unpacked"
+            f"{in_words(member.compress_size)}; at most {in_words(FREE)}, or "
+            f"{EXPANSION} times as much are believed. Write them with NumPy's savez"
         )
 
 

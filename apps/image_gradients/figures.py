@@ -85,10 +85,7 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
 
 
 def difference(before: np.ndarray, after: np.ndarray, times: float = 1) -> np.ndarray:
-    """What was added to a picture: grey where nothing was, brighter where more is.
-
-    Shapes: (H, W, 3) uint8 each, as is the result.
-    """
+    """What was added to a picture, around grey. Shapes: (H, W, 3) uint8 all."""
     change = (after.astype("float64") - before) * times
     return np.rint(127.5 + change).clip(0, 255).astype("uint8")
 

@@ -2,8 +2,7 @@
 
 A picture is cut and scaled as torchvision's evaluation does it (the shorter side to
 256, of that the middle 224 x 224), but in one step, so that even a long strip fits into
-memory. One that has the network's size is taken as it is: `read` gives back what `save`
-wrote.
+memory. `read` gives back what `save` wrote.
 
 Glossary of shapes: N batch, (H, W) picture; pixels have red, green and blue last,
 normalised pictures have them first.
@@ -117,10 +116,7 @@ class Pictures:
 
 
 def read(path: Path | str, side: int = SIDE) -> Picture:
-    """Read a picture file, whatever its size and kinds of colour.
-
-    Raises: UserError if it cannot be read, or is too small or too large.
-    """
+    """Read a picture file. Raises: UserError if it is damaged, too small or large."""
     path = Path(path)
     photo = files.read(path, partial(_centre, side=side, path=path), 4 * side)
     pixels = np.asarray(photo.image)
@@ -134,8 +130,7 @@ def find(
 ) -> Pictures:
     """Find picture files, the pictures in folders, and arrays (.npz); read each once.
 
-    `progress` is told how many pictures are read.
-    Raises: UserError that tells everything that cannot be read, not the first only.
+    `progress` is told how many are read. Raises: UserError that tells all faults.
     """
     faults: list[str] = []
 
@@ -165,8 +160,6 @@ def find(
 def read_npz(path: Path | str, side: int = SIDE) -> Iterator[Picture]:
     """Read pictures and their classes from arrays, laid out as cs231n's of ImageNet.
 
-    Of the file, `X` (N, H, W, 3) uint8 and `y` (N,) are read, one picture at a time.
-    Its `label_map` is not: to read it would be to run code from the file.
     Raises: UserError if the file cannot be read, or holds something else.
     """
     path = Path(path)
@@ -255,11 +248,12 @@ def _expand(path: Path) -> Iterator[Path]:
     if not os.path.isdir(path):
         yield path
         return
+    kinds = Image.registered_extensions()
     with files.explained(path):
         found = [
             file
             for file in sorted(path.glob("[!.]*"))
-            if files.has_known_name(file) and file.is_file()
+            if kinds.get(file.suffix.lower()) in files.FORMATS and file.is_file()
         ]
     if not found:
         raise UserError(

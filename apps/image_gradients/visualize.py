@@ -115,11 +115,7 @@ def _share(settings: Settings, step: int) -> float:
 
 
 def blurred(x: np.ndarray, sigma: float) -> np.ndarray:
-    """Filter pictures with a Gaussian, mirrored at the edges, over four sigma.
-
-    Shapes: (N, 3, H, W) -> (N, 3, H, W). `sigma`, the standard deviation, is in pixels;
-    0 changes nothing.
-    """
+    """Filter pictures (N, 3, H, W) with a Gaussian of `sigma` pixels, mirrored."""
     reach = int(4 * sigma + 0.5)
     if reach == 0:
         return x

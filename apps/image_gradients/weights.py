@@ -56,9 +56,7 @@ def load(
     """Load learned weights into a network, all or none; say in a few words which.
 
     `source` is a .pth, .pt, .safetensors or .npz with torchvision's names and layout.
-    Without it, the weights are looked for: first in `folder`, where `minigrad look
-    download` was to put torchvision's file.
-    Raises: WeightsError, one message that says what, why, and a way out.
+    Without it, the weights are looked for, first in `folder`. Raises: WeightsError.
     """
     if source is None:
         state, what = _found(folder)
@@ -126,8 +124,8 @@ def _read_ndf(path: Path) -> Arrays:
         ) from error
     if hashlib.sha256(content).hexdigest() != NDF.sha256:
         raise WeightsError(
-            f"{path} is not what ndf 0.1.4 has there, and was not read. Install that "
-            f"version: {again}; or give weights by --weights FILE."
+            f"{path} is not what ndf 0.1.4 has there, and was not read. "
+            f"Install it again: {again}; or give weights by --weights FILE."
         )
     return ndf_weights.convert(ndf_weights.read(io.BytesIO(content)))
 
