@@ -148,7 +148,6 @@ def prepared(run: RunFolder) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _enough_memory() -> Iterator[None]:
-    """A clear error where memory runs out."""
     try:
         yield
     except MemoryError as error:

@@ -127,7 +127,6 @@ def sha256(path: Path) -> str:
 
 
 def _missing(source: Archive | Single, folder: Path) -> dict[str, Published]:
-    """What a folder lacks, or has in another form."""
     files = source.files.items()
     return {name: f for name, f in files if not is_published(folder / name, f)}
 
@@ -256,7 +255,6 @@ def _unpacked(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Turn whatever a damaged zip makes of its reader into one message."""
     try:
         yield
     except Exception as error:  # there is no list of what zipfile may raise

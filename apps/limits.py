@@ -73,7 +73,6 @@ def check_minibatch(numbers: int, options: str) -> None:
 
 
 def _check(what: str, numbers: int, most: int, options: str) -> None:
-    """Hold so many float32 numbers against the stated limit, and the free memory."""
     needed = 4 * numbers
     if numbers > most:
         raise NetworkError(

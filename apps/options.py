@@ -69,7 +69,6 @@ class DeviceError(click.ClickException):
 
 
 def _find_device(_: click.Context, __: click.Parameter, name: str) -> Device:
-    """Find the device before any work is done."""
     import minigrad as mg
 
     try:

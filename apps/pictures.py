@@ -184,7 +184,6 @@ def _bytes_afterwards(image: Image.Image) -> int:
 
 
 def _stored_bytes(mode: str) -> int:
-    """How many bytes Pillow keeps of a pixel."""
     if mode.startswith("I;16"):
         return 2
     return 1 if mode in ("1", "L", "P") else 4
@@ -253,7 +252,6 @@ def _tags(image: Image.Image) -> Mapping[int, Any]:
 
 
 def _upright(image: Image.Image, path: Path, notes: list[str]) -> Image.Image:
-    """Turn a picture, loaded already, as its EXIF data say."""
     turn = None
     # Damaged data about a picture raise nearly anything, and do not make it wrong.
     with contextlib.suppress(Exception):

@@ -89,7 +89,6 @@ def other_data(run: RunFolder, data: object) -> RunError:
 
 @contextmanager
 def _of_this_run(run: RunFolder) -> Iterator[None]:
-    """A clear error where a checkpoint lacks what is expected in it."""
     try:
         yield
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -101,7 +100,6 @@ def _of_this_run(run: RunFolder) -> Iterator[None]:
 
 
 def _check_same_settings(run: RunFolder, saved: Checkpoint) -> None:
-    """Raises: RunError if settings have changed, other than where the data are."""
     config = run.config()
     changed = [
         f"{name} is {config.get(name)!r:.60}, but was {saved.config.get(name)!r:.60}"
@@ -116,7 +114,6 @@ def _check_same_settings(run: RunFolder, saved: Checkpoint) -> None:
 
 
 def _take_over(job: Job, saved: Checkpoint) -> None:
-    """Load all states of a checkpoint, or none if one does not fit."""
     schedule = dict(saved.extra["schedule"])
     if type(saved.step) is not int or not 0 <= saved.step <= job.total_steps:
         raise ValueError(f"it is at step {saved.step} of {job.total_steps}")

@@ -224,7 +224,6 @@ def _reason(error: OSError) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Read an object from a file of a run. Raises: RunError if it holds none."""
     content = read_bytes(path, "JSON", RunError, MOST_BYTES[path.name])
     with reading(path, "JSON", RunError, WAY_OUT):
         found = json.loads(content.decode("utf-8"))

@@ -83,7 +83,6 @@ def write(run: RunFolder, state: State, story: Story) -> Path:
 
 
 def _status(state: State, metrics: Metrics, epochs: int) -> str:
-    """How far the run is, as of now."""
     now = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
     done = max((record["epoch"] for record in metrics), default=0)
     if state == "finished":
@@ -211,7 +210,6 @@ def _curve_name(name: str) -> str:
 
 
 def _told(curves: Curves) -> str:
-    """Curves in words."""
     told = []
     for name, points in curves.items():
         ends = min(points), max(points)

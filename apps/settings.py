@@ -98,7 +98,6 @@ def _require(values: Mapping[str, Any], kind: type[Settings]) -> None:
 
 
 def _misfits(values: Mapping[str, Any], kind: type[Settings]) -> Iterator[str]:
-    """What keeps values from being settings of a kind."""
     declared = {s.name: s for s in settings_of(kind)}
     yield from (f"{name!r:.60} is unknown" for name in values if name not in declared)
     for name, of in declared.items():
@@ -130,7 +129,6 @@ def _can_name_a_file(text: str) -> bool:
 
 
 def _called(kind: Any, of: Range | None) -> str:
-    """What a setting may be, in words."""
     parts = get_args(kind)
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(repr, parts))

@@ -145,7 +145,6 @@ class Transfer:
         meter: Meter,
         deadline: web.Deadline,
     ) -> None:
-        """Write what an answer brings."""
         begin = self._begin(answer, have)
         if begin == 0:
             forget(self.part)

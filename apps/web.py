@@ -196,6 +196,5 @@ def _refusal(url: str, error: urllib.error.HTTPError, goes_on: bool) -> Exceptio
 
 
 def _words(said: object) -> str:
-    """A few words of somebody else's."""
     words = " ".join(str(said).split()) or type(said).__name__
     return words if len(words) <= MOST_WORDS else words[: MOST_WORDS - 1] + "…"

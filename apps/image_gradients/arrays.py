@@ -86,7 +86,6 @@ def read_arrays(path: Path) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def _open(archive: zipfile.ZipFile, name: str, path: Path) -> Member:
-    """Find an array, and read its header."""
     try:
         member = archive.getinfo(f"{name}.npy")
     except KeyError:

@@ -213,7 +213,6 @@ def _open(
     seed: int = 0,
     out: Path | None = None,
 ) -> Looker:
-    """Find pictures, read weights, and say what is done to them."""
     from apps.image_gradients.looking import Looker, steps
     from apps.image_gradients.pictures import Pictures, find, samples
 

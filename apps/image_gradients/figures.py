@@ -30,12 +30,9 @@ CLIPPED = 5
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture or map, and the lines of text above it.
+    """A picture (H, W, 3) uint8 or a map (H, W) of floats, and the text above it."""
 
-    Shapes: image (H, W, 3) uint8, a map (H, W) of floats, or None for an empty place.
-    """
-
-    image: np.ndarray | None
+    image: np.ndarray
     caption: str = ""
 
     @property
@@ -74,8 +71,6 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     # A name may hold a dollar sign, which would begin a formula.
     axis.set_title("\n".join(panel.lines), fontsize=FONT, pad=3, parse_math=False)
     colours: dict[str, Any] = {}
-    if panel.image is None:
-        return
     if panel.image.ndim == 2:
         top = float(np.quantile(np.abs(panel.image), 1 - CLIPPED / 1000)) or 1.0
         colours = {"cmap": "magma", "vmin": 0, "vmax": top}

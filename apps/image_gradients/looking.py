@@ -119,7 +119,6 @@ class Looker:
         names: Sequence[str],
         generator: mg.Generator,
     ) -> tuple[dict[str, np.ndarray], list[Attribution]]:
-        """Draw maps; of integrated gradients what belongs to the map, too."""
         methods: dict[str, Any] = saliency.METHODS | {
             "integrated": saliency.integrated_gradients,
             "smoothgrad": partial(saliency.smooth_grad, generator=generator),

@@ -222,7 +222,6 @@ def save(pixels: np.ndarray, path: Path) -> None:
 
 
 def _centre(image: Image.Image, notes: list[str], side: int, path: Path) -> Image.Image:
-    """Cut out the middle and scale it, in one step."""
     width, height = image.size
     if min(image.size) < SMALLEST:
         raise UserError(

@@ -73,7 +73,6 @@ def load(
 
 
 def _found(folder: Path) -> tuple[Any, str]:
-    """The weights that are there, and what they are."""
     path = folder / TORCHVISION.name
     if os.path.exists(path):
         if not is_published(path, TORCHVISION):
@@ -92,7 +91,6 @@ def _found(folder: Path) -> tuple[Any, str]:
 
 
 def _read(path: Path) -> Any:
-    """What a file holds, read by its ending."""
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise WeightsError(
@@ -155,7 +153,6 @@ def _misfit(value: Any, wanted: np.ndarray | None) -> str:
 
 
 def _some(names: Sequence[Any], count: int = 3) -> str:
-    """The first few names, and how many more there are."""
     shown = ", ".join(repr(name)[:60] for name in names[:count])
     more = len(names) - count
     return f"{shown} and {more:,} more" if more > 0 else shown
