@@ -53,13 +53,8 @@ def find(text: str) -> int:
     that class, even where it is a lesser word of others, as "harp" is of harmonica.
     Raises: UserError that lists the classes that may be meant, or the range of ids.
     """
-    if re.fullmatch(r"\s*\+?0*\d{1,3}\s*", text, re.ASCII):
-        return int(text)
     if re.fullmatch(r"\s*[+-]?\d+\s*", text, re.ASCII):
-        raise UserError(
-            f"ImageNet has no class {text.strip()[:LONGEST]}: ids go from 0 to "
-            f"{CLASSES - 1}. Give one of those, or a name."
-        )
+        return _of_id(text.strip())
     found = _index().get(_key(text), ())
     if len(found) == 1:
         return found[0]
@@ -77,6 +72,16 @@ def find(text: str) -> int:
     raise UserError(
         f"ImageNet has no class called {shown}.{guess} Give one of its names, or an id "
         f"from 0 to {CLASSES - 1}."
+    )
+
+
+def _of_id(text: str) -> int:
+    # Not every row of digits fits into an int.
+    if re.fullmatch(r"\+?0*\d{1,3}", text, re.ASCII):
+        return int(text[-3:])
+    raise UserError(
+        f"ImageNet has no class {text[:LONGEST]}: ids go from 0 to {CLASSES - 1}. Give "
+        "one of those, or a name."
     )
 
 

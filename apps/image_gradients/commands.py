@@ -158,6 +158,7 @@ def visualize(
     from apps.image_gradients.looking import steps
 
     console = new_console()
+    classes = asked or drawing.CLASSES
     settings = replace(RECIPES[recipe], **options.given(more))
     network = _network(weights, device, console)
     folder = _folder(out, "visualize")
@@ -165,12 +166,7 @@ def visualize(
     shown = (1, *(max(1, count * quarter // 4) for quarter in (1, 2, 3, 4)))
     with steps(console, "drawing", count) as tell:
         drawn = drawing.visualize(
-            network,
-            asked or drawing.CLASSES,
-            settings,
-            seed=seed,
-            shown=shown,
-            progress=tell,
+            network, classes, settings, seed=seed, shown=shown, progress=tell
         )
     names = [gallery.named(number) for number in drawn.classes]
     gallery.save_all(folder, names, drawn.pixels)
