@@ -122,8 +122,8 @@ def _read_ndf(path: Path) -> Arrays:
         ) from error
     if hashlib.sha256(content).hexdigest() != NDF.sha256:
         raise WeightsError(
-            f"{path} is not what ndf 0.1.4 has there, and was not read. "
-            f"Install it again: {again}; or give weights by --weights FILE."
+            f"{path} is not what ndf 0.1.4 has there, and was not read: install it by "
+            f"{again}, or give weights by --weights FILE."
         )
     return ndf_weights.convert(ndf_weights.read(io.BytesIO(content)))
 
