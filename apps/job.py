@@ -51,19 +51,10 @@ class Job:
     start_loss: float | None = None
 
     def __post_init__(self) -> None:
-        steps = self.total_steps
+        self.steps_per_epoch = len(self.batches(0))
+        self.total_steps = steps = self.steps_per_epoch * self.epochs
         warmup = min(int(self.warmup * steps), steps - 1)
         self.schedule = nn.CosineWithWarmup(self.optimizer, warmup, steps)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """How many minibatches an epoch has."""
-        return len(self.batches(0))
-
-    @property
-    def total_steps(self) -> int:
-        """How many minibatches all epochs have."""
-        return self.steps_per_epoch * self.epochs
 
     def update(self, batch: np.ndarray) -> tuple[float, int]:
         """Train on one minibatch; return its loss and how many units it had."""

@@ -56,6 +56,8 @@ def _shown(letter: str) -> str:
 class PrintableStream(io.TextIOBase):
     """A stream that passes on what may be shown; `unfiltered` is the one beneath."""
 
+    errors = "backslashreplace"
+
     def __init__(self, unfiltered: TextIO) -> None:
         self.unfiltered = unfiltered
 
@@ -63,11 +65,6 @@ class PrintableStream(io.TextIOBase):
     def encoding(self) -> str:  # type: ignore[override]
         """The name of the encoding that is written."""
         return self.unfiltered.encoding or "utf-8"
-
-    @property
-    def errors(self) -> str:  # type: ignore[override]
-        """What becomes of characters that the encoding lacks."""
-        return "backslashreplace"
 
     def write(self, text: str) -> int:
         """Write what may be shown of a text."""

@@ -59,7 +59,7 @@ class Story:
 
 
 def write(run: RunFolder, state: State, story: Story) -> Path:
-    """Write `report.html` into a run's folder, which reloads while in training."""
+    """Write `report.html` into a run's folder; it reloads itself while training."""
     config, metrics = run.config(), run.metrics()
     epochs = config["epochs"]
     sections = [

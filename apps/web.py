@@ -93,7 +93,7 @@ class _Answer(http.client.HTTPResponse):
 
     def __init__(self, *arguments: Any, deadline: Deadline, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        raw = self.fp.raw
+        raw = self.fp.raw  # whose `readinto` is looked up at each read
         read = raw.readinto
 
         def readinto(buffer: Any) -> int | None:
