@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import SupportsIndex
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from apps import report as pages
 from apps.image_gradients import classes as imagenet
@@ -132,17 +131,15 @@ def _maps(
     if "grad-cam" in maps:  # coarse, so it is shown as light on the picture
         lit = map(overlaid, batch.pixels, maps["grad-cam"])
         shown["grad-cam"] = np.stack(list(lit))
-
-    def drawn(few: Sequence[int]) -> tuple[Figure, str]:
+    plots = []
+    for name, few in _figures("saliency", batch, COLUMNS, part):
         top = [Panel(batch.pixels[i], f"{batch.names[i]}\n{captions[i]}") for i in few]
         below = [[Panel(values[i]) for i in few] for values in shown.values()]
         told = "; ".join(captions[i] for i in few)
         figure = draw([top, *below], ["picture", *maps])
-        return figure, f"Pictures over maps, for {told}"
-
+        plots.append(Plot(name, figure, f"Pictures over maps, for {told}"))
     meanings = Table(("map", "shows"), [(name, MEANINGS[name]) for name in maps])
     text = "Above each picture stands the class asked for, and how sure the network is."
-    plots = _plots("saliency", batch, COLUMNS, part, drawn)
     return Section("Maps", text, [*plots, meanings])
 
 
@@ -191,19 +188,17 @@ def fooling_page(
 
     `before` and `after` are probabilities (N, K), `after` of what was read back.
     """
-
-    def drawn(few: Sequence[int]) -> tuple[Figure, str]:
-        rows = [_four(batch.names[i], fooled, i, before[i], after[i]) for i in few]
+    parts = "Picture, fooled picture, their difference, and ten times that"
+    plots = []
+    for name, few in _figures("fooling", batch, ROWS, part):
+        figure = draw([_four(batch, fooled, i, before[i], after[i]) for i in few])
         told = ", ".join(batch.names[i] for i in few)
-        parts = "Picture, fooled picture, their difference, and ten times that"
-        return draw(rows), f"{parts}: {told}"
-
+        plots.append(Plot(name, figure, f"{parts}: {told}"))
     text = (
         "Each picture, what the network takes for something else, their difference "
         f"around grey, and {TIMES} times that. The saved picture was read back and "
         "shown to the network once more."
     )
-    plots = list(_plots("fooling", batch, ROWS, part, drawn))
     rows = []
     for i, target in enumerate(fooled.targets):
         steps = str(fooled.steps[i]) if fooled.steps[i] >= 0 else "not fooled"
@@ -216,11 +211,11 @@ def fooling_page(
 
 
 def _four(
-    name: str, fooled: Fooled, i: int, before: np.ndarray, after: np.ndarray
+    batch: Batch, fooled: Fooled, i: int, before: np.ndarray, after: np.ndarray
 ) -> list[Panel]:
     first, second = fooled.before[i], fooled.after[i]
     return [
-        Panel(first, f"{name}\n{likeliest(before)}"),
+        Panel(first, f"{batch.names[i]}\n{likeliest(before)}"),
         Panel(second, f"fooled\n{likeliest(after)}"),
         Panel(difference(first, second), f"difference\nat most {fooled.levels[i]}/255"),
         Panel(difference(first, second, TIMES), f"{TIMES} times that"),
@@ -276,18 +271,14 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _plots(
-    kind: str,
-    batch: Batch,
-    size: int,
-    part: Part,
-    drawn: Callable[[Sequence[int]], tuple[Figure, str]],
-) -> Iterator[Plot]:
-    """Draw so many pictures a figure; `drawn` gives one and says what is in it."""
+def _figures(
+    kind: str, batch: Batch, size: int, part: Part
+) -> Iterator[tuple[str, range]]:
+    """The name of each figure, and which so many pictures of a page are on it."""
     everything = range(len(batch.names))
     for number, begin in enumerate(everything[::size], start=1):
-        figure, alt = drawn(everything[begin : begin + size])
-        yield Plot(f"{kind}-{part.figure(number, size)}", figure, alt)
+        name = f"{kind}-{part.figure(number, size)}"
+        yield name, everything[begin : begin + size]
 
 
 def _written(title: str, sections: Sequence[Section], folder: Path, part: Part) -> Path:
