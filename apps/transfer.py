@@ -41,7 +41,7 @@ class Meter(progress.Progress):
         )
         self._size = max(size, 1)
         self._id = self.add_task(what, total=size)
-        self.say(f"{what} ({size:,} bytes)")
+        say(f"{what} ({size:,} bytes)", console)
 
     def at(self, done: int) -> None:
         """Begin, or go on, from a number of bytes."""
@@ -53,11 +53,7 @@ class Meter(progress.Progress):
         self.advance(self._id, count)
         tenth = int(10 * (before + count) // self._size)
         if tenth > 10 * before // self._size and not self.console.is_terminal:
-            self.say(f"{10 * tenth:3} % of {self._size:,} bytes")
-
-    def say(self, line: str) -> None:
-        """Print a line that stays."""
-        say(line, self.console)
+            say(f"{10 * tenth:3} % of {self._size:,} bytes", self.console)
 
 
 def fetch(
@@ -89,7 +85,8 @@ def fetch(
                     f"{failures} times in a row. {kept} the same command again later."
                 )
             pause = min(2.0 ** (failures - 1), 30.0)
-            meter.say(f"{have:,} of {size:,} bytes: {trouble}; again in {pause:g} s")
+            come = f"{have:,} of {size:,} bytes: {trouble}"
+            say(f"{come}; again in {pause:g} s", console)
             patience.wait(pause)
 
 
