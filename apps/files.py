@@ -6,7 +6,12 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -68,12 +73,12 @@ def held(path: Path, wait: bool = False) -> Iterator[None]:
         f"another process is writing {path}. Wait for its end, or stop it; then try "
         "again."
     )
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(name, taken, wait))
-        except OSError as error:
-            error.filename = str(path)  # the one that the user knows
-            raise
+    try:
+        lock = locked(name, taken, wait)
+    except OSError as error:
+        error.filename = str(path)  # the one that the user knows
+        raise
+    with lock:
         try:
             yield
         finally:
@@ -81,22 +86,23 @@ def held(path: Path, wait: bool = False) -> Iterator[None]:
                 name.unlink()
 
 
-@contextmanager
-def locked(file: Path, taken: Exception, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file where the disk has locks. Raises: `taken` unless `wait`."""
+def locked(
+    file: Path, taken: Exception, wait: bool = False
+) -> AbstractContextManager[object]:
+    """Take a lock file where the disk has locks, until the end of a `with` statement.
+
+    Raises: `taken` if it has a holder, unless told to `wait`.
+    """
     # Its holder may remove it while it is being taken; then it is tried again.
     lock = FileLock(file, timeout=-1 if wait else 0.2, poll_interval=0.01)
     try:
-        lock.acquire()
+        return lock.acquire()
     except Timeout as error:
         raise taken from error
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-    try:
-        yield
-    finally:
-        lock.release()
+    return nullcontext()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -180,16 +180,14 @@ class RunFolder:
             remove_unfinished(self.path)
             yield
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[object]:
+        file = self.path / ".lock"
         taken = RunError(
             f"another process is training in {self.path}. Wait for its end, or stop "
             "it, before going on with the run; a new one needs another folder."
         )
-        with ExitStack() as stack:
-            with self.saving(self.path / ".lock"):
-                stack.enter_context(locked(self.path / ".lock", taken))
-            yield
+        with self.saving(file):
+            return locked(file, taken)
 
 
 def new_folder(app: str) -> Path:
