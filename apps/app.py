@@ -84,22 +84,6 @@ class App(Generic[S, T]):
     def _train(
         self, trained: T, job: Job, run: RunFolder, console: Console, resume: bool
     ) -> None:
-        with self._page(run) as renew, _enough_memory():
-            try:
-                runs.train(job, run, console, resume=resume, on_epoch=renew)
-            except StopError as stop:
-                with unheard():
-                    go_on = f"minigrad {self.name} train --resume {run.path}"
-                    say(f"Stopped and saved. To go on: {go_on}", console)
-                raise SystemExit(128 + stop.number) from None
-            if warning := learned_nothing(run.metrics()):
-                say(warning, console)
-            page = self.finish(trained, run, console)
-            say(f"The run is in {run.path}; its report: {page}", console)
-
-    @contextmanager
-    def _page(self, run: RunFolder) -> Iterator[Callable[[], None]]:
-        """Yield what renews the page, which says so if training ends early."""
         begun = []  # before the first page there is none that waits for news
 
         def renew() -> None:
@@ -107,12 +91,22 @@ class App(Generic[S, T]):
             self.report(run, "training")
 
         try:
-            yield renew
-        except BaseException:
+            with _enough_memory():
+                runs.train(job, run, console, resume=resume, on_epoch=renew)
+                if warning := learned_nothing(run.metrics()):
+                    say(warning, console)
+                page = self.finish(trained, run, console)
+        except BaseException as error:
             with contextlib.suppress(Exception):
                 if begun:
                     self.report(run, "stopped")
-            raise
+            if not isinstance(error, StopError):
+                raise
+            with unheard():
+                go_on = f"minigrad {self.name} train --resume {run.path}"
+                say(f"Stopped and saved. To go on: {go_on}", console)
+            raise SystemExit(128 + error.number) from None
+        say(f"The run is in {run.path}; its report: {page}", console)
 
     def _open(
         self, path: Path, device: str, data: Path | None
