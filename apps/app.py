@@ -1,8 +1,4 @@
-"""Apps: starting a run, resuming one, and loading a trained model.
-
-An app provides its settings, and functions that build a model with its training job,
-report on a run, and finish one.
-"""
+"""Apps: starting a run, resuming one, and loading a trained model."""
 
 from __future__ import annotations
 
@@ -34,10 +30,10 @@ class App(Generic[S, T]):
     """What differs between apps; S is the type of the settings, T of what is trained.
 
     `name` is that of its commands. `build(settings, device, preparation)` raises a
-    `UserError` for data that are not as they should be; the preparation of a run that
-    goes on is the one it began with. `report(run, state)` is called before the first
-    epoch and after each, and where training ends early; `finish` scores and shows what
-    was trained, and gives the report's path.
+    `UserError` for wrong data; the preparation of a run that goes on is the one it
+    began with. `report(run, state)` is called before the first epoch, after each, and
+    where training ends early; `finish` scores and shows what was trained, and gives
+    the report's path.
     """
 
     name: str
@@ -56,7 +52,7 @@ class App(Generic[S, T]):
         run = RunFolder.create(path or new_folder(self.name), config, job.preparation)
         tell(device, console)
         say(f"Training on {config['data']}; Ctrl-C saves and stops.", console)
-        self._train(trained, job, run, console)
+        self._train(trained, job, run, console, resume=False)
 
     def resume(
         self,
@@ -86,45 +82,31 @@ class App(Generic[S, T]):
         return trained
 
     def _train(
-        self,
-        trained: T,
-        job: Job,
-        run: RunFolder,
-        console: Console,
-        *,
-        resume: bool = False,
+        self, trained: T, job: Job, run: RunFolder, console: Console, resume: bool
     ) -> None:
-        with self._page(run) as renew, _enough_memory():
-            try:
-                runs.train(job, run, console, resume=resume, on_epoch=renew)
-            except StopError as stop:
-                with unheard():
-                    go_on = f"minigrad {self.name} train --resume {run.path}"
-                    say(f"Stopped and saved. To go on: {go_on}", console)
-                raise SystemExit(128 + stop.number) from None
-            if warning := learned_nothing(run.metrics()):
-                say(warning, console)
-            page = self.finish(trained, run, console)
-            say(f"The run is in {run.path}; its report: {page}", console)
-
-    @contextmanager
-    def _page(self, run: RunFolder) -> Iterator[Callable[[], None]]:
-        """Yield what renews the page, which says so if training ends early."""
-        begun = False
+        begun = []  # before the first page there is none that waits for news
 
         def renew() -> None:
-            nonlocal begun
-            begun = True
+            begun.append(True)
             self.report(run, "training")
 
         try:
-            yield renew
-        except BaseException:
-            # Before the first page there is none that waits for news.
-            if begun:
-                with contextlib.suppress(Exception):
+            with _enough_memory():
+                runs.train(job, run, console, resume=resume, on_epoch=renew)
+                if warning := learned_nothing(run.metrics()):
+                    say(warning, console)
+                page = self.finish(trained, run, console)
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                if begun:
                     self.report(run, "stopped")
-            raise
+            if not isinstance(error, StopError):
+                raise
+            with unheard():
+                go_on = f"minigrad {self.name} train --resume {run.path}"
+                say(f"Stopped and saved. To go on: {go_on}", console)
+            raise SystemExit(128 + error.number) from None
+        say(f"The run is in {run.path}; its report: {page}", console)
 
     def _open(
         self, path: Path, device: str, data: Path | None
@@ -160,14 +142,12 @@ def prepared(run: RunFolder) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _enough_memory() -> Iterator[None]:
-    """A clear error where memory runs out."""
     try:
         yield
     except MemoryError as error:
         raise RunError(
-            f"memory ran out{f' ({error})' if str(error) else ''}. What was saved is "
-            "untouched. Close other programs, or begin a new run with a smaller "
-            "--batch or --hidden-dim."
+            f"memory ran out{f' ({error})' if str(error) else ''}; what was saved is "
+            "untouched. Close other programs, or train with a smaller --batch."
         ) from error
 
 

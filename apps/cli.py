@@ -24,26 +24,21 @@ def minigrad() -> None:
     """Train and use the networks that are built with minigrad."""
 
 
-minigrad.add_command(caption)
-minigrad.add_command(cola)
-minigrad.add_command(look)
+for app in (caption, cola, look):
+    minigrad.add_command(app)
 
 
 def check_rooms() -> None:
-    """Check that `minigrad` and `nn` are ours: they lie beside `apps`.
-
-    Raises: SystemExit with an explanation where they are not.
-    """
+    """Check that `minigrad` and `nn` lie beside `apps`. Raises: SystemExit if not."""
     for room in ("minigrad", "nn"):
         spec = find_spec(room)
         origin = spec.origin if spec else None
         if origin is None or Path(origin).resolve().parents[1] != HOUSE:
             message = (
-                f"The package '{room}' that Python finds is "
-                f"{origin or 'missing'}, not the one in {HOUSE}. The package index has "
-                "strangers' packages called minigrad and nn: remove them "
-                "(pip uninstall minigrad nn), then install this project from its clone "
-                "(pip install -e '.[apps]') in a virtual environment of its own."
+                f"The package '{room}' that Python finds is {origin or 'missing'}, not "
+                f"the one in {HOUSE}. Remove strangers' packages of that name (pip "
+                "uninstall minigrad nn), then install this project from its clone (pip "
+                "install -e '.[apps]') in a virtual environment of its own."
             )
             sys.exit(printable(message))
 

@@ -8,7 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +60,11 @@ class Group(click.Group):
 @contextmanager
 def filtered() -> Iterator[None]:
     """Filter all that is printed, by whomever; a warning becomes one line."""
-    streams = sys.stdout, sys.stderr
     # There is no stream at all where a program has no terminal, as some on Windows.
-    sys.stdout, sys.stderr = (s and PrintableStream(s) for s in streams)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = show_warning
-            yield
-    finally:
-        sys.stdout, sys.stderr = streams
+    out, err = (s and PrintableStream(s) for s in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+        warnings.showwarning = show_warning
+        yield
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -110,7 +106,6 @@ def clear_errors() -> Iterator[None]:
 
 
 def _told(error: OSError) -> str:
-    """A system error and what to do about it, without its number."""
     if not error.strerror:
         return str(error)
     path = error.filename2 or error.filename

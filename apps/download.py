@@ -1,10 +1,9 @@
 """Published data sets: fetched, unpacked, checked against size and sha256.
 
 A set is a zip on a server and a table of the files in it. The zip is fetched into a
-`.part` file, which a later call goes on with if the transfer breaks off; it is unpacked
-beside the target, every file is held against the table, and only then put in place.
-Files are written under the table's names alone, whatever names the zip has. Two
-processes never fetch or unpack the same at once.
+`.part` file, with which a later call goes on; it is unpacked beside the target, and put
+in place once every file agrees with the table. Files are written under the table's
+names alone. Two processes never fetch or unpack the same at once.
 """
 
 from __future__ import annotations
@@ -49,13 +48,18 @@ class Single(Published):
         """What it is called there, and here."""
         return PurePosixPath(urlsplit(self.url).path).name
 
+    @property
+    def files(self) -> Mapping[str, Published]:
+        """What is wanted: the file itself."""
+        return {self.name: self}
+
 
 @dataclass(frozen=True)
 class Archive:
-    """A published zip.
+    """A published zip of `size` bytes, and what is wanted from it.
 
-    `size` is the zip's in bytes. `files` names what is wanted from it, by the end of
-    its path in there: "raw/train.tsv" also finds "corpus/raw/train.tsv".
+    `files` are named by the end of their path in there: "raw/train.tsv" also finds
+    "corpus/raw/train.tsv".
     """
 
     url: str
@@ -73,15 +77,14 @@ def download(
 ) -> None:
     """Bring a set's files into a folder: fetch, unpack, check, put in place.
 
-    Files that are there already and right are left alone. Ctrl-C, or a server that
-    gives up, leaves what has come in `.FOLDER.zip.part`, and the next call goes on.
+    Files that are there already and right are left alone. What has come when a
+    transfer ends early is kept in `.FOLDER.zip.part`, with which the next call goes on.
     The zip goes when it is unpacked, or with `keep` becomes `FOLDER.zip`.
-
-    Raises: DownloadError, one message that says what, why, and a way out.
+    Raises: DownloadError.
     """
     folder = folder.resolve()
     part = folder.with_name(f".{folder.name}.zip.part")
-    with _fetched(archive, archive.files, part, folder, console, patience) as missing:
+    with _fetched(archive, part, folder, console, patience) as missing:
         if missing:
             unpack(part, missing, folder, console)
             if keep:
@@ -91,36 +94,19 @@ def download(
 def download_file(
     file: Single, folder: Path, console: Console, patience: Patience = PATIENCE
 ) -> Path:
-    """Bring one published file into a folder: fetch, check, put in place; say where.
-
-    Ctrl-C, or a server that gives up, leaves what has come in `.NAME.part`.
-
-    Raises: DownloadError as `download` does.
-    """
+    """Bring one published file into a folder, as `download` does, and say where."""
     folder = folder.resolve()
     path, part = folder / file.name, folder / f".{file.name}.part"
-    with _fetched(file, {file.name: file}, part, folder, console, patience) as missing:
+    with _fetched(file, part, folder, console, patience) as missing:
         if missing:
             _require_sum(file.name, sha256(part), file)
             os.replace(part, path)
     return path
 
 
-def bring(archive: Archive, folder: Path, console: Console, *, keep: bool) -> None:
-    """Do as `download` does, for a command: Ctrl-C ends it with a word on going on.
-
-    Raises: DownloadError as `download` does; SystemExit after Ctrl-C.
-    """
-    with stoppable(console):
-        download(archive, folder, console, keep=keep)
-
-
 @contextmanager
 def stoppable(console: Console) -> Iterator[None]:
-    """Let Ctrl-C end a command that downloads, with a word on going on.
-
-    Raises: SystemExit after Ctrl-C.
-    """
+    """Let Ctrl-C end a command that downloads, with a word on going on."""
     try:
         yield
     except KeyboardInterrupt:
@@ -140,9 +126,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _missing(files: Mapping[str, Published], folder: Path) -> dict[str, Published]:
-    """What a folder lacks of a set, or has in another form."""
-    return {n: f for n, f in files.items() if not is_published(folder / n, f)}
+def _missing(source: Archive | Single, folder: Path) -> dict[str, Published]:
+    files = source.files.items()
+    return {name: f for name, f in files if not is_published(folder / name, f)}
 
 
 @contextmanager
@@ -159,33 +145,28 @@ def _alone(part: Path, folder: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise DownloadError(
-            f"{part} cannot be written ({error.strerror or error}). Make room on the "
-            "disk, or choose a folder that may be written to; then run the same "
-            "command again."
+            f"{part} cannot be written ({error.strerror or error}). Make room, or "
+            "choose a folder that may be written to; then run the same command again."
         ) from error
 
 
 @contextmanager
 def _fetched(
     source: Archive | Single,
-    files: Mapping[str, Published],
     part: Path,
     folder: Path,
     console: Console,
     patience: Patience,
 ) -> Iterator[dict[str, Published]]:
-    """Fetch a part for what a folder lacks, and give that, if it lacks anything.
-
-    The part goes when it was used, or turns out to be wrong.
-    """
-    missing = _missing(files, folder)
+    """Fetch a part for what a folder lacks, and give that; then remove the part."""
+    missing = _missing(source, folder)
     if not missing:
         say(f"{folder} holds all of it already, checked.", console)
         yield missing
         return
     _refuse_to_overwrite(folder, missing)
     with _alone(part, folder):
-        missing = _missing(files, folder)
+        missing = _missing(source, folder)
         if missing:  # not brought by another process since
             unpacked = sum(file.size for file in missing.values() if file != source)
             _require_space(source.size + unpacked, part)
@@ -226,12 +207,7 @@ def _require_space(size: int, part: Path) -> None:
 def unpack(
     archive: Path, files: Mapping[str, Published], folder: Path, console: Console
 ) -> None:
-    """Unpack the files of the table, check each, and put them into the folder.
-
-    Nothing appears in the folder before everything is checked.
-
-    Raises: DownloadError if the archive is damaged, or is not what the table says.
-    """
+    """Unpack a table's files into a folder, if all are right. Raises: DownloadError."""
     size = sum(file.size for file in files.values())
     with whole_folder(folder) as unfinished, archive.open("rb") as opened:
         with _readable():
@@ -279,7 +255,6 @@ def _unpacked(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Turn whatever a damaged zip makes of its reader into one message."""
     try:
         yield
     except Exception as error:  # there is no list of what zipfile may raise
@@ -292,7 +267,6 @@ def _readable() -> Iterator[None]:
 def _require_sum(name: str, found: str, file: Published) -> None:
     if found != file.sha256:
         raise DownloadError(
-            f"{name} came out with sha256 {found}, but the published file has "
-            f"{file.sha256}: it was changed on the way or on the server. Nothing was "
-            "kept. Try again; if it stays so, tell the maintainers."
+            f"{name} came out with sha256 {found}, not with {file.sha256}, and was "
+            "removed. Try again; if it stays so, tell the maintainers."
         )

@@ -9,11 +9,7 @@ if TYPE_CHECKING:
 
 
 class UserError(Exception):
-    """A mistake that the user can mend; its text says how.
-
-    It is one line, or several, each given for itself: a line break within one is part
-    of a name.
-    """
+    """A mistake that the user can mend; each argument is a line that says how."""
 
     def __str__(self) -> str:
         """All lines."""

@@ -6,7 +6,12 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -32,16 +37,14 @@ def write_text(path: Path, text: str) -> None:
 def whole_folder(folder: Path, wait: bool = False) -> Iterator[Path]:
     """Yield an empty folder to fill; it gets its name if nothing goes wrong.
 
-    Where the folder exists already, the files move into it one by one, each one whole.
-    What a killed process left unfinished goes when the same folder is filled again.
-
+    Where the folder exists already, the files move into it, each one whole.
     Raises: TakenError if another process fills the same folder, unless told to `wait`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside its later place, so that giving it its name is one step.
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     with held(folder, wait):
-        if unfinished.exists():
+        if unfinished.exists():  # left by a process that was killed
             shutil.rmtree(unfinished)
         unfinished.mkdir()
         try:
@@ -64,21 +67,18 @@ def _put_in_place(unfinished: Path, folder: Path) -> None:
 
 @contextmanager
 def held(path: Path, wait: bool = False) -> Iterator[None]:
-    """Lock out other processes from making `path`, by a lock file beside it.
-
-    Raises: TakenError if another process holds it, unless told to `wait`.
-    """
+    """Lock out other processes from making `path`. Raises: TakenError unless `wait`."""
     name = path.with_name(f".{path.name.lstrip('.')}.lock")
     taken = TakenError(
         f"another process is writing {path}. Wait for its end, or stop it; then try "
         "again."
     )
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(name, taken, wait))
-        except OSError as error:
-            error.filename = str(path)  # the one that the user knows
-            raise
+    try:
+        lock = locked(name, taken, wait)
+    except OSError as error:
+        error.filename = str(path)  # the one that the user knows
+        raise
+    with lock:
         try:
             yield
         finally:
@@ -86,25 +86,23 @@ def held(path: Path, wait: bool = False) -> Iterator[None]:
                 name.unlink()
 
 
-@contextmanager
-def locked(file: Path, taken: Exception, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file, created if need be, where the disk supports locks.
+def locked(
+    file: Path, taken: Exception, wait: bool = False
+) -> AbstractContextManager[object]:
+    """Take a lock file where the disk has locks, until the end of a `with` statement.
 
     Raises: `taken` if it has a holder, unless told to `wait`.
     """
     # Its holder may remove it while it is being taken; then it is tried again.
     lock = FileLock(file, timeout=-1 if wait else 0.2, poll_interval=0.01)
     try:
-        lock.acquire()
+        return lock.acquire()
     except Timeout as error:
         raise taken from error
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-    try:
-        yield
-    finally:
-        lock.release()
+    return nullcontext()
 
 
 @contextmanager

@@ -29,11 +29,10 @@ class Job:
     """A model, how it is trained, and how far.
 
     `batches(epoch)` returns the same minibatches each time; `loss(batch)` the loss to
-    minimise, and how many of `unit` went into it.
-    `warmup` is the fraction of steps in which the learning rate rises. `data` stands
-    for all that is learned from: a run goes on with the same only. `preparation` says
-    how inputs become numbers; the run keeps it, so that what it trained can be used
-    without the data. `start_loss` is the first minibatch's.
+    minimise, and how many of `unit` went into it. `warmup` is the fraction of steps in
+    which the learning rate rises. `data` stands for all that is learned from: a run
+    goes on with the same only. `preparation` says how inputs become numbers, and is
+    kept with the run. `start_loss` is the first minibatch's.
     """
 
     model: nn.Module
@@ -52,19 +51,10 @@ class Job:
     start_loss: float | None = None
 
     def __post_init__(self) -> None:
-        steps = self.total_steps
+        self.steps_per_epoch = len(self.batches(0))
+        self.total_steps = steps = self.steps_per_epoch * self.epochs
         warmup = min(int(self.warmup * steps), steps - 1)
         self.schedule = nn.CosineWithWarmup(self.optimizer, warmup, steps)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """How many minibatches an epoch has."""
-        return len(self.batches(0))
-
-    @property
-    def total_steps(self) -> int:
-        """How many minibatches all epochs have."""
-        return self.steps_per_epoch * self.epochs
 
     def update(self, batch: np.ndarray) -> tuple[float, int]:
         """Train on one minibatch; return its loss and how many units it had."""

@@ -1,8 +1,4 @@
-"""Limits: ranges of the numbers that are asked for, and the size of a network.
-
-The command line, the files of a run and Python all ask here, so that what one of them
-refuses the others refuse too.
-"""
+"""Limits: ranges of the numbers that are asked for, and the size of a network."""
 
 from __future__ import annotations
 
@@ -21,15 +17,12 @@ MOST_NUMBERS = 2**30
 
 
 class NetworkError(UserError, ValueError):
-    """What is asked for would take more memory than the stated limit, or than is."""
+    """A network would take too much memory; names the options that make it smaller."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` to `high`; with `above` or `below`, without that end.
-
-    NaN is in no range, and no range is without end.
-    """
+    """The numbers from `low` to `high`; `above` and `below` leave these ends out."""
 
     low: float
     high: float
@@ -68,25 +61,18 @@ SHOWN = Range(1, 100, whole=True)
 
 
 def check_weights(weights: int, options: str) -> None:
-    """Check the size of a network before it is made.
-
-    Raises: NetworkError that names the options which make it smaller.
-    """
+    """Check the size of a network before it is made. Raises: NetworkError."""
     what = f"a network of {weights:,} weights, with what training keeps of each,"
     _check(what, KEPT * weights, KEPT * MOST_WEIGHTS, options)
 
 
 def check_minibatch(numbers: int, options: str) -> None:
-    """Check what a minibatch leaves for the backward pass, before training.
-
-    Raises: NetworkError that names the options which make it smaller.
-    """
+    """Check what a minibatch leaves for the backward pass. Raises: NetworkError."""
     what = "what one minibatch leaves for the backward pass"
     _check(what, numbers, MOST_NUMBERS, options)
 
 
 def _check(what: str, numbers: int, most: int, options: str) -> None:
-    """Hold so many float32 numbers against the stated limit, and the free memory."""
     needed = 4 * numbers
     if numbers > most:
         raise NetworkError(

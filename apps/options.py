@@ -24,13 +24,11 @@ Decorator = Callable[[Any], Any]
 class Number(click.FloatRange):
     """A number in a range; "nan", which Python reads as one, is in none."""
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, *where: Any) -> Any:
         """Read a number, and refuse what is none."""
-        number = super().convert(value, param, ctx)
+        number = super().convert(value, *where)
         if math.isnan(number):
-            self.fail("'nan' is not a number. Give one, as in 0.5.", param, ctx)
+            self.fail("'nan' is not a number. Give one, as in 0.5.", *where)
         return number
 
 
@@ -65,13 +63,12 @@ GPU_MEMORY = 2**30  # bytes
 
 
 class DeviceError(click.ClickException):
-    """There is no such device; a wrong option, so the exit code is click's for one."""
+    """There is no such device."""
 
-    exit_code = 2
+    exit_code = 2  # click's for a wrong option
 
 
 def _find_device(_: click.Context, __: click.Parameter, name: str) -> Device:
-    """Find the device before any work is done."""
     import minigrad as mg
 
     try:
@@ -109,19 +106,12 @@ def new_run_option(app: str) -> Decorator:
 
 
 def setting_options(kind: type[Settings], default: str = "") -> Decorator:
-    """An option for each setting with numbers or texts to choose from.
-
-    One that is not given is None. `default` is what help says of all of them instead.
-    """
-    chosen = [
-        of
-        for of in settings_of(kind)
-        if of.option and (of.of or of.choices or of.kind is bool)
-    ]
+    """An option for each setting, None if not given; `default` is what help says."""
 
     def decorate(command: Any) -> Any:
-        for of in reversed(chosen):
-            command = _option(of, default)(command)
+        for of in reversed([*settings_of(kind)]):
+            if of.option and (of.of or of.choices or of.kind is bool):
+                command = _option(of, default)(command)
         return command
 
     return decorate
@@ -185,22 +175,18 @@ def refuse_beside(
 
 def refuse_settings() -> None:
     """Raises: UsageError if an option is given that a run which goes on cannot heed."""
-    options = [o.name or "" for o in click.get_current_context().command.params]
-    refuse_beside(
-        [name for name in options if name not in ("resume", "device", "data")],
-        "--resume: a run goes on with the settings that it began with",
-        "Leave it out, or begin a new run.",
-    )
+    heeded = ("resume", "device", "data")
+    parameters = click.get_current_context().command.params
+    unheeded = [str(p.name) for p in parameters if p.name not in heeded]
+    where = "--resume: a run goes on with the settings that it began with"
+    refuse_beside(unheeded, where, "Leave it out, or begin a new run.")
 
 
 # -- data --------------------------------------------------------------------------
 
 
 def new_data_options(what: str) -> Decorator:
-    """The argument DIR of a command that makes data there, its seed and sizes.
-
-    The options `--train` and `--val` are numbers of `what`.
-    """
+    """The argument DIR, the seed, and `--train` and `--val`, numbers of `what`."""
 
     def refuse_old(_: click.Context, __: click.Parameter, folder: Path) -> Path:
         if folder.exists():
@@ -228,13 +214,14 @@ def add_download(
     `told` is its help, `hints` what it says at the end, "{}" standing for the folder.
     """
 
-    @group.command(help=f"{told}\n\n{DOWNLOADING}")
+    @group.command("download", help=f"{told}\n\n{DOWNLOADING}")
     @click.argument("folder", metavar="[DIR]", type=FOLDER, default=Path(place))
     @click.option("--keep-zip", is_flag=True, help="Keep the zip, as DIR.zip.")
-    def download(folder: Path, keep_zip: bool) -> None:
-        from apps.download import bring
+    def bring(folder: Path, keep_zip: bool) -> None:
+        from apps import download
 
         console, published = new_console(), import_module(catalogue)
-        bring(published.ARCHIVE, folder, console, keep=keep_zip)
+        with download.stoppable(console):
+            download.download(published.ARCHIVE, folder, console, keep=keep_zip)
         for line in (published.LICENCE, *(hint.format(folder) for hint in hints)):
             say(line, console)

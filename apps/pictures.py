@@ -1,9 +1,8 @@
 """The reader of picture files: upright pictures in colour.
 
-Pillow decodes; around it stands what it leaves to its users. Formats are allowed by
-name. A file says how large its picture is, and a few bytes may say anything: what that
-takes is checked before memory is set aside. Whatever a damaged file raises becomes one
-message with the file's name.
+Pillow decodes. Around it, formats are allowed by name, what a file says that its
+picture takes is checked before memory is set aside, and whatever a damaged file raises
+becomes one message with the file's name.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import os
 import re
 import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -63,10 +62,7 @@ Fit = Callable[[Image.Image, list[str]], Image.Image]
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """An upright picture of red, green and blue.
-
-    `notes` say what was done to the file's picture that its owner should know.
-    """
+    """An upright picture in RGB; `notes` say what was done to make it one."""
 
     image: Image.Image
     notes: tuple[str, ...]
@@ -75,9 +71,7 @@ class Photo:
 def read(path: Path | str, fit: Fit, enough: int) -> Photo:
     """Read a picture file, whatever its size and kinds of colour.
 
-    It is made smaller by `fit`, to which `enough` pixels a side are enough of a JPEG
-    that is very large.
-
+    `fit` makes it smaller; of a very large JPEG, `enough` pixels a side do for it.
     Raises: UserError if the file cannot be read, or would take too much memory.
     """
     path = Path(path)
@@ -105,11 +99,6 @@ def formats() -> list[str]:
     """Of the formats, those that this Pillow can read."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
-
-
-def has_known_name(path: Path) -> bool:
-    """Whether a file is called as pictures that can be read are."""
-    return Image.registered_extensions().get(path.suffix.lower()) in FORMATS
 
 
 def check_is_file(path: Path) -> None:
@@ -160,10 +149,7 @@ def _check_head(file: BinaryIO, path: Path) -> None:
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
-    """The size of a WebP picture, as its first 30 bytes say it.
-
-    Source: RFC 9649, WebP Image Format, sections 2.5 to 2.7.
-    """
+    """The size that a WebP's first 30 bytes say. Source: RFC 9649, 2.5 to 2.7."""
     if head[12:16] == b"VP8X":
         width, height = (int.from_bytes(head[i : i + 3], "little") for i in (24, 27))
         return width + 1, height + 1
@@ -175,7 +161,6 @@ def _webp_size(head: bytes) -> tuple[int, int]:
 
 
 def _load(image: Image.Image, file: BinaryIO, path: Path, enough: int) -> None:
-    """Decode a picture, if it takes no more memory than it may."""
     size = image.size
     beside = _bytes_beside(image, file, path)
     if image.width * image.height >= HUGE:
@@ -199,7 +184,6 @@ def _bytes_afterwards(image: Image.Image) -> int:
 
 
 def _stored_bytes(mode: str) -> int:
-    """How many bytes Pillow keeps of a pixel."""
     if mode.startswith("I;16"):
         return 2
     return 1 if mode in ("1", "L", "P") else 4
@@ -207,13 +191,12 @@ def _stored_bytes(mode: str) -> int:
 
 def _bytes_beside(image: Image.Image, file: BinaryIO, path: Path) -> float:
     """How many bytes a decoder takes beside the picture that it writes."""
-    pixels = image.width * image.height
     if image.format == "TIFF":
         return _largest_part(image)
     if image.format not in ("JPEG", "MPO"):
         return 0
     place = file.tell()
-    scans = _scans(file)
+    scans, pixels = _scans(file), image.width * image.height
     file.seek(place)
     if scans == 1:
         return 0
@@ -229,7 +212,7 @@ def _bytes_beside(image: Image.Image, file: BinaryIO, path: Path) -> float:
 
 def _largest_part(image: Image.Image) -> float:
     """How many bytes the largest strip or tile of a TIFF may have, unpacked."""
-    tags = getattr(image, "tag_v2", {})
+    tags = _tags(image)
     bits = tags.get(ExifTags.Base.BitsPerSample, (1,))
     if len(bits) == 1:
         bits *= tags.get(ExifTags.Base.SamplesPerPixel, 1)
@@ -240,10 +223,7 @@ def _largest_part(image: Image.Image) -> float:
 
 
 def _scans(file: BinaryIO) -> int:
-    """How many scans a JPEG has; if it is more than one, it is decoded as a whole.
-
-    Source: ITU-T T.81, annex B.
-    """
+    """How many scans a JPEG has, or 1 for all in one. Source: ITU-T T.81, annex B."""
     file.seek(0)
     content = file.read()
     place, components = 2, b""
@@ -264,16 +244,14 @@ def _scans(file: BinaryIO) -> int:
 
 def _turned_by_pillow(image: Image.Image) -> bool:
     """Whether Pillow will turn a picture while it loads it, as it does with a TIFF."""
-    tags = getattr(image, "tag_v2", {})
-    return tags.get(ExifTags.Base.Orientation) in TURNS
+    return _tags(image).get(ExifTags.Base.Orientation) in TURNS
+
+
+def _tags(image: Image.Image) -> Mapping[int, Any]:
+    return getattr(image, "tag_v2", {})
 
 
 def _upright(image: Image.Image, path: Path, notes: list[str]) -> Image.Image:
-    """Turn a picture as its EXIF data say.
-
-    It must have been loaded: some of Pillow's formats load it when they are asked for
-    these data, and what is wrong with the picture must not pass for a fault of theirs.
-    """
     turn = None
     # Damaged data about a picture raise nearly anything, and do not make it wrong.
     with contextlib.suppress(Exception):
@@ -317,21 +295,16 @@ def _to_eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
 
 def _range(image: Image.Image) -> tuple[float, float]:
     """The least and the largest number of a picture; 0 and 65535 if it has none."""
-    lows, highs = [], []
-    for _, values in _strips(image):
-        finite = values[np.isfinite(values)]
-        lows.append(finite.min(initial=np.inf))
-        highs.append(finite.max(initial=-np.inf))
-    if min(lows) > max(highs):
-        return 0.0, 65535.0
-    return float(min(lows)), float(max(highs))
+    finite = (values[np.isfinite(values)] for _, values in _strips(image))
+    ends = [(v.min(initial=np.inf), v.max(initial=-np.inf)) for v in finite]
+    lows, highs = zip(*ends, strict=True)
+    found = float(min(lows)), float(max(highs))
+    return found if found[0] <= found[1] else (0.0, 65535.0)
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
-    """Rows of a picture as numbers, a few at a time, each time with the first's place.
-
-    Shapes: values (ROWS or fewer, W) of floats that hold all that are stored.
-    """
+    """Rows as floats (ROWS or fewer, W), each time with the number of the first."""
+    # Each holds all numbers that are stored.
     wide = "float32" if image.mode.startswith("I;16") else "float64"
     for top in range(0, image.height, ROWS):
         box = (0, top, image.width, min(top + ROWS, image.height))
@@ -350,10 +323,7 @@ def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with a file into what its owner can do about it.
-
-    Raises: UserError.
-    """
+    """Tell what goes wrong with a file, and the way out. Raises: UserError."""
     try:
         # About oddities in the file; the picture comes out all the same.
         with warnings.catch_warnings(action="ignore"):
@@ -369,23 +339,17 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"there is no file {path.absolute()}. Check its name and folder."
     if isinstance(error, OSError) and error.strerror:
-        return (
-            f"{path} cannot be read: {error.strerror}. Check its name, and that you "
-            "may read it."
-        )
+        way_out = "Check its name, and that you may read it."
+        return f"{path} cannot be read: {error.strerror}. {way_out}"
     if isinstance(error, Image.DecompressionBombError):
         pixels, most = (int(count) for count in re.findall(r"\d+", str(error))[:2])
-        return (
-            f"{path} has {pixels:,} pixels; no picture may have more than {most:,}. "
-            f"{SMALLER}"
-        )
+        limit = f"no picture may have more than {most:,}"
+        return f"{path} has {pixels:,} pixels; {limit}. {SMALLER}"
     if is_about_memory(error):
         return f"{path} is too large for the memory, or pretends to be. {SMALLER}"
     if isinstance(error, UnidentifiedImageError):
-        return (
-            f"{path} is none of the pictures that can be read here "
-            f"({', '.join(formats())}), or is damaged. {SAVE}"
-        )
+        known = f"the pictures that can be read here ({', '.join(formats())})"
+        return f"{path} is none of {known}, or is damaged. {SAVE}"
     return (
         f"{path} is damaged: {reason(error)}. Copy or download it again; or, if a "
         "picture program still opens it, save it anew from there."

@@ -1,8 +1,7 @@
 r"""The characters that may be shown: those that a terminal neither obeys nor hides.
 
-Words, names, addresses and what a server says come from outside. A terminal takes some
-characters for orders (to clear, to colour, to set its title), draws nothing for some,
-and lacks others: all of these are shown as escapes, such as \x1b.
+Words, names and addresses come from outside. What a terminal takes for orders, does not
+draw, or lacks is shown as an escape, such as \x1b.
 """
 
 from __future__ import annotations
@@ -28,9 +27,8 @@ PLAINER = str.maketrans({"█": "#", "…": "~"})
 def printable(text: str, encoding: str = "utf-8") -> str:
     r"""A text as it may be shown in an encoding; what may not be, as an escape.
 
-    Escapes stand for control characters (other than line breaks and tabs), for what
-    turns the direction of writing or is not drawn, for lone surrogates, and for what
-    the encoding lacks: "\x1b", "\u202e", "\udce9".
+    Escapes stand for control characters (other than line breaks and tabs), what turns
+    the direction of writing, lone surrogates, and what is not drawn or not encoded.
     """
     if not (text.isascii() and text.isprintable()):
         text = "".join(map(_shown, text))
@@ -56,11 +54,9 @@ def _shown(letter: str) -> str:
 
 
 class PrintableStream(io.TextIOBase):
-    """A stream that passes on what may be shown, whoever writes to it.
+    """A stream that passes on what may be shown; `unfiltered` is the one beneath."""
 
-    There are no bytes beneath it, and no file number, so that nothing is written around
-    it; `unfiltered` is for those who filter by themselves.
-    """
+    errors = "backslashreplace"
 
     def __init__(self, unfiltered: TextIO) -> None:
         self.unfiltered = unfiltered
@@ -69,11 +65,6 @@ class PrintableStream(io.TextIOBase):
     def encoding(self) -> str:  # type: ignore[override]
         """The name of the encoding that is written."""
         return self.unfiltered.encoding or "utf-8"
-
-    @property
-    def errors(self) -> str:  # type: ignore[override]
-        """What becomes of characters that the encoding lacks."""
-        return "backslashreplace"
 
     def write(self, text: str) -> int:
         """Write what may be shown of a text."""

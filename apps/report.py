@@ -1,9 +1,8 @@
 """Pages: sections, tables, plots and cards in one HTML file.
 
-A page loads nothing and runs nothing: its pictures are inside it, so that it can be
-mailed as it is. What it holds is said in a tree of dataclasses, `Report` at its root;
-the template beside this file says how that looks. Every text is shown as it is,
-whatever characters it is made of.
+A page loads nothing and runs nothing: its pictures are inside it. What it holds is a
+tree of dataclasses, `Report` at its root; how that looks, the template beside this file
+says. Every text is shown as it is, whatever characters it is made of.
 """
 
 from __future__ import annotations
@@ -11,16 +10,18 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from importlib import resources
+from itertools import cycle
 from pathlib import Path
 from statistics import median
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, StrictUndefined
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -40,13 +41,14 @@ PLOT_DPI = 160
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000")
 MARKERS = "os^Dv"
 
+TEMPLATE = Environment(
+    autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+).from_string(resources.files("apps").joinpath("report.html.jinja").read_text("utf-8"))
+
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure, which is also written as `NAME.png` beside the page.
-
-    `alt` describes it for those who cannot see it.
-    """
+    """A figure, also written as `NAME.png` beside the page; `alt` describes it."""
 
     kind: ClassVar[str] = "plot"
     name: str
@@ -67,10 +69,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts on a card under one label; `strong` sets them off from the others.
-
-    `verdict` says in words how good they are, and `good` which of two marks it gets.
-    """
+    """Texts on a card under one label; `verdict` says in words how `good` they are."""
 
     label: str
     texts: Sequence[str]
@@ -81,10 +80,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Card:
-    """A picture with texts below it; `placeholder` stands where there is no picture.
-
-    `address` is where the picture came from, if that is known.
-    """
+    """A picture with texts below it, where it came from, and what stands for it."""
 
     name: str
     picture: Image.Image | None
@@ -109,16 +105,13 @@ class Card:
     @cached_property
     def uri(self) -> str:
         """The picture as an address that holds it."""
-        if self.picture is None:
-            raise ValueError("a card without a picture has none to embed.")
+        assert self.picture is not None
         file = io.BytesIO()
         shown = self.picture.convert("RGB")
         shown.thumbnail((LARGEST, LARGEST))
-        if self.is_small:
-            shown.save(file, "PNG")
-            return _data_uri(file.getvalue(), "image/png")
-        shown.save(file, "JPEG", quality=85)
-        return _data_uri(file.getvalue(), "image/jpeg")
+        kind = "png" if self.is_small else "jpeg"
+        shown.save(file, kind, quality=85)  # of JPEG; PNG has none
+        return _data_uri(file.getvalue(), f"image/{kind}")
 
 
 @dataclass(frozen=True)
@@ -160,8 +153,8 @@ class Section:
 class Report:
     """A page: its title, a lead, a status, key figures and sections.
 
-    `facts` are pairs of a label and a figure, `others` pairs of a related page's name
-    and file. With `refresh`, the page reloads itself every so many seconds.
+    `facts` are pairs of a label and a figure, `others` of a related page's name and
+    file. With `refresh`, the page reloads itself every so many seconds.
     """
 
     title: str
@@ -175,11 +168,11 @@ class Report:
 
 def render(report: Report) -> str:
     """Make the page, as HTML."""
-    return _template().render(report=report)
+    return TEMPLATE.render(report=report)
 
 
 def write(report: Report, path: Path) -> None:
-    """Write a page and, beside it, its plots as PNG; each file whole or not at all.
+    """Write a page and its plots, each file whole or not at all.
 
     Raises: ValueError if two plots have one name.
     """
@@ -199,12 +192,19 @@ def write(report: Report, path: Path) -> None:
         unfinished.write_bytes(page)
 
 
-def png(figure: Figure, dpi: int) -> bytes:
-    """Render a figure on white, every text in it literally.
+def draw_curves(axis: Axes, curves: Mapping[str, Mapping[float, float]]) -> None:
+    """Draw a curve of each name's values by place, told apart by colour and marker."""
+    looks = cycle(zip(COLOURS, MARKERS, strict=True))
+    for (name, points), (colour, marker) in zip(curves.items(), looks, strict=False):
+        every = max(1, len(points) // 12)
+        look: Any = {"color": colour, "marker": marker, "markevery": every}
+        axis.plot([*points], [*points.values()], label=name, **look)
+    axis.grid(color="#dddddd")
+    axis.spines[["top", "right"]].set_visible(False)
 
-    A dollar sign starts no formula, control characters are escaped, and a letter that
-    the font lacks is a box.
-    """
+
+def png(figure: Figure, dpi: int) -> bytes:
+    """Render a figure on white, every text in it literally, if it is printable."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
         text.set_text(printable(text.get_text()))
@@ -217,12 +217,3 @@ def png(figure: Figure, dpi: int) -> bytes:
 
 def _data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-@cache
-def _template() -> Template:
-    source = resources.files("apps").joinpath("report.html.jinja")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(source.read_text(encoding="utf-8"))

@@ -1,8 +1,7 @@
 """The training loop that all apps share.
 
 The order of minibatches depends on the seed and the epoch alone, so that a run that was
-stopped and resumed ends with the same bits as one that was not. Non-finite weights are
-never saved.
+stopped and resumed ends with the same bits. Non-finite weights are never saved.
 """
 
 from __future__ import annotations
@@ -41,8 +40,7 @@ def train(
     """Train to the last epoch; save every epoch and every minute.
 
     With `resume`, go on from where the run was saved last, or from its start.
-    `on_epoch` is called before the first epoch and after each, when it is logged and
-    saved; `clock` tells the seconds.
+    `on_epoch` is called before the first epoch and after each that is saved.
     Raises: StopError, once saved, if a signal asks for it; DivergedError if the loss or
     a weight is not finite; RunError if another process trains there, saving fails or
     the run cannot be read. The checkpoint before is always still there.

@@ -8,39 +8,31 @@ from contextlib import contextmanager
 import minigrad as mg
 import nn
 from apps.job import Job, not_finite
-from apps.run_folder import PUT_BACK, RunError, RunFolder, digest
+from apps.run_folder import PUT_BACK, WAY_OUT, RunError, RunFolder, digest
 from minigrad.io import Checkpoint
 
 
 def save(job: Job, run: RunFolder) -> None:
-    """Save everything that `restore` needs, or keep the previous checkpoint.
-
-    Raises: RunError if the disk refuses.
-    """
+    """Save what `restore` needs, or keep the last checkpoint. Raises: RunError."""
     config = run.config()
+    extra = {
+        "schedule": job.schedule.state_dict(),
+        "epoch_loss": job.epoch_loss,
+        "start_loss": job.start_loss,
+        "data": job.data,
+        "preparation": digest(job.preparation),
+    }
+    parts = {"model": job.model, "optimizer": job.optimizer, "generator": job.generator}
     with run.saving(run.checkpoint_path):
         mg.save_checkpoint(
-            run.checkpoint_path,
-            model=job.model,
-            optimizer=job.optimizer,
-            step=job.step,
-            config=config,
-            generator=job.generator,
-            extra={
-                "schedule": job.schedule.state_dict(),
-                "epoch_loss": job.epoch_loss,
-                "start_loss": job.start_loss,
-                "data": job.data,
-                "preparation": digest(job.preparation),
-            },
+            run.checkpoint_path, **parts, step=job.step, config=config, extra=extra
         )
 
 
 def restore(job: Job, run: RunFolder) -> None:
     """Restore a job to where its run was saved, completely or not at all.
 
-    Raises: RunError if the checkpoint is missing, cannot be read, is of another model
-    or no run's, holds what is not finite, or if the data are others.
+    Raises: RunError as `read` does, and if the model or the data are others.
     """
     saved = read(run)
     if saved.extra.get("data", job.data) != job.data:
@@ -57,10 +49,10 @@ def restore_model(model: nn.Module, run: RunFolder) -> None:
 
 
 def read(run: RunFolder) -> Checkpoint:
-    """Read a run's checkpoint and check it against the run's other files.
+    """Read a run's checkpoint.
 
-    Raises: RunError if it is missing, cannot be read, does not go with the settings or
-    the preparation, or holds what is not finite.
+    Raises: RunError if it cannot be read, does not go with the run's settings or
+    preparation, or holds what is not finite.
     """
     path = run.checkpoint_path
     try:
@@ -81,9 +73,8 @@ def read(run: RunFolder) -> Checkpoint:
         )
     if names := not_finite({**saved.model, **saved.optimizer}):
         raise RunError(
-            f"{path} holds numbers that are not finite ({names}): the training that "
-            "wrote it diverged, and nothing can be done with it. Train anew in another "
-            "folder with a smaller --lr."
+            f"{path} holds numbers that are not finite ({names}): its training "
+            "diverged. Train anew in another folder with a smaller --lr."
         )
     return saved
 
@@ -98,7 +89,6 @@ def other_data(run: RunFolder, data: object) -> RunError:
 
 @contextmanager
 def _of_this_run(run: RunFolder) -> Iterator[None]:
-    """A clear error where a checkpoint lacks what is expected in it."""
     try:
         yield
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -110,7 +100,6 @@ def _of_this_run(run: RunFolder) -> Iterator[None]:
 
 
 def _check_same_settings(run: RunFolder, saved: Checkpoint) -> None:
-    """Raises: RunError if settings have changed, other than where the data are."""
     config = run.config()
     changed = [
         f"{name} is {config.get(name)!r:.60}, but was {saved.config.get(name)!r:.60}"
@@ -120,24 +109,19 @@ def _check_same_settings(run: RunFolder, saved: Checkpoint) -> None:
     if changed:
         raise RunError(
             f"{run.config_path} is not what {run.checkpoint_path.name} was trained "
-            f"with: {'; '.join(changed)}. Undo the change; for other settings train "
-            "anew in another folder."
+            f"with: {'; '.join(changed)}. {WAY_OUT}."
         )
 
 
 def _take_over(job: Job, saved: Checkpoint) -> None:
-    """Load all states of a checkpoint, or none if one does not fit.
-
-    Raises: KeyError, TypeError, ValueError, OverflowError.
-    """
     schedule = dict(saved.extra["schedule"])
     if type(saved.step) is not int or not 0 <= saved.step <= job.total_steps:
         raise ValueError(f"it is at step {saved.step} of {job.total_steps}")
     if saved.generator is None:
         raise KeyError("generator")
     epoch_loss = float(saved.extra["epoch_loss"])
-    start_loss = saved.extra.get("start_loss")
-    start_loss = None if start_loss is None else float(start_loss)
+    if (start_loss := saved.extra.get("start_loss")) is not None:
+        start_loss = float(start_loss)
     if schedule["steps"] != saved.step or schedule["peak"] != job.schedule.peak:
         raise ValueError(f"its schedule is {schedule!r:.60}")
     # A spare generator tells whether the state is valid.

@@ -14,8 +14,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,11 +46,15 @@ class PreparationError(ValueError):
     """A preparation of inputs is not one of this app's."""
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """The files of one run."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_path = path / "config.json"
+        self.preparation_path = path / "preparation.json"  # old runs have none
+        self.metrics_path = path / "metrics.jsonl"
+        self.checkpoint_path = path / "checkpoint.h5"
 
     @classmethod
     def create(
@@ -60,10 +63,7 @@ class RunFolder:
         config: Mapping[str, Any],
         preparation: Mapping[str, Any] | None = None,
     ) -> RunFolder:
-        """Start a run; of several that start in the same folder, one succeeds.
-
-        Raises: RunError if the folder holds a run already, or cannot be written.
-        """
+        """Start a run, alone in a folder. Raises: RunError if it has or gets none."""
         run = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -91,30 +91,9 @@ class RunFolder:
         if not run.config_path.is_file():
             raise RunError(
                 f"{path} is not the folder of a run: config.json is missing. Give the "
-                "folder that training named; if it was stopped before it named one, "
-                "train anew without --resume."
+                "folder that training named, or train anew without --resume."
             )
         return run
-
-    @property
-    def config_path(self) -> Path:
-        """The settings, as JSON."""
-        return self.path / "config.json"
-
-    @property
-    def preparation_path(self) -> Path:
-        """How inputs become the network's numbers, as JSON; old runs have none."""
-        return self.path / "preparation.json"
-
-    @property
-    def metrics_path(self) -> Path:
-        """One JSON object a line: what each epoch came to."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """Model, optimiser, generator and where training stands."""
-        return self.path / "checkpoint.h5"
 
     def config(self) -> dict[str, Any]:
         """Read the settings. Raises: RunError if they are damaged."""
@@ -130,24 +109,17 @@ class RunFolder:
         return _read_json(path) if path.exists() else {}
 
     def settings(self, kind: type[S]) -> S:
-        """Read the settings, each one checked.
-
-        Raises: RunError that names what is unknown, missing or not as it must be.
-        """
+        """Read the settings, each one checked. Raises: RunError that names misfits."""
         try:
             return kind.read(self.config())
         except ValueError as error:
             raise RunError(
                 f"{self.config_path} does not hold the settings of a run: {error}. "
-                "Undo what was changed in it; for other settings train anew in another "
-                "folder."
+                f"{WAY_OUT}."
             ) from error
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Read the log; a last line that was cut short does not count.
-
-        Raises: RunError that names a damaged line.
-        """
+        """Read the log, but for a last line cut short. Raises: RunError."""
         if not self.metrics_path.exists():
             return []
         content = read_bytes(self.metrics_path, "lines of JSON", RunError)
@@ -160,12 +132,12 @@ class RunFolder:
 
     def _record(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            return _checked_record(json.loads(line.decode("utf-8")))
+            found = json.loads(line.decode("utf-8"), parse_int=_integer)
+            return _checked_record(found)
         except (ValueError, RecursionError, MemoryError) as error:
             raise RunError(
                 f"{self.metrics_path}: line {number} is damaged ({reason(error)}): "
-                f"{line[:40]!r}. Mend or remove that line; it only tells how an epoch "
-                "went, and training does not need it."
+                f"{line[:40]!r}. Mend or remove that line: training does not need it."
             ) from error
 
     def log_scores(self, epochs: int, **scores: float) -> None:
@@ -203,31 +175,23 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Lock out other processes; remove what killed ones left unfinished.
-
-        Raises: RunError if another process holds it.
-        """
+        """Lock out others, remove what killed ones left. Raises: RunError."""
         with self._locked():
             remove_unfinished(self.path)
             yield
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[object]:
+        file = self.path / ".lock"
         taken = RunError(
             f"another process is training in {self.path}. Wait for its end, or stop "
             "it, before going on with the run; a new one needs another folder."
         )
-        with ExitStack() as stack:
-            with self.saving(self.path / ".lock"):
-                stack.enter_context(locked(self.path / ".lock", taken))
-            yield
+        with self.saving(file):
+            return locked(file, taken)
 
 
 def new_folder(app: str) -> Path:
-    """Create a folder for new results, `runs/APP-DATE-TIME`, that nobody else gets.
-
-    Raises: RunError if there can be none.
-    """
+    """Create `runs/APP-DATE-TIME`, which nobody else gets. Raises: RunError."""
     name = f"{app}-{datetime.now():%Y%m%d-%H%M%S}"
     path = Path("runs") / name
     for count in itertools.count(2):
@@ -249,10 +213,8 @@ def new_folder(app: str) -> Path:
 
 def digest(preparation: Mapping[str, Any]) -> str:
     """A hash of a preparation of inputs; empty for none."""
-    if not preparation:
-        return ""
     text = json.dumps(preparation, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest() if preparation else ""
 
 
 def _reason(error: OSError) -> str:
@@ -260,13 +222,17 @@ def _reason(error: OSError) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Read an object from a file of a run. Raises: RunError if it holds none."""
     content = read_bytes(path, "JSON", RunError, MOST_BYTES[path.name])
     with reading(path, "JSON", RunError, WAY_OUT):
         found = json.loads(content.decode("utf-8"))
         if not isinstance(found, dict):
             raise ValueError(f"it holds no settings, but {shown(found)}")
         return found
+
+
+def _integer(text: str) -> float:
+    """A whole number of JSON; infinity beyond floating point."""
+    return int(text) if len(text) < 300 else float(text)
 
 
 def _checked_record(record: Any) -> dict[str, Any]:
@@ -282,23 +248,13 @@ def _checked_record(record: Any) -> dict[str, Any]:
 
 
 def _number(name: str, value: Any) -> float:
-    """A logged number; infinity for an integer beyond floating point."""
     number = NOT_FINITE.get(value) if isinstance(value, str) else value
     if type(number) is not int and type(number) is not float:
         raise ValueError(f"{name!r:.60} is {shown(value)}, but must be a number")
-    try:
-        float(number)
-    except OverflowError:
-        return math.inf if number > 0 else -math.inf
     return number
 
 
-def _line(record: Mapping[str, Any]) -> str:
+def _line(record: Mapping[str, float]) -> str:
     """A record as a line of JSON; non-finite numbers become strings."""
-    plain = {
-        name: str(float(value))
-        if isinstance(value, float) and not math.isfinite(value)
-        else value
-        for name, value in record.items()
-    }
+    plain = {n: v if math.isfinite(v) else str(float(v)) for n, v in record.items()}
     return json.dumps(plain, allow_nan=False) + "\n"

@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from apps import report as pages
-from apps.report import COLOURS, MARKERS, Command, Plot, Report, Section
+from apps.report import Command, Plot, Report, Section, draw_curves
 from apps.run_folder import RunFolder
-from apps.settings import Setting, Settings, settings_of
+from apps.settings import Settings, settings_of
 from apps.tables import Table
 
 State = Literal["training", "stopped", "finished"]
 Metrics = Sequence[Mapping[str, Any]]
+Curves = Mapping[str, Mapping[float, float]]  # by name and epoch
 
 REPORT_FILE = "report.html"
 REFRESH = 10  # seconds until a page about something unfinished looks for news
@@ -40,9 +41,9 @@ CURVE_NAMES = {"loss": "training loss", "val_loss": "validation loss"}
 class Story:
     """The parts of a run's report that differ between apps.
 
-    `app` is the name of the app's commands, `use` the one that uses what was trained;
-    `targets` is what the loss compares the network's outputs with; `facts` and
-    `results` are what is known so far; `sizes` describes the data and the network.
+    `use` is the command of `app` that uses what was trained, `targets` what the loss
+    compares with; `facts` and `results` are what is known so far; `sizes` describes
+    the data and the network.
     """
 
     app: str
@@ -58,22 +59,21 @@ class Story:
 
 
 def write(run: RunFolder, state: State, story: Story) -> Path:
-    """Write `report.html`, and its plots as PNG, into a run's folder; give its path.
-
-    While state is "training", the page reloads itself.
-    """
+    """Write `report.html` into a run's folder; it reloads itself while training."""
     config, metrics = run.config(), run.metrics()
+    epochs = config["epochs"]
+    sections = [
+        *story.results,
+        _learning(metrics, epochs, story.targets),
+        _settings(config, story),
+        _commands(run.path, state, story),
+    ]
     report = Report(
-        title=story.title,
-        lead=story.lead,
-        status=_status(state, metrics, config["epochs"]),
-        facts=[*story.facts, *_facts(metrics, story.unit)],
-        sections=[
-            *story.results,
-            _learning(metrics, config["epochs"], story.targets),
-            _settings(config, story),
-            _commands(run.path, state, story),
-        ],
+        story.title,
+        sections,
+        story.lead,
+        _status(state, metrics, epochs),
+        [*story.facts, *_facts(metrics, story.unit)],
         refresh=REFRESH if state == "training" else None,
     )
     path = run.path / REPORT_FILE
@@ -83,7 +83,6 @@ def write(run: RunFolder, state: State, story: Story) -> Path:
 
 
 def _status(state: State, metrics: Metrics, epochs: int) -> str:
-    """How far the run is, as of now."""
     now = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
     done = max((record["epoch"] for record in metrics), default=0)
     if state == "finished":
@@ -98,11 +97,12 @@ def _logged(metrics: Metrics, name: str) -> list[Any]:
 
 
 def _facts(metrics: Metrics, unit: str) -> list[tuple[str, str]]:
-    """The last loss, and how many units a second were learned from."""
-    facts = [("training loss", f"{loss:.3g}") for loss in _logged(metrics, "loss")[-1:]]
-    speeds = _logged(metrics, "per_second")[-1:]
+    losses, speeds = _logged(metrics, "loss"), _logged(metrics, "per_second")
     name = f"{unit} a second in training"
-    return facts + [(name, f"{speed:,.0f}") for speed in speeds]
+    return [
+        *(("training loss", f"{loss:.3g}") for loss in losses[-1:]),
+        *((name, f"{speed:,.0f}") for speed in speeds[-1:]),
+    ]
 
 
 def learned_nothing(metrics: Metrics) -> str:
@@ -117,7 +117,6 @@ def learned_nothing(metrics: Metrics) -> str:
 
 
 def _learning(metrics: Metrics, epochs: int, targets: str) -> Section:
-    """The learning curves."""
     text = (
         f"The loss says how unlikely the network finds {targets}; learning lowers it. "
         "Each point is the mean over one epoch."
@@ -130,34 +129,29 @@ def _learning(metrics: Metrics, epochs: int, targets: str) -> Section:
 
 
 def _settings(config: Mapping[str, Any], story: Story) -> Section:
-    """A run's settings that had an effect, each with what it means."""
-    rows, notes = [], []
-    for name, value, note in _meant(config, story.settings):
-        rows.append((name, value))
-        notes.append(note)
-    table = Table(("setting", "value"), rows, notes)
+    found = [*_meant(config, story.settings)]
+    rows = [(name, value) for name, value, _ in found]
+    table = Table(("setting", "value"), rows, [note for _, _, note in found])
     return Section("Settings", story.sizes, [table])
 
 
 def _meant(
     config: Mapping[str, Any], kind: type[Settings]
 ) -> Iterator[tuple[str, str, str]]:
+    """The settings that had an effect, each with its value and what it means."""
     declared = {of.name: of for of in settings_of(kind)}
     for name, value in config.items():
         of = declared.get(name)
-        if of and of.inner:
+        if not of:
+            yield name, str(value), ""
+        elif of.inner:
             yield from _meant(value, of.inner)
-        elif not of or of.has_effect(config):
-            yield name, _said(value, of), of.help if of else ""
-
-
-def _said(value: Any, of: Setting | None) -> str:
-    """A value as help calls it, where it has a word for none."""
-    return of.told if of and value is None and of.told else str(value)
+        elif of.has_effect(config):
+            said = of.told if value is None and of.told else str(value)
+            yield name, said, of.help
 
 
 def _commands(path: Path, state: State, story: Story) -> Section:
-    """What can be done with the run."""
     run, command = shlex.quote(str(path)), f"minigrad {story.app}"
     use = Command(f"{command} {story.use.format(run)}")
     if state == "finished":
@@ -176,17 +170,17 @@ def plot_run(metrics: Metrics, epochs: int) -> list[Plot]:
     curves = {name: _curve(metrics, name) for name in names if name not in NO_SCORES}
     losses = {n: xy for n, xy in curves.items() if xy and n.endswith("loss")}
     scores = {n: xy for n, xy in curves.items() if n not in losses and len(xy) > 1}
-    plots = []
-    if losses:
-        figure = _draw("loss", losses, epochs)
-        plots.append(Plot("loss", figure, _told(losses), "Less is better."))
-    if scores:
-        figure = _draw("score", scores, epochs)
-        plots.append(Plot("scores", figure, _told(scores), "More is better."))
-    return plots
+    return [
+        Plot(name, _draw(label, some, epochs), _told(some), note)
+        for name, label, some, note in (
+            ("loss", "loss", losses, "Less is better."),
+            ("scores", "score", scores, "More is better."),
+        )
+        if some
+    ]
 
 
-def _curve(metrics: Metrics, name: str) -> dict[int, float]:
+def _curve(metrics: Metrics, name: str) -> dict[float, float]:
     """A metric by epoch, the last value of several; a gap where it cannot be drawn."""
     found = {r["epoch"]: r[name] for r in metrics if name in r}
     return {
@@ -196,27 +190,17 @@ def _curve(metrics: Metrics, name: str) -> dict[int, float]:
     }
 
 
-def _draw(label: str, curves: Mapping[str, Mapping[int, float]], epochs: int) -> Figure:
+def _draw(label: str, curves: Curves, epochs: int) -> Figure:
     # Margins with room for six digits; a layout engine would draw everything twice.
     figure = Figure(figsize=PLOT_SIZE)
     axis = figure.add_axes(PLOT_BOX)
-    for number, (curve, points) in enumerate(curves.items()):
-        axis.plot(
-            [*points.keys()],
-            [*points.values()],
-            color=COLOURS[number % len(COLOURS)],
-            marker=MARKERS[number % len(MARKERS)],
-            markevery=max(1, len(points) // 12),
-            label=_curve_name(curve),
-        )
+    draw_curves(axis, {_curve_name(name): xy for name, xy in curves.items()})
     axis.set_xlabel("epoch (once through the training data)", fontsize=11)
     axis.set_ylabel(label, fontsize=11)
     # All epochs, so that the eye sees how many are done.
     axis.set_xlim(0.5, max(epochs, *map(max, curves.values())) + 0.5)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.tick_params(labelsize=11)
-    axis.grid(color="#dddddd")
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=11)
     return figure
 
@@ -225,13 +209,10 @@ def _curve_name(name: str) -> str:
     return CURVE_NAMES.get(name, name.replace("val_", "validation ").replace("_", " "))
 
 
-def _told(curves: Mapping[str, Mapping[int, float]]) -> str:
-    """Curves in words."""
+def _told(curves: Curves) -> str:
     told = []
     for name, points in curves.items():
-        (first, start), (last, end) = (min(points.items()), max(points.items()))
-        told.append(
-            f"{_curve_name(name)}: {start:.3g} after epoch {first}, "
-            f"{end:.3g} after epoch {last}"
-        )
+        ends = min(points), max(points)
+        told_ends = ", ".join(f"{points[n]:.3g} after epoch {n}" for n in ends)
+        told.append(f"{_curve_name(name)}: {told_ends}")
     return "; ".join(told)

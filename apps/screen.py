@@ -13,10 +13,9 @@ from apps.printable import printable
 
 
 class Screen(Console):
-    """A console on which a text is nothing but text.
+    """A console on which a text is nothing but text: no markup, emoji or orders.
 
-    Brackets in it are no markup, ":dog:" is no emoji, and what a terminal would obey or
-    hide is an escape (see `printable`). Rich's own control codes pass.
+    Rich's own control codes pass.
     """
 
     def __init__(self, file: IO[str] | None = None, **settings: Any) -> None:

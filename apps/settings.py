@@ -78,20 +78,14 @@ def settings_of(kind: type[Settings]) -> Iterator[Setting]:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that are as declared.
-
-    Raises: ValueError that names all that are not.
-    """
+    """Settings that are as declared. Raises: ValueError that names all that are not."""
 
     def __post_init__(self) -> None:
         _require(vars(self), type(self))
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Self:
-        """Make settings of what JSON has, settings inside them too.
-
-        Raises: ValueError that names what is unknown, missing or not as declared.
-        """
+        """Make settings of what JSON has, inner ones too. Raises: ValueError."""
         _require(config, cls)
         inner = {of.name: of.inner for of in settings_of(cls) if of.inner}
         made = {name: kind.read(config[name]) for name, kind in inner.items()}
@@ -104,7 +98,6 @@ def _require(values: Mapping[str, Any], kind: type[Settings]) -> None:
 
 
 def _misfits(values: Mapping[str, Any], kind: type[Settings]) -> Iterator[str]:
-    """What keeps values from being settings of a kind."""
     declared = {s.name: s for s in settings_of(kind)}
     yield from (f"{name!r:.60} is unknown" for name in values if name not in declared)
     for name, of in declared.items():
@@ -136,7 +129,6 @@ def _can_name_a_file(text: str) -> bool:
 
 
 def _called(kind: Any, of: Range | None) -> str:
-    """What a setting may be, in words."""
     parts = get_args(kind)
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(repr, parts))

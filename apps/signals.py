@@ -1,9 +1,8 @@
 """Signals that ask work to stop: Ctrl-C, a scheduler's, a closed terminal's.
 
-SIGTERM is what `kill`, `docker stop` and schedulers send, SIGHUP what a terminal sends
-that is closed. Both count as Ctrl-C does: between two steps of training where there is
-one (`Interrupt`), at once elsewhere (`ending_by_signals`), but never without clearing
-up. The exit code is the shell's, 128 and the signal's number.
+SIGTERM (`kill`, schedulers) and SIGHUP (closed terminals) count as Ctrl-C does: they
+stop training between two steps (`Interrupt`), other work at once, after clearing up
+(`ending_by_signals`). The exit code is the shell's, 128 and the signal's number.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Self
 
@@ -34,45 +33,37 @@ class StopError(Exception):
         self.number = number
 
 
-class Interrupt:
+class Interrupt(ExitStack):
     """Turn the first signal into a request that the loop serves between two steps.
 
-    A KeyboardInterrupt in the middle of an update would leave it half done. A second
-    signal, of whichever kind, is handled as before, and stops at once.
+    A KeyboardInterrupt would leave an update half done. A second signal stops at once.
     """
 
-    def __init__(self) -> None:
-        self.requested: int | None = None
-        self._before: dict[int, Any] = {}
+    requested: int | None = None
 
     def __enter__(self) -> Self:
-        self._before = _handled(self._note, (signal.SIGINT, *_heeded()))
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        _give_back(self._before)
+        self.enter_context(_handling(self._note, (signal.SIGINT, *_heeded())))
+        return super().__enter__()
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.requested = number
-        _give_back(self._before)
+        self.close()
 
 
 @contextmanager
 def ending_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise SystemExit, so that the program cleans up."""
-    before = _handled(_end, _heeded())
-    try:
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    with _handling(end, _heeded()):
         yield
-    finally:
-        _give_back(before)
 
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """Ignore that a line cannot be printed: the terminal or the pipe was closed.
-
-    Later output is discarded, so that the end does not fail either.
-    """
+    """Ignore that a line, or later ones, cannot be printed: the output was closed."""
     try:
         yield
     except (OSError, ValueError):
@@ -82,24 +73,21 @@ def unheard() -> Iterator[None]:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
-def _end(number: int, _: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
 def _heeded() -> tuple[int, ...]:
     """The other signals, but for those that are ignored, as `nohup` has it."""
     return tuple(n for n in OTHERS if signal.getsignal(n) is not signal.SIG_IGN)
 
 
-def _handled(handler: Handler, numbers: tuple[int, ...]) -> dict[int, Any]:
-    """Take over these signals; give the handlers before."""
+@contextmanager
+def _handling(handler: Handler, numbers: tuple[int, ...]) -> Iterator[None]:
+    """Take over these signals, and give them back."""
     # Python lets only the main thread handle signals.
     if threading.current_thread() is not threading.main_thread():
-        return {}
-    return {number: signal.signal(number, handler) for number in numbers}
-
-
-def _give_back(before: dict[int, Any]) -> None:
-    for number, handler in before.items():
-        # None stands for a handler that was not installed by Python.
-        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        numbers = ()
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            # None stands for a handler that was not installed by Python.
+            signal.signal(number, signal.SIG_DFL if old is None else old)

@@ -17,7 +17,6 @@ NUMBER = re.compile(r"[-+−]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?( ?%)?|nan|[-+−]?
 class Table:
     """Rows of texts; the first text of a row is its name, its note an explanation.
 
-    On a page, columns of numbers are right-aligned.
     Raises: ValueError if the rows differ in length, or a row has no note.
     """
 
@@ -61,14 +60,12 @@ def print_table(
     right: bool = False,
     lines: bool = False,
 ) -> None:
-    """Print a table; with `right`, all columns but the first are right-aligned.
-
-    Long texts are folded, not cut: an address is of use only as a whole.
-    """
+    """Print a table; with `right`, all columns but the first are right-aligned."""
     shown = rich.table.Table(title=title or None, title_justify="left")
     shown.show_lines = lines
     for number, heading in enumerate(table.heading):
         justify: JustifyMethod = "right" if right and number else "left"
+        # Not cut: an address is of use only as a whole.
         shown.add_column(heading, justify=justify, overflow="fold")
     for row in table.rows:
         shown.add_row(*row)

@@ -26,7 +26,7 @@ OTHER_MARKS = {
 def read_bytes(
     path: Path, what: str, error: type[Exception], most: int = LARGEST_TEXT
 ) -> bytes:
-    """Read a file of at most so many bytes; `what` it should be is told in messages.
+    """Read a file of at most so many bytes; messages tell `what` it should be.
 
     Raises: `error` if it is larger, no regular file, or cannot be read.
     """
@@ -45,18 +45,12 @@ def read_bytes(
 def read_text(
     path: Path, what: str, error: type[Exception], most: int = LARGEST_TEXT
 ) -> str:
-    """Read a text in UTF-8, with a byte-order mark or without.
-
-    Raises: `error` as `read_bytes` and `decode` do.
-    """
+    """Read a text as `decode` does. Raises: `error` as it and `read_bytes` do."""
     return decode(read_bytes(path, what, error, most), str(path), error)
 
 
 def read_json(path: Path, what: str, error: type[Exception]) -> Any:
-    """Read what a JSON file holds.
-
-    Raises: `error` as `read_text` does, or if it is no JSON.
-    """
+    """Read what a JSON file holds. Raises: `error` if it holds none."""
     text = read_text(path, what, error, LARGEST_JSON)
     with reading(path, what, error):
         return json.loads(text)
@@ -69,10 +63,8 @@ def decode(content: bytes, place: str, error: type[Exception]) -> str:
     """
     for mark, encoding in OTHER_MARKS.items():
         if content.startswith(mark):
-            raise error(
-                f"{place} is in {encoding}, and only UTF-8 is read here. Save it as "
-                "UTF-8."
-            )
+            only = "only UTF-8 is read here. Save it as UTF-8."
+            raise error(f"{place} is in {encoding}, and {only}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as found:

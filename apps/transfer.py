@@ -1,8 +1,7 @@
 """One file of a known size from a server that may break off, change it or lie.
 
-What has come is kept in a `.part` file beside a note on the server's version of it. A
-later request goes on from there (Range), on condition that the version is still the
-same (If-Range).
+What has come is kept in a `.part` file, beside a note on the server's version of it. A
+later request goes on from there (Range) if the version is still the same (If-Range).
 
 Source: RFC 9110, HTTP Semantics (2022), sections 13.1.5 (If-Range) and 14 (Range).
 """
@@ -12,7 +11,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from rich import progress
@@ -43,7 +41,7 @@ class Meter(progress.Progress):
         )
         self._size = max(size, 1)
         self._id = self.add_task(what, total=size)
-        self.say(f"{what} ({size:,} bytes)")
+        say(f"{what} ({size:,} bytes)", console)
 
     def at(self, done: int) -> None:
         """Begin, or go on, from a number of bytes."""
@@ -55,11 +53,7 @@ class Meter(progress.Progress):
         self.advance(self._id, count)
         tenth = int(10 * (before + count) // self._size)
         if tenth > 10 * before // self._size and not self.console.is_terminal:
-            self.say(f"{10 * tenth:3} % of {self._size:,} bytes")
-
-    def say(self, line: str) -> None:
-        """Print a line that stays."""
-        say(line, self.console)
+            say(f"{10 * tenth:3} % of {self._size:,} bytes", self.console)
 
 
 def fetch(
@@ -75,7 +69,7 @@ def fetch(
     transfer = Transfer(url, size, part)
     farthest, failures = transfer.have(), 0
     with Meter(f"fetching {url}", size, console) as meter:
-        while (have := transfer.have()) < size:
+        while transfer.have() < size:
             trouble = transfer.go_on(meter, web.Deadline(patience, end))
             have = transfer.have()
             if have == size:
@@ -88,11 +82,11 @@ def fetch(
                 kept = "What has come is kept: run" if have else "Run"
                 raise DownloadError(
                     f"{url}: {have:,} of {size:,} bytes have come, then {trouble}, "
-                    f"{failures} times in a row. {kept} the same command again later "
-                    "to go on."
+                    f"{failures} times in a row. {kept} the same command again later."
                 )
             pause = min(2.0 ** (failures - 1), 30.0)
-            meter.say(f"{have:,} of {size:,} bytes: {trouble}; again in {pause:g} s")
+            come = f"{have:,} of {size:,} bytes: {trouble}"
+            say(f"{come}; again in {pause:g} s", console)
             patience.wait(pause)
 
 
@@ -126,8 +120,14 @@ class Transfer:
 
         Raises: DownloadError if asking again is no use.
         """
+        have = self.have()
+        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+        if have:
+            # If the file is another by now, the server sends all of it instead.
+            headers |= {"Range": f"bytes={have}-", "If-Range": self._version()}
         try:
-            self._go_on(meter, deadline)
+            with web.ask(self._url, headers, deadline) as answer:
+                self._take(answer, have, meter, deadline)
         except BrokenOffError as error:
             return str(error)
         except ChangedError:
@@ -135,25 +135,27 @@ class Transfer:
             return "what has come does not fit what the server has now"
         return "the transfer broke off"
 
-    def _go_on(self, meter: Meter, deadline: web.Deadline) -> None:
-        have = self.have()
-        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
-        if have:
-            # If the file is another by now, the server sends all of it instead.
-            headers |= {"Range": f"bytes={have}-", "If-Range": self._version()}
-        with web.ask(self._url, headers, deadline) as answer:
-            begin = self._begin(answer, have)
-            if begin == 0:
-                forget(self.part)
-                if version := _version_of(answer):
-                    note = json.dumps({"url": self._url, "version": version})
-                    _note(self.part).write_text(note, encoding="utf-8")
-            meter.at(begin)
-            with self.part.open("ab" if begin else "wb") as file:
-                for block in self._blocks(answer, self._size - begin):
-                    file.write(block)
-                    deadline.more(len(block))
-                    meter.more(len(block))
+    def _take(
+        self,
+        answer: http.client.HTTPResponse,
+        have: int,
+        meter: Meter,
+        deadline: web.Deadline,
+    ) -> None:
+        begin = self._begin(answer, have)
+        if begin == 0:
+            forget(self.part)
+            if version := _version_of(answer):
+                note = json.dumps({"url": self._url, "version": version})
+                _note(self.part).write_text(note, encoding="utf-8")
+        meter.at(begin)
+        left = self._size - begin
+        with self.part.open("ab" if begin else "wb") as file:
+            while block := web.read(answer, self._url, min(BLOCK, left)):
+                file.write(block)
+                left -= len(block)
+                deadline.more(len(block))
+                meter.more(len(block))
 
     def _begin(self, answer: http.client.HTTPResponse, have: int) -> int:
         """Where the answer's bytes belong; refuse an answer of the wrong length."""
@@ -163,38 +165,22 @@ class Transfer:
                 f"{self._url} comes packed ({packing:.20}), although it was asked for "
                 "as it is: something on the way changes it. Try another network."
             )
-        if answer.status != 206:
-            self._require_length(answer.headers.get("Content-Length", "*"))
-            return 0
-        given = answer.headers.get("Content-Range", "").strip()
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given, re.ASCII)
-        if not found or found[1] != str(have):
-            raise ChangedError
-        if _version_of(answer) not in ("", self._version()):
-            raise ChangedError
-        self._require_length(found[2])
-        return have
-
-    def _require_length(self, given: str) -> None:
-        if given.isdecimal() and given.lstrip("0") != str(self._size):
+        begin, length = 0, answer.headers.get("Content-Length", "*")
+        if answer.status == 206:
+            given = answer.headers.get("Content-Range", "").strip()
+            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given, re.ASCII)
+            known = _version_of(answer) in ("", self._version())
+            if not (found and found[1] == str(have) and known):
+                raise ChangedError
+            begin, length = have, found[2]
+        if length.isdecimal() and length.lstrip("0") != str(self._size):
             # Python reads no number of any length.
-            length = f"{int(given):,}" if len(given) < 20 else f"{given[:20]}..."
+            shown = f"{int(length):,}" if len(length) < 20 else f"{length[:20]}..."
             raise DownloadError(
-                f"{self._url} has {length} bytes, but the published file has "
-                f"{self._size:,}: it was replaced, or something else answers there. "
-                "Look at the address in a browser."
+                f"{self._url} has {shown} bytes, but the published file has "
+                f"{self._size:,}: it was replaced. Look at the address in a browser."
             )
-
-    def _blocks(self, answer: http.client.HTTPResponse, left: int) -> Iterator[bytes]:
-        while left:
-            # read1 gives what has come; read would wait for a whole block, and lose
-            # it if the connection broke meanwhile.
-            with web.network(self._url):
-                block = answer.read1(min(BLOCK, left))
-            if not block:
-                break
-            yield block
-            left -= len(block)
+        return begin
 
     def _version(self) -> str:
         """What the server called the version that the bytes here are of, if it did."""

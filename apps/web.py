@@ -1,8 +1,8 @@
 """Requests with a deadline, to servers that are slow, silent, endless or wrong.
 
-Every read from the network is held to the deadline, be it of a status, a header or a
-body; only bytes of the file move it on. What goes wrong becomes one of three errors:
-another request may help, what is here no longer fits, or nothing helps.
+Every read of a status, a header or a body is held to the deadline, which only bytes of
+the file move on. What goes wrong becomes one of three errors: another request may help
+(`BrokenOffError`), what is here no longer fits (`ChangedError`), or nothing helps.
 
 Source: RFC 9110, HTTP Semantics (2022), section 15 (status codes).
 """
@@ -10,7 +10,6 @@ Source: RFC 9110, HTTP Semantics (2022), section 15 (status codes).
 from __future__ import annotations
 
 import http.client
-import io
 import ssl
 import time
 import urllib.error
@@ -48,11 +47,9 @@ class Patience:
     """How long to wait for a server, and how often to ask again.
 
     `timeout` is the longest silence. Within each `window` a request must bring `least`
-    bytes of the file, or its rest; what it says before the file counts as nothing. All
-    that is asked of a server for one file must be over after `total`. Units: seconds.
-
-    `tries` is the number of transfers in a row that may end early; one that came a
-    hundredth of the file farther than any before it counts afresh.
+    bytes of the file, or its rest; a whole file may take `total`. Units: seconds.
+    `tries` transfers in a row may end early; one that came a hundredth of the file
+    farther than any before it counts afresh.
     """
 
     timeout: float = 30.0
@@ -91,30 +88,19 @@ class Deadline:
             )
 
 
-class _Watched(io.RawIOBase):
-    """The bytes of a connection, for as long as its deadline is not past."""
-
-    def __init__(self, raw: io.RawIOBase, deadline: Deadline) -> None:
-        self._raw, self._deadline = raw, deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._deadline.check()
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
 class _Answer(http.client.HTTPResponse):
-    """An answer whose every read is watched, those of its head included."""
+    """An answer whose every read is held to a deadline, those of its head included."""
 
     def __init__(self, *arguments: Any, deadline: Deadline, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.fp = io.BufferedReader(_Watched(self.fp.detach(), deadline))
+        raw = self.fp.raw  # whose `readinto` is looked up at each read
+        read = raw.readinto
+
+        def readinto(buffer: Any) -> int | None:
+            deadline.check()
+            return read(buffer)
+
+        raw.readinto = readinto  # type: ignore[method-assign]
 
 
 class _Watching(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
@@ -158,12 +144,19 @@ def ask(
     return answer
 
 
+def read(answer: http.client.HTTPResponse, url: str, most: int) -> bytes:
+    """Read what has come of an answer. Raises: as `network` does."""
+    # read would wait for all of it, and lose it if the connection broke meanwhile.
+    with network(url):
+        return answer.read1(most)
+
+
 @contextmanager
 def network(url: str, goes_on: bool = False) -> Iterator[None]:
     """Tell trouble that may pass from trouble that will not.
 
-    Raises: ChangedError if a server cannot go on with a file, BrokenOffError if another
-        request may help, DownloadError if none will.
+    Raises: ChangedError if the server cannot go on with a file, BrokenOffError,
+    DownloadError.
     """
     try:
         yield
@@ -175,9 +168,8 @@ def network(url: str, goes_on: bool = False) -> Iterator[None]:
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             raise DownloadError(
-                f"{url}: who answers cannot show to be that server "
-                f"({_words(error.reason)}). Check this machine's clock and its "
-                "certificates; on some networks a proxy answers with its own."
+                f"{url}: another server answers ({_words(error.reason)}). Check this "
+                "machine's clock and certificates, and whether a proxy has its own."
             ) from error
         raise BrokenOffError(f"no connection ({_words(error.reason)})") from error
     except (OSError, http.client.HTTPException) as error:
@@ -193,10 +185,10 @@ def _refusal(url: str, error: urllib.error.HTTPError, goes_on: bool) -> Exceptio
     if goes_on and error.code in CANNOT_GO_ON:
         return ChangedError()
     said = f"the server answers {error.code} ({_words(error.reason)})"
-    if 300 <= error.code < 400:
-        said = "the server sends us from address to address without end"
     if error.code in PASSING_TROUBLE:
         return BrokenOffError(said)
+    if 300 <= error.code < 400:
+        said = "the server sends us from address to address without end"
     return DownloadError(
         f"{url}: {said}, so it does not give the file. Look at the address in a "
         "browser: it may have moved."
@@ -204,6 +196,5 @@ def _refusal(url: str, error: urllib.error.HTTPError, goes_on: bool) -> Exceptio
 
 
 def _words(said: object) -> str:
-    """A few words of somebody else's."""
     words = " ".join(str(said).split()) or type(said).__name__
     return words if len(words) <= MOST_WORDS else words[: MOST_WORDS - 1] + "…"

@@ -10,7 +10,6 @@ import io
 import math
 import zipfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -29,6 +28,7 @@ MOST = 100_000  # pictures in a file
 # Photos do not pack to a fiftieth; pictures of one colour do, and so does an attack.
 FREE = 2**30  # bytes that pictures may unpack to, whatever they are packed to
 EXPANSION = 50
+AGAIN = "Copy or download it again, or write it with NumPy's savez"
 
 
 @dataclass(frozen=True)
@@ -40,47 +40,40 @@ class Member:
     by_columns: bool
     dtype: np.dtype
 
-    def read(self, shape: tuple[int, ...], by_columns: bool = False) -> np.ndarray:
-        """Read as many of its numbers as make an array of a shape.
+    def rows(self) -> Iterator[np.ndarray]:
+        """Read what the first axis counts, one after the other if they lie so."""
+        if self.by_columns:
+            yield from self._read(self.shape)
+        else:
+            for _ in range(self.shape[0]):
+                yield self._read(self.shape[1:])
+        # Only at the end does zipfile compare the checksum.
+        if self.stream.read(1):
+            raise ValueError("there are more numbers in it than its header says")
 
-        Raises: EOFError if they are not there; what zipfile raises for damage.
-        """
+    def _read(self, shape: tuple[int, ...]) -> np.ndarray:
         count = math.prod(shape) * self.dtype.itemsize
         content = self.stream.read(count)
         if len(content) < count:
             raise EOFError
         array = np.frombuffer(content, self.dtype)
-        return array.reshape(shape, order="F" if by_columns else "C")
-
-    def rows(self) -> Iterator[np.ndarray]:
-        """Read what the first axis counts, one after the other if they lie so."""
-        if self.by_columns:
-            yield from self.read(self.shape, by_columns=True)
-        else:
-            for _ in range(self.shape[0]):
-                yield self.read(self.shape[1:])
-        # Only at the end does zipfile compare the checksum.
-        if self.stream.read(1):
-            raise ValueError("there are more numbers in it than its header says")
+        return array.reshape(shape, order="F" if self.by_columns else "C")
 
 
 def read_arrays(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Read pictures and their classes, one after the other.
+    """Read pictures and their classes: `X` (N, H, W, 3) uint8 and `y` (N,) of a file.
 
-    Of the file, `X` (N, H, W, 3) uint8 and `y` (N,) are read.
-    Shapes: yields a picture (H, W, 3) uint8 and its class.
+    Not its `label_map`: to read that would be to run code from the file.
     Raises: UserError if the file cannot be read, or holds something else.
     """
-    with ExitStack() as stack:
-        with explained(path):
-            check_is_file(path)
-            file = stack.enter_context(path.open("rb"))
-        with _reading(path):
-            archive = stack.enter_context(zipfile.ZipFile(file))
-            y = _open(archive, "y", path, stack)
-            X = _open(archive, "X", path, stack)
-            _check_headers(X, y, path)
-            labels = [int(label) for label in y.rows()]
+    with explained(path):
+        check_is_file(path)
+        file = path.open("rb")
+    with file, reading(path, "an .npz of pictures", UserError, AGAIN):
+        archive = zipfile.ZipFile(file)
+        y, X = _open(archive, "y", path), _open(archive, "X", path)
+        _check_headers(X, y, path)
+        labels = [int(label) for label in y.rows()]
         if not 0 <= min(labels) <= max(labels) < CLASSES:
             raise UserError(
                 f"y in {path} goes from {min(labels)} to {max(labels)}, but ImageNet's "
@@ -88,20 +81,11 @@ def read_arrays(path: Path) -> Iterator[tuple[np.ndarray, int]]:
             )
         pictures = X.rows()
         for label in labels:
-            with _reading(path):
-                picture = next(pictures)
-            yield picture, label
-        with _reading(path):
-            next(pictures, None)  # checks the end
+            yield next(pictures), label
+        next(pictures, None)  # checks the end
 
 
-def _reading(path: Path) -> AbstractContextManager[None]:
-    again = "Copy or download it again, or write it with NumPy's savez"
-    return reading(path, "an .npz of pictures", UserError, again)
-
-
-def _open(archive: zipfile.ZipFile, name: str, path: Path, stack: ExitStack) -> Member:
-    """Find an array, and read its header."""
+def _open(archive: zipfile.ZipFile, name: str, path: Path) -> Member:
     try:
         member = archive.getinfo(f"{name}.npy")
     except KeyError:
@@ -114,7 +98,7 @@ def _open(archive: zipfile.ZipFile, name: str, path: Path, stack: ExitStack) -> 
         stream = io.BytesIO(unpack(archive, member, most=16 * MOST))
     else:
         _check_unpacked(member)
-        stream = stack.enter_context(archive.open(member))
+        stream = archive.open(member)
     version = np.lib.format.read_magic(stream)
     if version not in HEADERS:
         raise ValueError(f"the version {version} of {name} is not one of numbers")
@@ -130,9 +114,8 @@ def _check_unpacked(member: zipfile.ZipInfo) -> None:
     if member.file_size > max(FREE, EXPANSION * member.compress_size):
         raise TooLargeError(
             f"its pictures would unpack to {in_words(member.file_size)}, from "
-            f"{in_words(member.compress_size)}; believed are {in_words(FREE)}, or "
-            f"{EXPANSION} times what is stored. If they are right, write them with "
-            "NumPy's savez, which does not pack"
+            f"{in_words(member.compress_size)}; at most {in_words(FREE)}, or "
+            f"{EXPANSION} times as much are believed. Write them with NumPy's savez"
         )
 
 
@@ -154,7 +137,6 @@ def _check_headers(X: Member, y: Member, path: Path) -> None:
     check_memory(3 * math.prod(shape[1:]), (shape[2], shape[1]), path)
     if X.by_columns and math.prod(shape) > LIMIT:
         raise TooLargeError(
-            f"its pictures of {in_words(math.prod(shape))} lie column by column, so "
-            f"that they must be read at once, and at most {in_words(LIMIT)} are. Write "
-            "them as numpy.ascontiguousarray gives them"
+            f"its {in_words(math.prod(shape))} of pictures lie column by column, so "
+            "that they must be read at once. Write numpy.ascontiguousarray of them"
         )

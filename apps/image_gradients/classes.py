@@ -51,9 +51,7 @@ def find(text: str) -> int:
 
     Capitals, hyphens and spaces make no difference. A word that is one class's name is
     that class, even where it is a lesser word of others, as "harp" is of harmonica.
-
-    Raises: UserError that lists the classes of an ambiguous word, or the nearest ones
-        to an unknown word, or the range of ids.
+    Raises: UserError that lists the classes that may be meant, or the range of ids.
     """
     if re.fullmatch(r"\s*[+-]?\d+\s*", text, re.ASCII):
         return _of_id(text.strip())

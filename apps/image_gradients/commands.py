@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from apps import options
-from apps.console import Group, new_console, say
+from apps.console import Group, clear_errors, new_console, say
 from apps.image_gradients.settings import RECIPES, Fooling, Settings
 from apps.options import FOLDER, SEED, device_option
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from apps.image_gradients.pictures import Pictures
+    from apps.image_gradients.looking import Looker
     from apps.image_gradients.squeezenet import SqueezeNet
     from minigrad import Device
 
@@ -42,6 +42,19 @@ OUT = click.option(
 )
 
 
+class ClassName(click.ParamType):
+    """A class of ImageNet, by a name or its id; a number by the time of the command."""
+
+    name = "class"
+
+    def convert(self, value: Any, *_: object) -> int:
+        """Find the class."""
+        from apps.image_gradients.classes import find
+
+        with clear_errors():
+            return find(value)
+
+
 @click.group(cls=Group, context_settings=options.HELP)
 def look() -> None:
     """See what a network looks at, fool it, and draw what classes look like to it."""
@@ -51,15 +64,9 @@ def look() -> None:
 @IMAGE
 @WEIGHTS
 @device_option()
-def classify(images: tuple[Path, ...], weights: Path | None, device: Device) -> None:
+def classify(**given: Any) -> None:
     """Say what the network sees: the five likeliest classes of each picture."""
-    from apps.image_gradients import looking
-
-    console = new_console()
-    pictures, network = _open(images, weights, device, console)
-    for few, _ in looking.parts(pictures):
-        shares = looking.certainty(network, few.x)
-        looking.print_answers(few, shares, console)
+    _open("", **given).classify()
 
 
 @look.command()
@@ -67,6 +74,7 @@ def classify(images: tuple[Path, ...], weights: Path | None, device: Device) -> 
 @click.option(
     "--class",
     "asked",
+    type=ClassName(),
     help="Name or id of the class to ask for.  [default: a picture's own, if that is "
     "known, else the likeliest]",
 )
@@ -84,34 +92,19 @@ def classify(images: tuple[Path, ...], weights: Path | None, device: Device) -> 
 @WEIGHTS
 @OUT
 @device_option()
-def saliency(
-    images: tuple[Path, ...],
-    asked: str | None,
-    methods: tuple[str, ...],
-    check: bool,
-    seed: int,
-    weights: Path | None,
-    out: Path | None,
-    device: Device,
-) -> None:
+def saliency(methods: tuple[str, ...], check: bool, **given: Any) -> None:
     """Draw which pixels a class's score depends on, in one way or several."""
-    from apps.image_gradients.looking import Artist, parts
-
-    console = new_console()
-    number = _find(asked)
-    pictures, network = _open(images, weights, device, console)
     drawn = [name for name in METHODS if name in (methods or METHODS)]
-    folder = _folder(out, "saliency")
-    artist = Artist(network, drawn, check, seed, console)
-    for few, part in parts(pictures):
-        page = artist.draw(few, part, number, folder)
-        say(f"Figures are in {folder}; the page: {page}", console)
+    _open("saliency", **given).draw(drawn, check)
 
 
 @look.command()
 @IMAGE
 @click.option(
-    "--target", help="Name or id of what to see.  [default: another, at random]"
+    "--target",
+    "asked",
+    type=ClassName(),
+    help="Name or id of what to see.  [default: another, at random]",
 )
 @click.option(
     "--smallest", is_flag=True, help="Change no pixel by more levels than it must."
@@ -121,37 +114,20 @@ def saliency(
 @WEIGHTS
 @OUT
 @device_option()
-def fool(
-    images: tuple[Path, ...],
-    target: str | None,
-    smallest: bool,
-    seed: int,
-    weights: Path | None,
-    out: Path | None,
-    device: Device,
-    **more: Any,
-) -> None:
+def fool(smallest: bool, aim: Any, rate: Any, steps: Any, **given: Any) -> None:
     """Change pictures until the network sees something else in them."""
+    how = {"aim": aim, "rate": rate, "steps": steps}
     if smallest:
-        options.refuse_beside(more, "--smallest")
-    way = Fooling(**options.given(more))
-    how = {} if smallest else {"aim": way.aim, "rate": way.rate, "most": way.steps}
-    from apps.image_gradients.looking import Trickster, parts
-
-    console = new_console()
-    number = _find(target)
-    pictures, network = _open(images, weights, device, console)
-    folder = _folder(out, "fool")
-    trickster = Trickster(network, how, number, seed, console)
-    for few, part in parts(pictures):
-        trickster.fool(few, part, folder)
-    trickster.tell()
+        options.refuse_beside(how, "--smallest")
+    settings = Fooling(**options.given(how))
+    _open("fool", **given).fool(None if smallest else settings)
 
 
 @look.command()
 @click.option(
     "--class",
     "asked",
+    type=ClassName(),
     multiple=True,
     help="Name or id; may be given again.  [default: six, from tarantula to oboe]",
 )
@@ -168,7 +144,7 @@ def fool(
 @OUT
 @device_option()
 def visualize(
-    asked: tuple[str, ...],
+    asked: tuple[int, ...],
     recipe: str,
     seed: int,
     weights: Path | None,
@@ -177,12 +153,12 @@ def visualize(
     **more: Any,
 ) -> None:
     """Draw what classes look like to the network, from noise."""
-    from apps.image_gradients import classes, gallery
+    from apps.image_gradients import gallery
     from apps.image_gradients import visualize as drawing
     from apps.image_gradients.looking import steps
 
     console = new_console()
-    numbers = [classes.find(text) for text in asked] or drawing.CLASSES
+    classes = asked or drawing.CLASSES
     settings = replace(RECIPES[recipe], **options.given(more))
     network = _network(weights, device, console)
     folder = _folder(out, "visualize")
@@ -190,7 +166,7 @@ def visualize(
     shown = (1, *(max(1, count * quarter // 4) for quarter in (1, 2, 3, 4)))
     with steps(console, "drawing", count) as tell:
         drawn = drawing.visualize(
-            network, numbers, settings, seed=seed, shown=shown, progress=tell
+            network, classes, settings, seed=seed, shown=shown, progress=tell
         )
     names = [gallery.named(number) for number in drawn.classes]
     gallery.save_all(folder, names, drawn.pixels)
@@ -225,12 +201,18 @@ def download(folder: Path | None) -> None:
 
 
 def _open(
-    images: tuple[Path, ...], weights: Path | None, device: Device, console: Console
-) -> tuple[Pictures, SqueezeNet]:
-    """Find pictures, read weights, and say what is done to them."""
-    from apps.image_gradients.looking import steps
+    verb: str,
+    images: tuple[Path, ...],
+    weights: Path | None,
+    device: Device,
+    asked: int | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+) -> Looker:
+    from apps.image_gradients.looking import Looker, steps
     from apps.image_gradients.pictures import Pictures, find, samples
 
+    console = new_console()
     if images:
         with steps(console, "reading", None) as tell:
             pictures = find(images, progress=tell)
@@ -239,11 +221,14 @@ def _open(
     for name, notes in pictures.notes:
         for note in notes:
             say(f"{name}: {note}", console)
-    return pictures, _network(weights, device, console)
+    network = _network(weights, device, console)
+    folder = _folder(out, verb) if verb else Path()
+    return Looker(network, pictures, console, folder, asked, seed)
 
 
 def _network(weights: Path | None, device: Device, console: Console) -> SqueezeNet:
     import minigrad as mg
+    from apps.app import tell
     from apps.image_gradients.gradients import frozen
     from apps.image_gradients.squeezenet import SqueezeNet
     from apps.image_gradients.weights import load
@@ -252,14 +237,8 @@ def _network(weights: Path | None, device: Device, console: Console) -> SqueezeN
     network = SqueezeNet()
     what = load(network, weights)
     say(f"weights: {what}", console)
-    say(f"device: {device} ({device.reason})", console)
+    tell(device, console)
     return frozen(network.to(device))
-
-
-def _find(text: str | None) -> int | None:
-    from apps.image_gradients.classes import find
-
-    return None if text is None else find(text)
 
 
 def _folder(out: Path | None, verb: str) -> Path:

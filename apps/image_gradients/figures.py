@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from textwrap import shorten, wrap
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from apps.report import COLOURS, MARKERS
+from apps.report import draw_curves
 
 SIDE = 1.75  # inches a panel
 MARGIN = 0.08  # inches around a panel
@@ -31,12 +30,9 @@ CLIPPED = 5
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture or map, and the lines of text above it.
+    """A picture (H, W, 3) uint8 or a map (H, W) of floats, and the text above it."""
 
-    Shapes: image (H, W, 3) uint8, a map (H, W) of floats, or None for an empty place.
-    """
-
-    image: np.ndarray | None
+    image: np.ndarray
     caption: str = ""
 
     @property
@@ -75,8 +71,6 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     # A name may hold a dollar sign, which would begin a formula.
     axis.set_title("\n".join(panel.lines), fontsize=FONT, pad=3, parse_math=False)
     colours: dict[str, Any] = {}
-    if panel.image is None:
-        return
     if panel.image.ndim == 2:
         top = float(np.quantile(np.abs(panel.image), 1 - CLIPPED / 1000)) or 1.0
         colours = {"cmap": "magma", "vmin": 0, "vmax": top}
@@ -86,10 +80,7 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
 
 
 def difference(before: np.ndarray, after: np.ndarray, times: float = 1) -> np.ndarray:
-    """What was added to a picture: grey where nothing was, brighter where more is.
-
-    Shapes: (H, W, 3) uint8 each, as is the result.
-    """
+    """What was added to a picture, around grey. Shapes: (H, W, 3) uint8 all."""
     change = (after.astype("float64") - before) * times
     return np.rint(127.5 + change).clip(0, 255).astype("uint8")
 
@@ -106,14 +97,10 @@ def curves(
     """Draw a curve for each name, over stages that have names too."""
     figure = Figure(figsize=(7.0, 3.8))
     axis = figure.add_axes((0.1, 0.24, 0.62, 0.73))
-    looks = cycle(zip(COLOURS, MARKERS, strict=True))
-    for (name, curve), (colour, marker) in zip(values.items(), looks, strict=False):
-        axis.plot(range(len(curve)), curve, color=colour, marker=marker, label=name)
+    draw_curves(axis, {name: dict(enumerate(curve)) for name, curve in values.items()})
     axis.set_xticks(range(len(stages)), stages, rotation=40, ha="right", fontsize=9)
     axis.set_ylabel(label, fontsize=10)
     axis.set_ylim(min(0, *(min(curve) for curve in values.values())) - 0.05, 1.05)
-    axis.grid(color="#dddddd")
-    axis.spines[["top", "right"]].set_visible(False)
     # Beside the curves, as no place among them is free for sure.
     axis.legend(frameon=False, fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -34,7 +34,6 @@ class Fooled:
     """Pictures that the network takes for something else, as they can be saved.
 
     `steps` is how many were taken, -1 where all of them did not help.
-
     Shapes: before and after (N, H, W, 3) uint8, targets and steps (N,).
     """
 
@@ -51,7 +50,7 @@ class Fooled:
 
 
 def joined(parts: Sequence[Fooled]) -> Fooled:
-    """What was done to a few pictures at a time, as if it had been done at once."""
+    """What was done to a few pictures at a time, as one."""
     arrays = zip(*(vars(part).values() for part in parts), strict=True)
     return Fooled(*map(np.concatenate, arrays))
 

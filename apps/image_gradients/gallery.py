@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from apps import report as pages
 from apps.image_gradients import classes as imagenet
@@ -44,15 +44,14 @@ class Part:
     start: int
     total: int
 
-    @property
-    def suffix(self) -> str:
-        """What tells files of this page from those of others; the first has none."""
-        return f"-{self.start // ON_PAGE + 1}" if self.start else ""
+    def named(self, name: str) -> str:
+        """A file's name on this page; the first page's are the plain ones."""
+        return f"{name}-{self.start // ON_PAGE + 1}" if self.start else name
 
     @property
     def file(self) -> str:
         """The page's name."""
-        return f"index{self.suffix}.html"
+        return f"{self.named('index')}.html"
 
     @property
     def neighbours(self) -> list[tuple[str, str]]:
@@ -77,16 +76,21 @@ class Part:
         return self.start // pictures + number
 
 
-def named(number: int, certainty: float | None = None) -> str:
+def named(number: SupportsIndex, certainty: float | None = None) -> str:
     """A class's name, and how sure the network is of it."""
     name = imagenet.names()[number]
     return name if certainty is None else f"{name} {certainty:.0%}"
 
 
+def likeliest(p: np.ndarray) -> str:
+    """What the network sees in one picture, and how sure it is. Shapes: (K,)."""
+    return named(p.argmax(), p.max())
+
+
 def best(p: np.ndarray, count: int = 5) -> list[tuple[str, float]]:
     """The likeliest classes of one picture, by name. Shapes: (K,)."""
     order = np.argsort(-p, kind="stable")[:count]
-    return [(named(int(i)), float(p[i])) for i in order]
+    return [(named(i), float(p[i])) for i in order]
 
 
 def saliency_page(
@@ -101,8 +105,7 @@ def saliency_page(
 ) -> Path:
     """Write maps of what the network looked at, and whether they tell anything.
 
-    `p` are probabilities (N, K); `attributions` are of all pictures, a few in each, or
-    there are none.
+    `p` are probabilities (N, K); `attributions` are of a few pictures each, or none.
     """
     sections = [_maps(batch, asked, p, maps, part)]
     if attributions:
@@ -123,22 +126,20 @@ def _maps(
     maps: Mapping[str, np.ndarray],
     part: Part,
 ) -> Section:
-    captions = [named(int(c), row[c]) for c, row in zip(asked, p, strict=True)]
+    captions = [named(c, row[c]) for c, row in zip(asked, p, strict=True)]
     shown = dict(maps)
     if "grad-cam" in maps:  # coarse, so it is shown as light on the picture
         lit = map(overlaid, batch.pixels, maps["grad-cam"])
         shown["grad-cam"] = np.stack(list(lit))
-
-    def drawn(few: Sequence[int]) -> tuple[Figure, str]:
+    plots = []
+    for name, few in _figures("saliency", batch, COLUMNS, part):
         top = [Panel(batch.pixels[i], f"{batch.names[i]}\n{captions[i]}") for i in few]
         below = [[Panel(values[i]) for i in few] for values in shown.values()]
         told = "; ".join(captions[i] for i in few)
         figure = draw([top, *below], ["picture", *maps])
-        return figure, f"Pictures over maps, for {told}"
-
+        plots.append(Plot(name, figure, f"Pictures over maps, for {told}"))
     meanings = Table(("map", "shows"), [(name, MEANINGS[name]) for name in maps])
     text = "Above each picture stands the class asked for, and how sure the network is."
-    plots = _plots("saliency", batch, COLUMNS, part, drawn)
     return Section("Maps", text, [*plots, meanings])
 
 
@@ -151,7 +152,7 @@ def _completeness(
         for gained, total, gap in zip(few.gained, few.total, few.gap, strict=True)
     ]
     pictures = zip(batch.names, asked, sums, strict=True)
-    rows = [(name, named(int(i)), *row) for name, i, row in pictures]
+    rows = [(name, named(i), *row) for name, i, row in pictures]
     text = (
         "Integrated gradients add up to what the class's score gains from a black "
         "picture to this one. Over so many points between, they miss that by the gap."
@@ -171,7 +172,7 @@ def _check(check: Sequence[tuple[str, Mapping[str, float]]], part: Part) -> Sect
         "map that does not change explains the picture, not the network: as the edges "
         "of the picture do, which ask no network."
     )
-    plots = [Plot(f"sanity{part.suffix}", figure, alt)]
+    plots = [Plot(part.named("sanity"), figure, alt)]
     return Section("Do maps depend on what was learned?", text, plots)
 
 
@@ -185,27 +186,24 @@ def fooling_page(
 ) -> Path:
     """Write the pictures that fool the network, and what was done to them.
 
-    `before` and `after` are probabilities (N, K), `after` of what was saved and read
-    back.
+    `before` and `after` are probabilities (N, K), `after` of what was read back.
     """
-
-    def drawn(few: Sequence[int]) -> tuple[Figure, str]:
-        rows = [_four(batch.names[i], fooled, i, before[i], after[i]) for i in few]
+    parts = "Picture, fooled picture, their difference, and ten times that"
+    plots = []
+    for name, few in _figures("fooling", batch, ROWS, part):
+        figure = draw([_four(batch, fooled, i, before[i], after[i]) for i in few])
         told = ", ".join(batch.names[i] for i in few)
-        parts = "Picture, fooled picture, their difference, and ten times that"
-        return draw(rows), f"{parts}: {told}"
-
+        plots.append(Plot(name, figure, f"{parts}: {told}"))
     text = (
         "Each picture, what the network takes for something else, their difference "
         f"around grey, and {TIMES} times that. The saved picture was read back and "
         "shown to the network once more."
     )
-    plots = list(_plots("fooling", batch, ROWS, part, drawn))
     rows = []
     for i, target in enumerate(fooled.targets):
         steps = str(fooled.steps[i]) if fooled.steps[i] >= 0 else "not fooled"
         taken = (steps, str(fooled.levels[i]), f"{after[i, target]:.0%}")
-        rows.append((batch.names[i], named(int(target)), *taken))
+        rows.append((batch.names[i], named(target), *taken))
     heading = ("picture", "target", "steps", "levels of 255", "certainty, read back")
     table = Table(heading, rows)
     sections = [Section("Fooled", text, plots), Section("What it took", "", [table])]
@@ -213,13 +211,12 @@ def fooling_page(
 
 
 def _four(
-    name: str, fooled: Fooled, i: int, before: np.ndarray, after: np.ndarray
+    batch: Batch, fooled: Fooled, i: int, before: np.ndarray, after: np.ndarray
 ) -> list[Panel]:
     first, second = fooled.before[i], fooled.after[i]
-    was, now = int(before.argmax()), int(after.argmax())
     return [
-        Panel(first, f"{name}\n{named(was, before[was])}"),
-        Panel(second, f"fooled\n{named(now, after[now])}"),
+        Panel(first, f"{batch.names[i]}\n{likeliest(before)}"),
+        Panel(second, f"fooled\n{likeliest(after)}"),
         Panel(difference(first, second), f"difference\nat most {fooled.levels[i]}/255"),
         Panel(difference(first, second, TIMES), f"{TIMES} times that"),
     ]
@@ -228,12 +225,8 @@ def _four(
 def classes_page(folder: Path, drawn: Drawn, told: Sequence[tuple[str, str]]) -> Path:
     """Write what classes look like to the network, and how they came about."""
     steps = sorted(drawn.stages)[:-1]
-    last = [
-        Panel(pixels, named(number, p))
-        for pixels, number, p in zip(
-            drawn.pixels, drawn.classes, drawn.certainty, strict=True
-        )
-    ]
+    captions = map(named, drawn.classes, drawn.certainty)
+    last = list(map(Panel, drawn.pixels, captions))
     rows = [
         [*(Panel(drawn.stages[step][i], f"iteration {step}") for step in steps), panel]
         for i, panel in enumerate(last)
@@ -263,12 +256,11 @@ def save_all(
     part = part or Part(0, len(names))
     digits = max(2, len(str(part.total)))
     paths = []
-    for number, (name, image) in enumerate(
-        zip(names, pixels, strict=True), start=part.start + 1
-    ):
-        safe = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")
-        paths.append(folder / f"{f'{number:0{digits}}-{safe}'.rstrip('-')}.png")
-        save(image, paths[-1])
+    for number, name in enumerate(names, start=part.start + 1):
+        safe = re.sub(r"\W+", "-", f"{number:0{digits}}-{name}", flags=re.ASCII)
+        paths.append(folder / f"{safe.strip('-')}.png")
+    for path, image in zip(paths, pixels, strict=True):
+        save(image, path)
     return paths
 
 
@@ -279,18 +271,14 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _plots(
-    kind: str,
-    batch: Batch,
-    size: int,
-    part: Part,
-    drawn: Callable[[Sequence[int]], tuple[Figure, str]],
-) -> Iterator[Plot]:
-    """Draw so many pictures a figure; `drawn` gives one and says what is in it."""
+def _figures(
+    kind: str, batch: Batch, size: int, part: Part
+) -> Iterator[tuple[str, range]]:
+    """The name of each figure, and which so many pictures of a page are on it."""
     everything = range(len(batch.names))
     for number, begin in enumerate(everything[::size], start=1):
-        figure, alt = drawn(everything[begin : begin + size])
-        yield Plot(f"{kind}-{part.figure(number, size)}", figure, alt)
+        name = f"{kind}-{part.figure(number, size)}"
+        yield name, everything[begin : begin + size]
 
 
 def _written(title: str, sections: Sequence[Section], folder: Path, part: Part) -> Path:

@@ -98,10 +98,7 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
 
 
 def unit(g: np.ndarray) -> np.ndarray:
-    """Each picture's gradient as a direction, of length 1; none where it is 0.
-
-    Shapes: (N, ...) -> (N, ...).
-    """
+    """Each picture's gradient as a direction, of length 1; none where it is 0."""
     length = np.linalg.norm(g.reshape(len(g), -1), axis=1)
     scale = np.where(length > 0, length, 1).reshape(-1, *[1] * (g.ndim - 1))
     return (g / scale).astype(g.dtype, copy=False)

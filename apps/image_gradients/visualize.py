@@ -31,9 +31,7 @@ class Drawn:
     """Pictures of classes, as they can be saved, and as they were on the way.
 
     `certainty` is the probability of each class on its own picture.
-
-    Shapes: pixels (N, H, W, 3) uint8, certainty (N,); `stages` by iteration, each as
-    pixels.
+    Shapes: pixels and each of `stages` (by iteration) (N, H, W, 3) uint8.
     """
 
     classes: tuple[int, ...]
@@ -54,8 +52,7 @@ def visualize(
 ) -> Drawn:
     """Gradient ascent from noise to pictures that the network takes for classes.
 
-    All ascend side by side, and none depends on which others there are: each
-    begins from noise of its own, and all are moved alike.
+    None depends on the others: each begins from noise of its own, and all move alike.
 
     Sources: Simonyan, Vedaldi and Zisserman, Deep Inside Convolutional Networks (2014),
     section 2; Yosinski et al., Understanding Neural Networks Through Deep Visualization
@@ -118,11 +115,7 @@ def _share(settings: Settings, step: int) -> float:
 
 
 def blurred(x: np.ndarray, sigma: float) -> np.ndarray:
-    """Filter pictures with a Gaussian, mirrored at the edges, over four sigma.
-
-    Shapes: (N, 3, H, W) -> (N, 3, H, W). `sigma`, the standard deviation, is in pixels;
-    0 changes nothing.
-    """
+    """Filter pictures (N, 3, H, W) with a Gaussian of `sigma` pixels, mirrored."""
     reach = int(4 * sigma + 0.5)
     if reach == 0:
         return x

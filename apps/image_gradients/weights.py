@@ -53,30 +53,34 @@ def load(
     source: str | os.PathLike[str] | None = None,
     folder: Path = FOLDER,
 ) -> str:
-    """Load learned weights into a network, and say in a few words which.
+    """Load learned weights into a network, all or none; say in a few words which.
 
-    Args:
-        network: all of its parameters are replaced, or none.
-        source: a .pth, .pt, .safetensors or .npz with torchvision's names and layout;
-            without it, the weights are looked for.
-        folder: where `minigrad look download` was to put torchvision's file.
-
-    Raises: WeightsError, one message that says what, why, and a way out.
+    `source` is a .pth, .pt, .safetensors or .npz with torchvision's names and layout.
+    Without it, the weights are looked for, first in `folder`. Raises: WeightsError.
     """
     if source is None:
         state, what = _found(folder)
     else:
         state, what = _read(Path(source)), f"the weights in {source}"
-    _require_fit(state, network, what)
+    if problems := _misfits(state, nn.torch_state_dict(network)):
+        raise WeightsError(
+            f"{what[0].upper()}{what[1:]} are not those of SqueezeNet 1.1: "
+            f"{'; '.join(problems)}. Give a state dictionary of torchvision's "
+            "squeezenet1_1, or leave --weights out to have the weights looked for."
+        )
     nn.load_torch_state_dict(network, state)
     return what
 
 
 def _found(folder: Path) -> tuple[Any, str]:
-    """The weights that are there, and what they are."""
     path = folder / TORCHVISION.name
     if os.path.exists(path):
-        return _published(path), f"torchvision's squeezenet1_1, in {path}"
+        if not is_published(path, TORCHVISION):
+            raise WeightsError(
+                f"{path} has the name of torchvision's file, but not its size and "
+                "sha256. Remove it and run 'minigrad look download', or give --weights."
+            )
+        return _read(path), f"torchvision's squeezenet1_1, in {path}"
     try:
         original = Path(str(distribution("ndf").locate_file(NDF_PLACE)))
     except PackageNotFoundError as error:
@@ -86,26 +90,7 @@ def _found(folder: Path) -> tuple[Any, str]:
     return _read_ndf(original), "the package ndf's, converted"
 
 
-def _published(path: Path) -> Any:
-    """Read torchvision's own file, of which every byte is known."""
-    try:
-        right = is_published(path, TORCHVISION)
-    except OSError as error:
-        raise WeightsError(
-            f"{path} cannot be read ({error}). Make it readable, or give other weights "
-            "by --weights FILE."
-        ) from error
-    if not right:
-        raise WeightsError(
-            f"{path} has the name of torchvision's file, but not its size and sha256. "
-            "Remove it and fetch it by 'minigrad look download'; or, if it is meant, "
-            "give it by --weights."
-        )
-    return _read(path)
-
-
 def _read(path: Path) -> Any:
-    """What a file holds, read by its ending."""
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise WeightsError(
@@ -137,34 +122,20 @@ def _read_ndf(path: Path) -> Arrays:
         ) from error
     if hashlib.sha256(content).hexdigest() != NDF.sha256:
         raise WeightsError(
-            f"{path} is not what ndf 0.1.4 has there, and was not read: it is of "
-            f"another version, or was changed. Install that one: {again}; or give "
-            "weights by --weights FILE."
+            f"{path} is not what ndf 0.1.4 has there, and was not read: install it by "
+            f"{again}, or give weights by --weights FILE."
         )
     return ndf_weights.convert(ndf_weights.read(io.BytesIO(content)))
 
 
-def _require_fit(state: Any, network: SqueezeNet, what: str) -> None:
-    """Raise WeightsError unless every parameter gets numbers, and nothing is left."""
-    if isinstance(state, Mapping):
-        problems = _misfits(state, nn.torch_state_dict(network))
-    else:
-        problems = [f"it is a {type(state).__name__}, no dictionary"]
-    if problems:
-        raise WeightsError(
-            f"{what[0].upper()}{what[1:]} are not those of SqueezeNet 1.1: "
-            f"{'; '.join(problems)}. Give a state dictionary of torchvision's "
-            "squeezenet1_1 and nothing else, or leave --weights out to have the "
-            "weights looked for."
-        )
-
-
-def _misfits(state: Mapping[Any, Any], expected: Arrays) -> list[str]:
-    """What keeps arrays from being the weights, a phrase for each kind."""
-    kinds: dict[str, list[Any]] = {"missing": [n for n in expected if n not in state]}
+def _misfits(state: Any, expected: Arrays) -> list[str]:
+    """What keeps a state from being the weights, a phrase for each kind."""
+    if not isinstance(state, Mapping):
+        return [f"it is a {type(state).__name__}, no dictionary"]
+    kinds = {"missing": [name for name in expected if name not in state]}
     for name, value in state.items():
-        if kind := _misfit(value, expected.get(name)):
-            kinds.setdefault(kind, []).append(name)
+        kinds.setdefault(_misfit(value, expected.get(name)), []).append(name)
+    kinds.pop("", None)
     return [f"{kind}: {_some(names)}" for kind, names in kinds.items() if names]
 
 
@@ -182,7 +153,6 @@ def _misfit(value: Any, wanted: np.ndarray | None) -> str:
 
 
 def _some(names: Sequence[Any], count: int = 3) -> str:
-    """The first few names, and how many more there are."""
     shown = ", ".join(repr(name)[:60] for name in names[:count])
     more = len(names) - count
     return f"{shown} and {more:,} more" if more > 0 else shown
