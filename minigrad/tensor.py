@@ -381,9 +381,9 @@ class Tensor(TensorBase):
 
 
 def _assign_grad(leaf: Leaf, gradient: Any) -> None:
-    leaf.grad = gradient
+    before, leaf.grad = leaf.grad, gradient
     for observer in recording.observers:
-        observer.grad_assigned(leaf)
+        observer.grad_assigned(leaf, before)
 
 
 def _hooks(entry: Entry) -> tuple[Any, ...]:

@@ -43,9 +43,10 @@ class Capture(Observer):
     array from elsewhere would stay what it is now, so it is refused.
 
     Arrays are known by their identity, for as long as they live: no array is held.
+    Nothing outside changes: a program that is recorded has not been run yet.
     """
 
-    on_arrays = on_tensors = True
+    on_arrays = on_tensors = writes_to_copies = True
 
     def __init__(self, arguments: Iterable[TensorBase]) -> None:
         self.program = Program()
@@ -59,6 +60,7 @@ class Capture(Observer):
         self._constants: dict[int, Array] = {}  # by id(array), which live as long
         self._given: Sequence[Any] = ()
         self._calling = False
+        self._before: dict[int, Any] = {}  # leaves' gradients, by order
         self._first: dict[int, TensorBase] = {}  # by which an input came in
         for tensor in arguments:
             self._add_input(tensor)
@@ -226,17 +228,26 @@ class Capture(Observer):
         if number is not None:
             self._add(Primitive(_checking(check)), (number,), {}, ())
 
-    def grad_assigned(self, leaf: Any) -> None:
+    def grad_assigned(self, leaf: Any, before: Any) -> None:
         """Note that what the leaf's gradient was before does not matter."""
         if leaf.order not in self.leaves:
             self.cleared.add(leaf.order)
+        self._change_grad(leaf, before)
+
+    def _change_grad(self, leaf: Any, before: Any) -> None:
         self.leaves[leaf.order] = leaf
+        self._before.setdefault(leaf.order, before)
+
+    def restore_gradients(self) -> None:
+        """Give the leaves the gradients that they had before."""
+        for order, leaf in self.leaves.items():
+            leaf.grad = self._before[order]
 
     def grad_added(self, leaf: Any, known: Any) -> None:
         """Note that the step gives a leaf its gradient."""
         if leaf.order not in self.leaves and known is not None:
             raise CompileError(HELD_GRADIENT)
-        self.leaves[leaf.order] = leaf
+        self._change_grad(leaf, known)
 
     def hooked(self, entry: Entry) -> None:
         """Refuse hooks, which a later run would not call."""

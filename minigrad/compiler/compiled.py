@@ -65,11 +65,12 @@ class Compiled:
     def _record(self, key: Hashable, args: Any, kwargs: Any) -> Any:
         given = map_arrays((args, kwargs), _as_tensor)
         capture = Capture(arrays_in(given))
-        with Scope(observer=capture):
-            results = self.function(*given[0], **given[1])
-        gradients = [leaf.grad for leaf in capture.leaves.values()]
-        found = [array_of(x) for x in arrays_in((results, gradients))]
-        known = Recording(capture, results, self._memory)
+        try:
+            with Scope(observer=capture):
+                results = self.function(*given[0], **given[1])
+            known = Recording(capture, results, self._memory)
+        finally:
+            capture.restore_gradients()
         self.recordings.setdefault(key, []).append(known)
         if len(self.recordings) > MOST_RECORDINGS:
             self.recordings.popitem(last=False)
@@ -80,7 +81,7 @@ class Compiled:
                 "as arrays.",
                 stacklevel=3,
             )
-        return known.give(found)
+        return known.run([array_of(x) for x in arrays_in((args, kwargs))])
 
     def program(self) -> Listing:
         """The instructions that were run last, to be printed.

@@ -71,15 +71,8 @@ class Instruction:
     @property
     def written(self) -> list[int]:
         """The values that it changes in place, a generator's state among them."""
-        primitive = self.primitive
-        if not (primitive.writes or primitive.advances):
-            return []
-        names = primitive.operand_names
-        changed = {*primitive.writes, *primitive.advances}
-        rest = self.operands[len(names) :] if primitive.rest_name in changed else ()
-        given = zip(names, self.operands, strict=False)
-        found = [*(x for name, x in given if name in changed), *rest]
-        return [x for x in found if isinstance(x, int)]
+        changed = self.primitive.changed(self.operands)
+        return [x for x in changed if isinstance(x, int)]
 
     @property
     def has_effect(self) -> bool:

@@ -152,10 +152,17 @@ class Primitive:
 
     def written(self, operands: Sequence[Any]) -> list[Any]:
         """The operands that the forward changes in place."""
+        return self._of(self.writes, operands)
+
+    def changed(self, operands: Sequence[Any]) -> list[Any]:
+        """Those that it writes to, and the states that it advances."""
+        return self._of((*self.writes, *self.advances), operands)
+
+    def _of(self, chosen: tuple[str, ...], operands: Sequence[Any]) -> list[Any]:
         names = self.operand_names
-        rest = operands[len(names) :] if self.rest_name in self.writes else ()
+        rest = operands[len(names) :] if self.rest_name in chosen else ()
         given = zip(names, operands, strict=False)
-        return [*(x for name, x in given if name in self.writes), *rest]
+        return [*(x for name, x in given if name in chosen), *rest]
 
     # -- the rules -----------------------------------------------------------------
 

@@ -288,7 +288,8 @@ def record(
         observer.given(operands)
     arrays = _arrays(primitive, operands)
     started = perf_counter()
-    call = _alone(run, primitive, arrays, settings, needs)
+    given = _with_copies(primitive, arrays) if recording.dry else arrays
+    call = _alone(run, primitive, given, settings, needs)._replace(operands=arrays)
     seconds = perf_counter() - started
     recorded = wanted and _has_derivative(call.results[0])
     entry = _entry_of(call, parents, needs) if recorded else None
@@ -300,6 +301,12 @@ def record(
     if primitive.many:
         return [wrap(r, entry and Item(entry, i, r)) for i, r in enumerate(outputs)]
     return wrap(outputs[0], entry)
+
+
+def _with_copies(primitive: Primitive, arrays: Sequence[Any]) -> Sequence[Any]:
+    """The operands, copies of those that the forward would change."""
+    changed = [id(x) for x in primitive.changed(arrays)]
+    return [x.copy() if id(x) in changed else x for x in arrays]
 
 
 def _alone(run: Callable[..., Call], *given: Any) -> Call:

@@ -17,6 +17,7 @@ class Observer:
 
     on_arrays = False  # calls on arrays are shown too: rules make them
     on_tensors = False  # backward passes run on Tensors, so that all of it is calls
+    writes_to_copies = False  # primitives write into copies, so that nothing changes
     every_gradient = False  # backward passes take no shortcuts: each gradient is shown
     checks_ids = False  # ids on a GPU are checked too, which must wait for them
 
@@ -52,8 +53,8 @@ class Observer:
     def checked(self, array: Any, check: Callable[[Any], None]) -> None:
         """The values of an array were looked at by `check`, which may raise."""
 
-    def grad_assigned(self, leaf: Entry) -> None:
-        """A leaf's gradient was replaced or forgotten."""
+    def grad_assigned(self, leaf: Entry, before: Any) -> None:
+        """A leaf's gradient was replaced or forgotten; `before` is what it was."""
 
     def grad_added(self, leaf: Entry, known: Any) -> None:
         """A backward pass has added to a leaf's gradient, `known` or None before."""
@@ -78,6 +79,7 @@ class Recording(threading.local):
         self.observers = observers
         self.plain = enabled and not observers
         self.on_arrays = bool(observers) and any(o.on_arrays for o in observers)
+        self.dry = bool(observers) and any(o.writes_to_copies for o in observers)
         self.on_tensors = bool(observers) and any(o.on_tensors for o in observers)
 
 

@@ -19,12 +19,13 @@ def merge_common(program: Program) -> Program:
     """
     same: dict[int, Operand] = {}
     seen: dict[Hashable, Instruction] = {}
-    versions: dict[int, int] = {}
+    roots = program.roots()
+    versions: dict[int, int] = {}  # how often the memory of a root was written
     outputs = set(program.outputs)
     body = []
     for instruction in program.body:
         changed = with_operands(instruction, same)
-        key = _key(changed, versions)
+        key = _key(changed, {n: versions.get(roots[n], 0) for n in changed.reads})
         known = seen.get(key)
         complete = len(changed.gives) == len(changed.results)
         if known is not None and complete and not outputs.intersection(changed.gives):
@@ -32,7 +33,7 @@ def merge_common(program: Program) -> Program:
             continue
         body.append(changed)
         for number in changed.written:
-            versions[number] = versions.get(number, 0) + 1
+            versions[roots[number]] = versions.get(roots[number], 0) + 1
         if complete and not changed.has_effect:
             seen[key] = changed
     return program.with_body(body)

@@ -19,12 +19,14 @@ def fold_constants(program: Program) -> Program:
     starts from. Constants must not be written to; an output stays an instruction, for
     a caller may write into what it is given.
     """
-    protected = set(program.outputs).union(*(i.written for i in program.body))
+    roots = program.roots()
+    kept = {roots[n] for n in program.outputs}
+    kept |= {roots[n] for i in program.body for n in i.written}
     known: dict[int, Literal] = {}
     body = []
     for instruction in program.body:
         changed = with_operands(instruction, known)
-        if _is_constant(changed) and not protected.intersection(changed.gives):
+        if _is_constant(changed) and kept.isdisjoint(roots[n] for n in changed.gives):
             known |= _results(changed)
         else:
             body.append(changed)

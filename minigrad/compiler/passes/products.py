@@ -43,6 +43,8 @@ Term = Operand | Product
 def join_products(program: Program) -> Program:
     """Let the products of one sum become one; what else the sum adds is added to it."""
     uses = Uses(program)
+    places = {n: place for place, i in enumerate(program.body) for n in i.gives}
+    writes = [place for place, i in enumerate(program.body) if i.written]
     joined: dict[int, list[Term]] = {}  # by the number of a sum
     replaced: set[int] = set()  # the sums within, and the products
     for instruction in reversed(program.body):
@@ -50,7 +52,11 @@ def join_products(program: Program) -> Program:
         if instruction.primitive is not ADD or result is None or result in replaced:
             continue
         terms, inner = _terms_of(uses, instruction)
-        if _joinable(program, [term for term in terms if isinstance(term, Product)]):
+        products = [term for term in terms if isinstance(term, Product)]
+        first = min((places[n] for n in inner), default=0)
+        # What is written in between could be a factor.
+        moves = not any(first < place < places[result] for place in writes)
+        if moves and _joinable(program, products):
             joined[result] = terms
             replaced |= inner
     body: list[Instruction] = []

@@ -410,6 +410,46 @@ def test_a_gradient_from_before_is_refused():
         mg.compile(step)()
 
 
+def test_recording_changes_nothing_by_itself(monkeypatch):
+    training = Training(True)
+    monkeypatch.setattr(module.Recording, "run", lambda *given: None)
+    before = training.state(), training.model.drop.generator.get_state()
+    training.step(rows())
+    assert all(map(np.array_equal, training.state(), before[0]))
+    assert training.model.drop.generator.get_state() == before[1]
+    assert all(p.grad is None for p in training.model.parameters())
+
+
+def test_stopped_and_resumed_or_not_the_bits_are_the_same():
+    one, two = Training(True), Training(True)
+    for i in range(6):
+        if i == 3:
+            two.step = mg.compile(two.plain)  # as in another process
+        one.step(rows())
+        two.step(rows())
+    for a, b in zip(one.state(), two.state(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_read_after_a_write_is_what_was_written():
+    w = leaf(ROWS)
+    optimizer = nn.SGD([w], lr=1.0)
+
+    @mg.compile
+    def step(x):
+        turned = w.detach().T
+        before = (x @ turned).sum()
+        optimizer.update([x])
+        return before, (x @ turned).sum(), (x @ w.detach().T).sum()
+
+    for _ in range(2):
+        w0 = w.numpy().copy()
+        found = [float(part) for part in step(rows())]
+        product = float((ROWS @ w0.T).sum())
+        after = float((ROWS @ (w0 - ROWS).T).sum())
+        np.testing.assert_allclose(found, [product, after, after], rtol=1e-5)
+
+
 def test_an_exception_in_a_run_leaves_weights_and_moments():
     table = nn.Embedding(4, 2)
     table.to(rows().device)
