@@ -7,8 +7,6 @@ Glossary of shapes: N batch, H heads, T queries, S keys and values, E width of a
 and a key in one head, M width of a value, D width of the model.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Any
@@ -20,7 +18,7 @@ from minigrad.backend import beside, device_of
 from minigrad.ops import sources
 from minigrad.ops.elementwise import greater, less_equal, logical_and
 from nn import init
-from nn.checks import array_of, check_shape, check_size
+from nn.checks import array_of, check_boolean, check_size
 from nn.dropout import Dropout
 from nn.dtypes import floats, narrow, wide
 from nn.linear import Linear, linear
@@ -54,13 +52,17 @@ def scaled_dot_product_attention(
     """
     if chunk is not None:
         check_size("scaled_dot_product_attention", chunk=chunk)
-    q, k, v = given = floats("attention", q=q, k=k, v=v)
-    _check_lengths(causal, q, k, v)
-    mask = None if mask is None else _checked(mask, q, k)
+    given = floats("attention", "q (..., T, E), k (..., S, E), v (..., S, M)", q, k, v)
     q, k, v = map(wide, given)
+    T, S = q.shape[-2], k.shape[-2]
+    if causal and T != S:
+        raise ValueError(
+            f"attention: causal, but there are {T} queries and {S} keys, so that "
+            "which keys precede a query is not certain. Give a mask instead."
+        )
+    mask = None if mask is None else _checked(mask, q, T, S)
     q = q * (1 / math.sqrt(q.shape[-1]))  # fewer numbers than the scores
     drop = functools.partial(mg.dropout, p=dropout, generator=generator)
-    T, S = q.shape[-2], k.shape[-2]
     if chunk is None or not T or not S:
         y = _at_once(q, k, v, mask, causal, drop)
     else:
@@ -136,35 +138,13 @@ def _slices(length: int, chunk: int) -> list[slice]:
     return [slice(i, min(i + chunk, length)) for i in range(0, length, chunk)]
 
 
-def _check_lengths(causal: bool, q: Any, k: Any, v: Any) -> None:
-    """Raise unless queries, keys and values fit together."""
-    way_out = "Queries and keys share a width, keys and values their positions."
-    check_shape("attention", "q", q, ("...", "T", "E"), way_out)
-    check_shape("attention", "k", k, ("...", "S", q.shape[-1]), way_out)
-    check_shape("attention", "v", v, ("...", k.shape[-2], "M"), way_out)
-    T, S = q.shape[-2], k.shape[-2]
-    if causal and T != S:
-        raise ValueError(
-            f"attention: causal, but there are {T} queries and {S} keys, so that "
-            "which keys precede a query is not certain. Give a mask instead."
-        )
-
-
 # -- masks -------------------------------------------------------------------------
 
 
-def _checked(mask: Any, q: Any, k: Any) -> Any:
-    """The mask as an array on the device of q.
-
-    Raises: TypeError unless it is boolean; ValueError where the shapes disagree.
-    """
-    mask, T, S = array_of(mask), q.shape[-2], k.shape[-2]
-    if mask.dtype.kind != "b":
-        raise TypeError(
-            f"attention: mask has dtype {mask.dtype}, but must be boolean, True where "
-            "a query may see a key. Make one with a comparison, as in mask = ids != "
-            "pad."
-        )
+def _checked(mask: Any, q: Any, T: int, S: int) -> Any:
+    """The mask as an array on the device of q."""
+    mask = array_of(mask)
+    check_boolean("attention", mask, "a query may see a key", "ids != pad")
     lengths = mask.shape[-2:]
     if len(lengths) < 2 or lengths[0] not in (1, T) or lengths[1] not in (1, S):
         raise ValueError(
@@ -277,10 +257,8 @@ class MultiHeadAttention(Module):
         """
         key = query if key is None else key
         value = key if value is None else value
-        given = {"query": query, "key": key, "value": value}
-        inputs = floats("MultiHeadAttention", **given)
-        for name, x in zip(given, inputs, strict=True):
-            check_shape("MultiHeadAttention", name, x, ("N", "T", "D"), "Batch first.")
+        shapes = "query (N, T, D), key (M, S, D), value (M, S, D)"
+        inputs = floats("MultiHeadAttention", shapes, query, key, value)
         if inputs[0] is inputs[1] is inputs[2]:  # one product for all three
             packed = self._project(inputs[0], self.Wqkv, self.bqkv)  # (N, T, 3 * H, E)
             parts = mg.split(packed, 3, axis=2)

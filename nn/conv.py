@@ -4,8 +4,6 @@ Glossary of shapes: N batch, C and O channels in and out, (H, W) image, (K, L) w
 (P, Q) positions of the window. A pair may be given as one number for both of its sides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +12,7 @@ import numpy as np
 import minigrad as mg
 from minigrad.ops.windows import Pair
 from nn import init
-from nn.checks import array_of, check_shape, check_size
+from nn.checks import array_of, check_size
 from nn.dtypes import floats
 from nn.module import Module, Parameter
 
@@ -45,8 +43,8 @@ def conv2d(
     (1998), section II.A.
     """
     moves = _moves("conv2d", stride, padding, dilation)
-    x, W, b = floats("conv2d", x=x, W=W, b=b, optional=("b",))
-    _check_operands("conv2d", x, W, b, axis=1)
+    shapes = "W (O, C, K, L), x (N, C, H, W), b? (O,)"
+    W, x, b = floats("conv2d", shapes, W, x, b)
     if relu and b is not None:
         return mg.conv2d_relu(x, W, b, **moves)
     y = _with_bias(mg.conv2d(x, W, **moves), b)
@@ -69,8 +67,8 @@ def conv_transpose2d(
     Raises: ValueError where the shapes disagree.
     """
     moves = _moves("conv_transpose2d", stride, padding, dilation)
-    x, W, b = floats("conv_transpose2d", x=x, W=W, b=b, optional=("b",))
-    _check_operands("conv_transpose2d", x, W, b, axis=0)
+    shapes = "W (O, C, K, L), x (N, O, P, Q), b? (C,)"
+    W, x, b = floats("conv_transpose2d", shapes, W, x, b)
     sides = zip(x.shape[2:], W.shape[2:], *moves.values(), strict=True)
     shape = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in sides)
     if min(shape) < 1:
@@ -115,16 +113,6 @@ class Conv2d(Module):
     def forward(self, x: Any) -> Any:
         """Give every window's product with the weights."""
         return conv2d(x, self.W, self.b, relu=self.relu, **self.moves)
-
-
-def _check_operands(layer: str, x: Any, W: Any, b: Any, axis: int) -> None:
-    """Raise unless x has the channels of W's `axis`, and b those of the other one."""
-    check_shape(layer, "W", W, ("O", "C", "K", "L"), "Weights have four axes.")
-    into, out = W.shape[axis], W.shape[1 - axis]
-    way_out = f"Images are (N, C, H, W), C the length of W's axis {axis}."
-    check_shape(layer, "x", x, ("N", into, "H", "W"), way_out)
-    if b is not None:
-        check_shape(layer, "b", b, (out,), "It has a number for each channel.")
 
 
 def _with_bias(y: Any, b: Any) -> Any:

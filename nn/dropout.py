@@ -1,7 +1,5 @@
 """Dropout: a layer learns not to rely on single units, by losing some at random."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import minigrad as mg
@@ -35,5 +33,5 @@ class Dropout(Module):
         """Drop elements of x while training, give x itself otherwise."""
         if not self.training or self.p == 0:
             return x
-        (x,) = floats("Dropout", x=x)
+        (x,) = floats("Dropout", "x (...)", x)
         return mg.dropout(x, self.p, generator=self.generator)

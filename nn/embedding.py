@@ -3,13 +3,11 @@
 Glossary of shapes: N batch, T time steps, V words in the vocabulary, D width.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import minigrad as mg
 from nn import init
-from nn.checks import check_ids, check_shape, check_size, integer_array
+from nn.checks import check_ids, check_size, integer_array
 from nn.dtypes import floats
 from nn.module import Module, Parameter
 
@@ -20,8 +18,7 @@ def word_embedding(ids: Any, table: Any) -> Any:
     Shapes: ids (...), usually (N, T), table (V, D), output (..., D).
     Raises: TypeError for ids that are no integers, ValueError for ids out of range.
     """
-    (table,) = floats("word_embedding", table=table)
-    check_shape("word_embedding", "table", table, ("V", "D"), "A row for each id.")
+    (table,) = floats("word_embedding", "table (V, D)", table)
     ids = integer_array("word_embedding", "ids", ids)
     check_ids("word_embedding", "ids", ids, below=table.shape[0])
     return mg.take(table, ids, axis=0)

@@ -4,8 +4,6 @@ Glossary of shapes: N batch, T time steps, D input width, H hidden width. Sequen
 batch-major, (N, T, D).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import minigrad as mg
@@ -22,8 +20,8 @@ def gru_step(x: Any, h: Any, Wx: Any, Wh: Any, bx: Any, bh: Any) -> Any:
     Source: Cho et al., Learning phrase representations using RNN encoder-decoder
     (2014); the reset after the product, with a hidden bias of its own, as in cuDNN.
     """
-    operands = operands_of("gru_step", 3, x, {"h": h}, Wx, Wh, bx=bx, bh=bh)
-    x, h, Wx, Wh, bx, bh = operands
+    shapes = "x (N, D), h (N, H), bx (G,), bh (G,)"
+    Wx, Wh, x, h, bx, bh = operands_of("gru_step", 3, shapes, Wx, Wh, x, h, bx, bh)
     return _gru_gates(x @ Wx + bx, h @ Wh + bh, h)
 
 
@@ -34,7 +32,8 @@ def gru(x: Any, h0: Any, Wx: Any, Wh: Any, bx: Any, bh: Any) -> Any:
     bh (3H,), output (N, T, H).
     Raises: ValueError where the shapes disagree, or T is 0.
     """
-    x, h0, Wx, Wh, bx, bh = operands_of("gru", 3, x, {"h0": h0}, Wx, Wh, bx=bx, bh=bh)
+    shapes = "x (N, T, D), h0? (N, H), bx (G,), bh (G,)"
+    Wx, Wh, x, h0, bx, bh = operands_of("gru", 3, shapes, Wx, Wh, x, h0, bx, bh)
     outputs, _ = unroll(
         lambda a, h: _gru_gates(a, h @ Wh + bh, h), input_part(x, Wx, bx), h0
     )

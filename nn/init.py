@@ -5,8 +5,6 @@ can replace another. Weights are (in, out): `y = x @ W`. Without a generator the
 come from `mg.default_generator`.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -4,8 +4,6 @@ Glossary of shapes: N batch, T time steps, D input width, H hidden width. Sequen
 batch-major, (N, T, D).
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import minigrad as mg
@@ -30,8 +28,8 @@ def lstm_step(x: Any, h: Any, c: Any, Wx: Any, Wh: Any, b: Any) -> LSTMState:
     Source: Hochreiter and Schmidhuber, Long short-term memory (1997), with the forget
     gate of Gers, Schmidhuber, Cummins, Learning to forget (2000).
     """
-    states = {"h": h, "c": c}
-    x, h, c, Wx, Wh, b = operands_of("lstm_step", 4, x, states, Wx, Wh, b=b)
+    shapes = "x (N, D), h (N, H), c (N, H), b (G,)"
+    Wx, Wh, x, h, c, b = operands_of("lstm_step", 4, shapes, Wx, Wh, x, h, c, b)
     return _lstm_gates(x @ Wx + h @ Wh + b, c)
 
 
@@ -54,8 +52,8 @@ def lstm_sequence(
     Shapes and errors: as `lstm`, c0 (N, H) or None for zeros; outputs (N, T, H), (N, H)
     and (N, H).
     """
-    states = {"h0": h0, "c0": c0}
-    x, h0, c0, Wx, Wh, b = operands_of("lstm", 4, x, states, Wx, Wh, b=b)
+    shapes = "x (N, T, D), h0? (N, H), c0? (N, H), b (G,)"
+    Wx, Wh, x, h0, c0, b = operands_of("lstm", 4, shapes, Wx, Wh, x, h0, c0, b)
 
     def cell(a: Any, state: LSTMState) -> LSTMState:
         return _lstm_gates(a + state.h @ Wh, state.c)

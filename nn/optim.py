@@ -1,7 +1,5 @@
 """Optimisers, and the clipping of gradients."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any, ClassVar

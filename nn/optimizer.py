@@ -1,7 +1,5 @@
 """The base class of optimisers: the parameters and the state of an optimiser."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 

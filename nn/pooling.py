@@ -4,8 +4,6 @@ Glossary of shapes: N batch, C channels, (H, W) image, (P, Q) positions of the w
 A pair may be given as one number for both of its sides.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ import minigrad as mg
 from minigrad.backend import beside
 from minigrad.ops import windows
 from minigrad.ops.windows import Pair
-from nn.checks import array_of, check_shape
+from nn.checks import array_of, check_shapes
 from nn.conv import Sides, pair
 from nn.dtypes import floats, narrow, numbers, wide
 from nn.module import Module
@@ -54,7 +52,7 @@ def avg_pool2d(
     Windows of float16 are summed in float32.
     Shapes and Raises: as `max_pool2d`.
     """
-    (x,) = floats("avg_pool2d", x=x)
+    (x,) = floats("avg_pool2d", "x (...)", x)
     window, step, around = _windows("avg_pool2d", x, size, stride, padding, ceil_mode)
     padded = _padded(wide(x), around, 0.0)
     total = mg.sum(mg.unfold(padded, size=window, stride=step), (-4, -3))
@@ -113,7 +111,7 @@ def _windows(
 
     Raises: ValueError.
     """
-    check_shape(layer, "x", x, ("N", "C", "H", "W"), "The channels come first.")
+    check_shapes(layer, "x (N, C, H, W)", x)
     window = pair(layer, "size", size, 1)
     step = pair(layer, "stride", window if stride is None else stride, 1)
     edge = pair(layer, "padding", padding, 0)

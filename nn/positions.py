@@ -3,8 +3,6 @@
 Glossary of shapes: N batch, T positions, D width of the model.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ import numpy as np
 import minigrad as mg
 from minigrad.backend import beside
 from nn import init
-from nn.checks import array_of, check_shape, check_size
+from nn.checks import array_of, check_size
 from nn.dtypes import floats
 from nn.module import Module, Parameter
 
@@ -40,9 +38,7 @@ class LearnedPositions(Module):
 
     def forward(self, x: Any) -> Any:
         """Give x with each position's vector added."""
-        x, W = floats("LearnedPositions", x=x, W=self.W)
-        way_out = "Words become vectors first, by an Embedding."
-        check_shape("LearnedPositions", "x", x, ("...", "T", W.shape[1]), way_out)
+        W, x = floats("LearnedPositions", "W (L, D), x (..., T, D)", self.W, x)
         T = x.shape[-2]
         if W.shape[0] < T:
             raise ValueError(
@@ -71,10 +67,7 @@ class SinusoidalPositions(Module):
 
     def forward(self, x: Any) -> Any:
         """Give x with each position's vector added."""
-        (x,) = floats("SinusoidalPositions", x=x)
-        way_out = "Words become vectors first, by an Embedding."
-        expected = ("...", "T", self.embed_dim)
-        check_shape("SinusoidalPositions", "x", x, expected, way_out)
+        (x,) = floats("SinusoidalPositions", f"x (..., T, {self.embed_dim})", x)
         waves = sinusoids(x.shape[-2], self.embed_dim).astype(x.dtype)
         return x + beside(waves, array_of(x))
 

@@ -9,15 +9,13 @@ before the loop, and the inputs and outputs of the loop are joined once: T steps
 O(T), forward and backward.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import minigrad as mg
 from minigrad.backend import device_of
 from nn import init
-from nn.checks import array_of, check_shape, check_size
+from nn.checks import array_of, check_size
 from nn.dtypes import floats
 from nn.module import Module, Parameter
 
@@ -68,10 +66,7 @@ class Recurrent(Module):
 
     def initial_state(self, batch: int, h: Any = None) -> Any:
         """Give the state before the first step: zeros, or the hidden state h (N, H)."""
-        if h is not None:
-            return h
-        shape = (batch, self.hidden_size)
-        return mg.zeros(shape, dtype=self.Wh.dtype, device=self.Wh.device)
+        return _zeros(batch, like=self.Wh) if h is None else h
 
     @property
     def weights(self) -> list[Any]:
@@ -86,66 +81,29 @@ def input_part(x: Any, Wx: Any, b: Any) -> list[Any]:
 
 
 def operands_of(
-    layer: str,
-    gates: int,
-    x: Any,
-    states: dict[str, Any],
-    Wx: Any,
-    Wh: Any,
-    **biases: Any,
+    layer: str, gates: int, shapes: str, Wx: Any, Wh: Any, x: Any, *others: Any
 ) -> list[Any]:
-    """All operands in this order, as floats that fit.
+    """All operands as floats that fit; a state that is None as zeros.
 
-    States that are named h0 and c0 are those of a sequence: None is zeros there.
+    `shapes` are those of x and the others, in which G is gates * H.
     """
-    for name, state in states.items():
-        if isinstance(state, tuple):
+    for other in others:
+        if isinstance(other, tuple) and any(getattr(part, "ndim", 0) for part in other):
             raise TypeError(
-                f"{layer}: {name} is a tuple, but must be one array of shape (N, H). "
+                f"{layer}: a state is a tuple, but must be one array of shape (N, H). "
                 "Give h alone; an LSTM's module takes the pair (h, c)."
             )
-    sequence = "h0" in states
-    given = {"x": x, **states, "Wx": Wx, "Wh": Wh, **biases}
-    optional = tuple(states) if sequence else ()
-    operands = dict(zip(given, floats(layer, optional=optional, **given), strict=True))
-    x, Wh = operands["x"], operands["Wh"]
-    N, D = (x.shape[0], x.shape[-1]) if x.ndim == 2 + sequence else (0, 0)
-    H = Wh.shape[0] if Wh.ndim else 0
-    expected: dict[str, Any] = {"Wx": (D, gates * H), "Wh": (H, gates * H)}
-    expected |= dict.fromkeys(states, (N, H)) | dict.fromkeys(biases, (gates * H,))
-    for name in states:
-        if operands[name] is None:
-            device = device_of(array_of(Wh))
-            operands[name] = mg.zeros((N, H), dtype=Wh.dtype, device=device)
-    fit = all(operands[name].shape == shape for name, shape in expected.items())
-    if not fit or N == 0 or x.shape[1] == 0:
-        _explain(layer, gates, sequence, operands, expected)
-    return list(operands.values())
-
-
-def _explain(
-    layer: str, gates: int, sequence: bool, operands: Any, expected: Any
-) -> None:
-    """Raise for what does not fit, with the sizes that follow from Wx."""
-    x, Wx = operands["x"], operands["Wx"]
-    check_shape(layer, "Wx", Wx, ("D", f"{gates} * H"), "It multiplies x.")
-    D, width = Wx.shape
-    H = width // gates
-    sizes = (
-        f"Wx has shape {Wx.shape}, which means input width D={D} and hidden width H={H}"
-        f" ({gates} * H columns)."
-    )
-    if width % gates:
-        raise ValueError(f"{layer}: {sizes} Give it such a number of columns.")
-    layout = "Batch first: x is (N, T, D). " if sequence else "x is one step, (N, D). "
-    check_shape(layer, "x", x, ("N", "T", D) if sequence else ("N", D), layout + sizes)
-    if sequence and x.shape[1] == 0:
+    shapes = f"Wx (D, G), Wh (H, G), {shapes}".replace("G", f"{gates}H")
+    Wx, Wh, x, *rest = floats(layer, shapes, Wx, Wh, x, *others)
+    if x.ndim == 3 and x.shape[1] == 0:
         raise ValueError(
             f"{layer}: x has shape {x.shape}, a sequence of no time steps, so there "
             "is no output to stack. Give at least one step."
         )
-    check_shape(layer, "Wh", operands["Wh"], (H, width), sizes)
-    rows = f"A state has one row for each of the N={len(x)} rows of x. "
-    for name, shape in expected.items():
-        way_out = rows + sizes if len(shape) == 2 else sizes
-        check_shape(layer, name, operands[name], shape, way_out)
+    return [Wx, Wh, x, *(_zeros(len(x), Wh) if y is None else y for y in rest)]
+
+
+def _zeros(batch: int, like: Any) -> mg.Tensor:
+    """A state of zeros, for weights (H, gates * H)."""
+    device = device_of(array_of(like))
+    return mg.zeros((batch, like.shape[0]), dtype=like.dtype, device=device)

@@ -4,8 +4,6 @@ Glossary of shapes: N batch, T time steps, D input width, H hidden width. Sequen
 batch-major, (N, T, D).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import minigrad as mg
@@ -19,7 +17,8 @@ def rnn_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any) -> Any:
     Raises: ValueError where the shapes disagree.
     Source: Elman, Finding structure in time (1990).
     """
-    x, h, Wx, Wh, b = operands_of("rnn_step", 1, x, {"h": h}, Wx, Wh, b=b)
+    shapes = "x (N, D), h (N, H), b (G,)"
+    Wx, Wh, x, h, b = operands_of("rnn_step", 1, shapes, Wx, Wh, x, h, b)
     return mg.tanh(x @ Wx + h @ Wh + b)
 
 
@@ -30,7 +29,8 @@ def rnn(x: Any, h0: Any, Wx: Any, Wh: Any, b: Any) -> Any:
     output (N, T, H).
     Raises: ValueError where the shapes disagree, or T is 0.
     """
-    x, h0, Wx, Wh, b = operands_of("rnn", 1, x, {"h0": h0}, Wx, Wh, b=b)
+    shapes = "x (N, T, D), h0? (N, H), b (G,)"
+    Wx, Wh, x, h0, b = operands_of("rnn", 1, shapes, Wx, Wh, x, h0, b)
     outputs, _ = unroll(lambda a, h: mg.tanh(a + h @ Wh), input_part(x, Wx, b), h0)
     return outputs
 

@@ -8,8 +8,6 @@ To resume, build the schedule on the optimiser first and then give it its own st
 back: `schedule.load_state_dict(saved)`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar

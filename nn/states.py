@@ -1,7 +1,5 @@
 """Saved states: checking one against its owner, every mismatch in one report."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -7,8 +7,6 @@ there: a layer that is added adds its entry. What a model itself owns keeps its 
 its layout.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 

@@ -12,8 +12,6 @@ Source: Vaswani et al., Attention Is All You Need (2017); pre-norm, Xiong et al.
 Layer Normalization in the Transformer Architecture (2020).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -38,7 +36,7 @@ def gelu(x: Any) -> Any:
     Shapes: x and output (...).
     Source: Hendrycks and Gimpel, Gaussian Error Linear Units (2016), section 2.
     """
-    (x,) = floats("gelu", x=x)
+    (x,) = floats("gelu", "x (...)", x)
     y = wide(x)  # the cube of 41 is more than float16 holds
     inner = (y + y * y * y * 0.044715) * math.sqrt(2 / math.pi)
     return narrow(y * mg.sigmoid(inner + inner), x)

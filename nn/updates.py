@@ -6,8 +6,6 @@ tiles that fit a core's cache, only the first does. One scratch tile is all the 
 that an update needs beside the moments.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from collections.abc import Callable, Iterator
