@@ -156,12 +156,8 @@ class Optimizer:
             # A parameter that never had a gradient has no state at all.
             if any(key in state for key in own):
                 expected |= own
-        way_out = (
-            "Build the optimiser as it was when the state was saved, on the same "
-            "parameters in the same order."
-        )
-        has = "the parameter has"
-        check_state(call, "the optimiser", state, expected, way_out, has=has)
+        way_out = "Build it as it was, on the same parameters in the same order."
+        check_state(call, state, expected, way_out)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a saved state, all of it or, where it does not fit, nothing.

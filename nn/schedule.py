@@ -62,7 +62,7 @@ class Schedule:
         saver: dict[str, Expected] = {"schedule": kind} if "schedule" in state else {}
         expected = {**saver, "steps": COUNT, self.follows: NOT_NEGATIVE}
         way_out = "Build the schedule as it was when the state was saved."
-        check_state(call, "the schedule", state, expected, way_out)
+        check_state(call, state, expected, way_out)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where a saved schedule was, with its learning rate.

@@ -375,7 +375,7 @@ def test_loading_names_every_problem_and_changes_nothing():
     with pytest.raises(ValueError, match=r"Adam\.load_state_dict") as error:
         optimiser.load_state_dict(state)
     says(error, "nothing was loaded", "missing: eps, 1.v", "unexpected: 2.m")
-    says(error, "misshapen: 0.m (the parameter has (2,), the state has (3,))")
+    says(error, "misshapen: 0.m (expected (2,), the state has (3,))")
     says(error, "on the same parameters in the same order")
     after = optimiser.state_dict()
     assert after.keys() == before.keys()
