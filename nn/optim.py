@@ -23,9 +23,11 @@ class SGD(Optimizer):
     momentum in deep learning (2013), equation 1, with the learning rate outside v.
     """
 
-    settings: ClassVar = {"momentum": FRACTION, "weight_decay": NOT_NEGATIVE}
-    momentum: float
-    weight_decay: float
+    settings: ClassVar = {
+        **Optimizer.settings,
+        "momentum": FRACTION,
+        "weight_decay": NOT_NEGATIVE,
+    }
 
     def __init__(
         self,
@@ -34,7 +36,9 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr, momentum=momentum, weight_decay=weight_decay)
+        super().__init__(params, lr)
+        self.momentum = momentum
+        self.weight_decay = weight_decay
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -42,8 +46,7 @@ class SGD(Optimizer):
         return ("v",) if self.momentum else ()
 
     def _update(self, step: int, p: mg.Tensor, gradient: Any, *moments: Any) -> None:
-        decay = self.weight_decay
-        settings = {"momentum": self.momentum, "weight_decay": decay}
+        settings = {"momentum": self.momentum, "weight_decay": self.weight_decay}
         sgd_update(p, gradient, self.lr, *moments, **settings)
 
 
@@ -62,15 +65,14 @@ class Adam(Optimizer):
     """
 
     settings: ClassVar = {
+        **Optimizer.settings,
         "beta1": FRACTION,
         "beta2": FRACTION,
         "eps": POSITIVE,
         "weight_decay": NOT_NEGATIVE,
     }
-    beta1: float
-    beta2: float
-    eps: float
-    weight_decay: float
+    moments = ("m", "v")
+    decoupled = False  # whether weights decay beside the gradient
 
     def __init__(
         self,
@@ -80,27 +82,21 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        beta1, beta2 = _pair_of_betas(type(self).__name__, betas)
-        given = {"beta1": beta1, "beta2": beta2, "eps": eps}
-        super().__init__(params, lr, **given, weight_decay=weight_decay)
-
-    @property
-    def moments(self) -> tuple[str, ...]:
-        """The names of the arrays that are kept for every parameter."""
-        return ("m", "v")
+        super().__init__(params, lr)
+        self.beta1, self.beta2 = _pair_of_betas(self._name, betas)
+        self.eps = eps
+        self.weight_decay = weight_decay
 
     def _update(self, step: int, p: mg.Tensor, gradient: Any, *moments: Any) -> None:
         # `lr * m_hat / (sqrt(v_hat) + eps)` is `rate * m / (sqrt(v) + eps / v_scale)`.
         m_scale = (1 - self.beta1) / (1 - self.beta1**step)
         v_scale = math.sqrt((1 - self.beta2) / (1 - self.beta2**step))
         rate, eps = self.lr * m_scale / v_scale, self.eps / v_scale
-        kept, decay = self._decay()
+        kept, decay = 1.0, self.weight_decay
+        if self.decoupled:
+            kept, decay = 1 - self.lr * decay, 0.0
         settings = {"beta1": self.beta1, "beta2": self.beta2, "weight_decay": decay}
         adam_update(p, gradient, *moments, rate, eps, kept, **settings)
-
-    def _decay(self) -> tuple[float, float]:
-        """What weights are multiplied by, and the decay within the gradient."""
-        return 1.0, self.weight_decay
 
 
 class AdamW(Adam):
@@ -111,6 +107,8 @@ class AdamW(Adam):
     algorithm 2.
     """
 
+    decoupled = True
+
     def __init__(
         self,
         params: Iterable[mg.Tensor],
@@ -120,9 +118,6 @@ class AdamW(Adam):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
-
-    def _decay(self) -> tuple[float, float]:
-        return 1 - self.lr * self.weight_decay, 0.0
 
 
 def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> mg.Tensor:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 import minigrad as mg
-from minigrad.tape import Leaf, array_of, with_shape
+from minigrad.backend import to_device
+from minigrad.tape import Leaf, with_shape
 from nn.checks import NOT_NEGATIVE, POSITIVE, POSITIVE_COUNT, Numbers, check_number
 from nn.states import Expected, check_mapping, check_state
 from nn.updates import wide
@@ -15,39 +16,31 @@ State = dict[str, Any]
 
 
 class Optimizer:
-    """Base class: which parameters, what learning rate, and whose state.
+    """Base class: which parameters, what learning rate `lr`, and whose state.
 
     A subclass names its settings with their ranges and its moments (arrays like the
-    parameter) and writes `_update`. Parameters without a gradient and frozen ones
-    (`requires_grad` is False) are skipped, and their moments and step count stay as
-    they are. Moments follow a parameter that was moved to another device.
+    parameter) and writes `_update`. Settings, which a schedule or a loop may assign,
+    are checked. Parameters without a gradient and frozen ones (`requires_grad` is
+    False) are skipped, and their moments and step count stay as they are. Moments
+    follow a parameter that was moved to another device.
     """
 
-    settings: ClassVar[Mapping[str, Numbers]] = {}
+    # A schedule may end at 0, which a new optimiser may not start with.
+    settings: ClassVar[Mapping[str, Numbers]] = {"lr": NOT_NEGATIVE}
 
-    def __init__(
-        self, params: Iterable[mg.Tensor], lr: float, **settings: float
-    ) -> None:
+    def __init__(self, params: Iterable[mg.Tensor], lr: float) -> None:
         self._name = type(self).__name__
         self.params = _check_trainable(self._name, params)
         check_number(self._name, "lr", lr, POSITIVE)
-        self._lr = float(lr)
-        for name, value in settings.items():
-            check_number(self._name, name, value, self.settings[name])
-            setattr(self, name, float(value))
+        self.lr = lr
         # Made at the first step, on the device that the parameter is on then.
         self._states: list[State] = [{} for _ in self.params]
 
-    @property
-    def lr(self) -> float:
-        """The learning rate; a schedule or a loop may assign it."""
-        return self._lr
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        # A schedule may end at 0, which a new optimiser may not start with.
-        check_number(self._name, "lr", value, NOT_NEGATIVE)
-        self._lr = float(value)
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.settings:
+            check_number(self._name, name, value, self.settings[name])
+            value = float(value)
+        object.__setattr__(self, name, value)
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -87,10 +80,7 @@ class Optimizer:
     def _advance(self, index: int, p: mg.Tensor) -> State:
         """The parameter's state, made if this is its first step, one step further."""
         state = self._states[index]
-        if state.get("device", p.device) != p.device:
-            self._move(state, p.device)
         state["step"] = state.get("step", 0) + 1
-        state["device"] = p.device
         for name in self.moments:
             if name not in state:
                 state[name] = np.zeros(p.size, wide(p.dtype), like=p.array)
@@ -100,26 +90,21 @@ class Optimizer:
                     f"had {state[name].size} at its last step. Make a new optimiser "
                     "for a parameter of another size."
                 )
+            state[name] = to_device(state[name], p.device)
         return state
 
-    def _move(self, state: State, device: str) -> None:
-        """Move the moments to their parameter's device."""
-        for name in self.moments:
-            state[name] = array_of(mg.asarray(state[name]).to(device))
-
     def _check_gradients(self, gradients: list[Any]) -> None:
+        order = "Give one for each, in the order of the parameters, or None."
         if len(gradients) != len(self.params):
             raise ValueError(
                 f"{self._name}.update: got {len(gradients)} gradients for "
-                f"{len(self.params)} parameters. Give one for each, in the order of "
-                "the parameters, and None where there is none."
+                f"{len(self.params)} parameters. {order}"
             )
         for index, (p, g) in enumerate(zip(self.params, gradients, strict=True)):
             if g is not None and g.shape != p.shape:
                 raise ValueError(
                     f"{self._name}.update: gradient {index} has shape {g.shape}, its "
-                    f"parameter {p.shape}. Give the gradients in the order of the "
-                    "parameters, each of its parameter's shape."
+                    f"parameter {p.shape}. {order}"
                 )
 
     # State
@@ -127,10 +112,10 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Give settings, learning rate, and for each parameter moments and step count.
 
-        Keys are "optimizer", "lr", the settings' names, and "0.step", "0.m" and so on;
-        values are a string, numbers, and copies as NumPy arrays.
+        Keys are "optimizer", the settings' names, and "0.step", "0.m" and so on; values
+        are a string, numbers, and copies as NumPy arrays.
         """
-        state: dict[str, Any] = {"optimizer": self._name, "lr": self.lr}
+        state: dict[str, Any] = {"optimizer": self._name}
         state |= {name: getattr(self, name) for name in self.settings}
         for index, own in enumerate(self._states):
             if own:
@@ -148,8 +133,7 @@ class Optimizer:
         """
         call = f"{self._name}.load_state_dict"
         check_mapping(call, state)
-        expected: dict[str, Expected] = {"optimizer": self._name, "lr": NOT_NEGATIVE}
-        expected |= self.settings
+        expected: dict[str, Expected] = {"optimizer": self._name, **self.settings}
         for index, parameter in enumerate(self.params):
             own: dict[str, Expected] = {f"{index}.step": POSITIVE_COUNT}
             own |= {f"{index}.{name}": parameter.shape for name in self.moments}
@@ -166,9 +150,8 @@ class Optimizer:
         """
         self.check_state_dict(state)
         states = [self._loaded(index, state) for index in range(len(self.params))]
-        self.lr = float(state["lr"])
         for name in self.settings:
-            setattr(self, name, float(state[name]))
+            setattr(self, name, state[name])
         self._states = states
 
     def _loaded(self, index: int, state: Mapping[str, Any]) -> State:
@@ -176,7 +159,7 @@ class Optimizer:
         if f"{index}.step" not in state:
             return {}
         p = self.params[index]
-        own: State = {"step": int(state[f"{index}.step"]), "device": p.device}
+        own: State = {"step": int(state[f"{index}.step"])}
         for name in self.moments:
             flat = np.reshape(state[f"{index}.{name}"], -1)
             own[name] = mg.Tensor(flat, dtype=wide(p.dtype), device=p.device).array
@@ -184,10 +167,7 @@ class Optimizer:
 
 
 def _check_trainable(owner: str, params: Any) -> list[mg.Tensor]:
-    """Give parameters as a list.
-
-    Raises: as `check_parameters`; ValueError for none, none to train, or one twice.
-    """
+    """Parameters as a list, of which there are some to train, none twice."""
     parameters = check_parameters(owner, params)
     if not parameters:
         raise ValueError(
@@ -199,7 +179,7 @@ def _check_trainable(owner: str, params: Any) -> list[mg.Tensor]:
             f"{owner}: none of the {len(parameters)} parameters requires gradients, so "
             "there is nothing to train. Unfreeze some, with requires_grad = True."
         )
-    if len({id(parameter) for parameter in parameters}) < len(parameters):
+    if len(set(map(id, parameters))) < len(parameters):
         raise ValueError(
             f"{owner}: a parameter stands twice in the list and would be changed twice "
             "a step. Give each once, as model.parameters() does."
@@ -212,9 +192,7 @@ def check_parameters(owner: str, params: Any) -> list[mg.Tensor]:
 
     Raises: TypeError, ValueError for what is no list of leaves or constants.
     """
-    if not isinstance(params, Iterable) or isinstance(
-        params, mg.Tensor | Mapping | str | bytes | np.ndarray
-    ):
+    if not isinstance(params, Iterable) or isinstance(params, mg.Tensor | Mapping):
         raise TypeError(
             f"{owner}: params is a {type(params).__name__}, but a list of parameters "
             "is needed. Give model.parameters(), or [tensor] for one."
@@ -227,11 +205,10 @@ def check_parameters(owner: str, params: Any) -> list[mg.Tensor]:
 
 def _check_parameter(which: str, parameter: Any) -> None:
     if not isinstance(parameter, mg.Tensor):
-        given = type(parameter)
+        kind = type(parameter)
         raise TypeError(
-            f"{which} is a {given.__module__}.{given.__qualname__}, not a minigrad "
-            "Tensor. Give model.parameters() of a minigrad model, or Tensors with "
-            "requires_grad=True."
+            f"{which} is a {kind.__module__}.{kind.__qualname__}, not a minigrad "
+            "Tensor. Give model.parameters(), or Tensors with requires_grad=True."
         )
     if parameter.dtype.kind != "f":
         raise TypeError(
