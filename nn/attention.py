@@ -64,21 +64,15 @@ def scaled_dot_product_attention(
     q = q * (1 / math.sqrt(q.shape[-1]))  # fewer numbers than the scores
     drop = functools.partial(mg.dropout, p=dropout, generator=generator)
     if chunk is None or not T or not S:
-        y = _at_once(q, k, v, mask, causal, drop)
+        visible = _block(mask, causal, slice(0, T), slice(0, S))
+        scores = _scores(q, k, visible)  # (..., T, S)
+        weights = mg.softmax(scores, axis=-1) if S else scores
+        y = drop(weights) @ v  # (..., T, M)
+        # Without a mask every query sees some key.
+        y = y if mask is None else _zero_blind(y, visible)
     else:
         y = _in_chunks(q, k, v, mask, causal, drop, chunk)
     return narrow(y, *given)
-
-
-def _at_once(q: Any, k: Any, v: Any, mask: Any, causal: bool, drop: Any) -> Any:
-    """Attend with scaled queries."""
-    T, S = q.shape[-2], k.shape[-2]
-    visible = _block(mask, causal, slice(0, T), slice(0, S))
-    scores = _scores(q, k, visible)  # (..., T, S)
-    weights = mg.softmax(scores, axis=-1) if S else scores
-    y = drop(weights) @ v  # (..., T, M)
-    # Without a mask every query sees some key.
-    return y if mask is None else _zero_blind(y, visible)
 
 
 def _scores(q: Any, k: Any, visible: Any) -> Any:
@@ -200,19 +194,22 @@ class MultiHeadAttention(Module):
         dtype: Any = "float32",
         generator: mg.Generator | None = None,
     ) -> None:
-        check_size("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
-        if head_dim is None:
-            head_dim = _head_dim(embed_dim, num_heads)
-        check_size("MultiHeadAttention", head_dim=head_dim)
-        if chunk is not None:
-            check_size("MultiHeadAttention", chunk=chunk)
+        kind = "MultiHeadAttention"
+        check_size(kind, embed_dim=embed_dim, num_heads=num_heads)
+        if head_dim is None and embed_dim % num_heads:
+            raise ValueError(
+                f"{kind}: embed_dim {embed_dim} does not divide into {num_heads} heads "
+                "of one width. Give head_dim, or another number of heads."
+            )
         self.num_heads = num_heads
-        self.head_dim = head_dim
+        self.head_dim = embed_dim // num_heads if head_dim is None else head_dim
         self.chunk = chunk
-        inner = num_heads * head_dim
-        shape = (embed_dim, inner)
+        check_size(kind, head_dim=self.head_dim, chunk=1 if chunk is None else chunk)
+        inner = num_heads * self.head_dim
         kwargs: Any = {"dtype": dtype, "generator": generator}
-        projections = [init.lecun_normal(shape, **kwargs) for _ in range(3)]
+        projections = [
+            init.lecun_normal((embed_dim, inner), **kwargs) for _ in range(3)
+        ]
         self.Wqkv = Parameter(np.concatenate(projections, axis=1))
         self.bqkv = Parameter(init.zeros((3 * inner,), **kwargs))
         self.out = Linear(inner, embed_dim, **kwargs)
@@ -233,11 +230,13 @@ class MultiHeadAttention(Module):
         (N, H, T, S) is True where a query may see a key; (N, 1, S) hides the padding of
         a text from all its queries.
         """
-        heads = self._heads(query, key, value, mask)
-        p = self.dropout.p if self.dropout.training else 0.0
-        drop: Any = {"dropout": p, "generator": self.dropout.generator}
-        settings: Any = {"causal": causal, "chunk": self.chunk, **drop}
-        y = scaled_dot_product_attention(*heads, **settings)
+        y = scaled_dot_product_attention(
+            *self._heads(query, key, value, mask),
+            causal=causal,
+            dropout=self.dropout.p if self.dropout.training else 0.0,
+            generator=self.dropout.generator,
+            chunk=self.chunk,
+        )
         N, H, T, E = y.shape
         return self.out(mg.swapaxes(y, 1, 2).reshape((N, T, H * E)))
 
@@ -273,13 +272,3 @@ class MultiHeadAttention(Module):
         """(N, T, D) -> (N, T, heads in W, E)."""
         N, T, _ = x.shape
         return linear(x, W, b).reshape((N, T, b.size // self.head_dim, self.head_dim))
-
-
-def _head_dim(embed_dim: int, num_heads: int) -> int:
-    if embed_dim % num_heads:
-        raise ValueError(
-            f"MultiHeadAttention: embed_dim {embed_dim} does not divide into "
-            f"{num_heads} heads of one width. Give head_dim, or another number of "
-            "heads."
-        )
-    return embed_dim // num_heads
