@@ -42,9 +42,8 @@ def conv2d(
     Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition
     (1998), section II.A.
     """
-    moves = _moves("conv2d", stride, padding, dilation)
-    shapes = "W (O, C, K, L), x (N, C, H, W), b? (O,)"
-    W, x, b = floats("conv2d", shapes, W, x, b)
+    moves = pairs("conv2d", stride=stride, padding=padding, dilation=dilation)
+    W, x, b = floats("conv2d", "W (O, C, K, L), x (N, C, H, W), b? (O,)", W, x, b)
     if relu and b is not None:
         return mg.conv2d_relu(x, W, b, **moves)
     y = _with_bias(mg.conv2d(x, W, **moves), b)
@@ -66,15 +65,13 @@ def conv_transpose2d(
     H = (P - 1) stride - 2 padding + dilation (K - 1) + 1.
     Raises: ValueError where the shapes disagree.
     """
-    moves = _moves("conv_transpose2d", stride, padding, dilation)
-    shapes = "W (O, C, K, L), x (N, O, P, Q), b? (C,)"
-    W, x, b = floats("conv_transpose2d", shapes, W, x, b)
+    layer, shapes = "conv_transpose2d", "W (O, C, K, L), x (N, O, P, Q), b? (C,)"
+    moves = pairs(layer, stride=stride, padding=padding, dilation=dilation)
+    W, x, b = floats(layer, shapes, W, x, b)
     sides = zip(x.shape[2:], W.shape[2:], *moves.values(), strict=True)
     shape = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in sides)
     if min(shape) < 1:
-        raise ValueError(
-            f"conv_transpose2d: the image would be {shape}. Give less padding."
-        )
+        raise ValueError(f"{layer}: the image would be {shape}. Give less padding.")
     return _with_bias(mg.conv2d_to_input(x, W, shape=shape, **moves), b)
 
 
@@ -101,14 +98,15 @@ class Conv2d(Module):
         generator: mg.Generator | None = None,
     ) -> None:
         check_size("Conv2d", in_channels=in_channels, out_channels=out_channels)
-        window = pair("Conv2d", "size", size, 1)
-        self.moves = _moves("Conv2d", stride, padding, dilation)
+        window = pairs("Conv2d", size=size)["size"]
+        self.moves: Any = pairs(
+            "Conv2d", stride=stride, padding=padding, dilation=dilation
+        )
         self.relu = relu
         fan_in = in_channels * window[0] * window[1]
         flat = init.kaiming_normal((fan_in, out_channels), generator, dtype)
         self.W = Parameter(flat.T.reshape(out_channels, in_channels, *window))
-        zeros = init.zeros((out_channels,), generator, dtype)
-        self.b = Parameter(zeros) if bias else None
+        self.b = Parameter(init.zeros((out_channels,), dtype=dtype)) if bias else None
 
     def forward(self, x: Any) -> Any:
         """Give every window's product with the weights."""
@@ -120,25 +118,21 @@ def _with_bias(y: Any, b: Any) -> Any:
     return y if b is None else y + mg.reshape(b, shape=(y.shape[1], 1, 1))
 
 
-def _moves(layer: str, stride: Sides, padding: Sides, dilation: Sides) -> Any:
-    return {
-        "stride": pair(layer, "stride", stride, 1),
-        "padding": pair(layer, "padding", padding, 0),
-        "dilation": pair(layer, "dilation", dilation, 1),
-    }
-
-
-def pair(layer: str, name: str, value: Sides, least: int) -> Pair:
-    """Give two numbers, of which both may be given as one.
+def pairs(layer: str, **sides: Sides) -> dict[str, Pair]:
+    """Give two numbers for each setting, of which both may be given as one.
 
     Raises: ValueError.
     """
-    sides = np.atleast_1d(array_of(value))
+    return {name: _pair(layer, name, value) for name, value in sides.items()}
+
+
+def _pair(layer: str, name: str, value: Sides) -> Pair:
+    sides, least = np.atleast_1d(array_of(value)), name != "padding"
     fits = sides.dtype.kind in "iu" and sides.shape in ((1,), (2,))
     if not fits or sides.min() < least:
         raise ValueError(
             f"{layer}: {name} is {value!r}, but must be a whole number of at least "
-            f"{least}, or a pair of such."
+            f"{least:d}, or a pair of such."
         )
     first, *rest = sides.tolist()
     return first, (rest or [first])[0]

@@ -4,16 +4,15 @@ Glossary of shapes: N batch, C channels, (H, W) image, (P, Q) positions of the w
 A pair may be given as one number for both of its sides.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import beside
-from minigrad.ops import windows
 from minigrad.ops.windows import Pair
 from nn.checks import array_of, check_shapes
-from nn.conv import Sides, pair
+from nn.conv import Sides, pairs
 from nn.dtypes import floats, narrow, numbers, wide
 from nn.module import Module
 
@@ -33,9 +32,9 @@ def max_pool2d(
     Raises: ValueError where the window does not fit, or is mostly padding.
     """
     x = numbers("max_pool2d", "x", x)
-    window, step, around = _windows("max_pool2d", x, size, stride, padding, ceil_mode)
-    padded = _padded(x, around, _least(x.dtype))
-    return mg.max_pool2d(padded, size=window, stride=step)
+    least, sides = _least(x.dtype), (size, stride, padding)
+    padded, windows, _ = _padded("max_pool2d", x, least, ceil_mode, *sides)
+    return mg.max_pool2d(padded, **windows)
 
 
 def avg_pool2d(
@@ -53,15 +52,18 @@ def avg_pool2d(
     Shapes and Raises: as `max_pool2d`.
     """
     (x,) = floats("avg_pool2d", "x (...)", x)
-    window, step, around = _windows("avg_pool2d", x, size, stride, padding, ceil_mode)
-    padded = _padded(wide(x), around, 0.0)
-    total = mg.sum(mg.unfold(padded, size=window, stride=step), (-4, -3))
-    counts = _counts(x.shape[2:], window, step, around).astype(total.dtype)
-    return narrow(total / beside(counts, array_of(total)), x)
+    sides = (size, stride, padding)
+    padded, windows, inside = _padded("avg_pool2d", wide(x), 0.0, ceil_mode, *sides)
+    total = mg.sum(mg.unfold(padded, **windows), (-4, -3))
+    counts = np.zeros((1, 1, *padded.shape[2:]), total.dtype, like=array_of(padded))
+    counts[:, :, : inside[0], : inside[1]] = 1
+    return narrow(total / mg.sum(mg.unfold(counts, **windows), (-4, -3)), x)
 
 
 class _Pooling(Module):
     """What both poolings have: sizes, and nothing to learn."""
+
+    pool: ClassVar[Callable[..., Any]]
 
     def __init__(
         self,
@@ -71,52 +73,47 @@ class _Pooling(Module):
         padding: Sides = 0,
         ceil_mode: bool = False,
     ) -> None:
-        kind = type(self).__name__
-        self.settings: Any = {
-            "size": pair(kind, "size", size, 1),
-            "stride": pair(kind, "stride", size if stride is None else stride, 1),
-            "padding": pair(kind, "padding", padding, 0),
-            "ceil_mode": ceil_mode,
-        }
+        kind, stride = type(self).__name__, size if stride is None else stride
+        self.sides: Any = pairs(kind, size=size, stride=stride, padding=padding)
+        self.ceil_mode = ceil_mode
+
+    def forward(self, x: Any) -> Any:
+        """Give the largest or the mean of every window."""
+        return type(self).pool(x, **self.sides, ceil_mode=self.ceil_mode)
 
 
 class MaxPool2d(_Pooling):
     """The largest of every window. Shapes and errors: as `max_pool2d`."""
 
-    def forward(self, x: Any) -> Any:
-        """Give the largest of every window."""
-        return max_pool2d(x, **self.settings)
+    pool = max_pool2d
 
 
 class AvgPool2d(_Pooling):
     """The mean of every window. Shapes and errors: as `avg_pool2d`."""
 
-    def forward(self, x: Any) -> Any:
-        """Give the mean of every window."""
-        return avg_pool2d(x, **self.settings)
+    pool = avg_pool2d
 
 
-def _windows(
+def _padded(
     layer: str,
     x: Any,
+    value: float,
+    ceil_mode: bool,
     size: Sides,
     stride: Sides | None,
     padding: Sides,
-    ceil_mode: bool,
-) -> tuple[Pair, Pair, list[tuple[int, int, int]]]:
-    """Check; give size and stride of the windows, and the padding of both axes.
+) -> tuple[Any, dict[str, Pair], list[int]]:
+    """The image as far as the last windows reach, the windows, and what counts of it.
 
-    Padding is (before, after, beyond): with `ceil_mode` the last windows may need more
-    than what was asked for.
+    With `ceil_mode` the last windows may need more than the padding, which counts.
 
     Raises: ValueError.
     """
     check_shapes(layer, "x (N, C, H, W)", x)
-    window = pair(layer, "size", size, 1)
-    step = pair(layer, "stride", window if stride is None else stride, 1)
-    edge = pair(layer, "padding", padding, 0)
-    around = []
-    for n, k, s, p in zip(x.shape[2:], window, step, edge, strict=True):
+    windows = pairs(layer, size=size, stride=size if stride is None else stride)
+    edge = pairs(layer, padding=padding)["padding"]
+    widths = [(0, 0), (0, 0)]
+    for n, k, s, p in zip(x.shape[2:], *windows.values(), edge, strict=True):
         if 2 * p > k:
             raise ValueError(
                 f"{layer}: padding {p} is more than half of the window's {k}, so that "
@@ -125,30 +122,11 @@ def _windows(
         left = (n + 2 * p - k) % s
         # The window after the last one counts if it begins before the far padding.
         last = n + 2 * p - k - left + s
-        around.append((p, p, s - left if ceil_mode and left and last < n + p else 0))
-    return window, step, around
-
-
-def _padded(x: Any, around: list[tuple[int, int, int]], value: float) -> Any:
-    """The image as far as the last windows reach."""
-    sides = tuple((before, after + beyond) for before, after, beyond in around)
-    if not any(map(any, sides)):
-        return x
-    return mg.pad(x, widths=((0, 0), (0, 0), *sides), value=value)
-
-
-def _counts(
-    image: Pair, size: Pair, stride: Pair, around: list[tuple[int, int, int]]
-) -> np.ndarray:
-    """How many elements of each window count. Shapes: -> (P, Q)."""
-    per_axis = []
-    for n, k, s, (before, after, beyond) in zip(
-        image, size, stride, around, strict=True
-    ):
-        inside = n + before + after
-        starts = np.arange(windows.positions(inside + beyond, k, s, 1)) * s
-        per_axis.append(np.minimum(starts + k, inside) - starts)
-    return np.multiply.outer(*per_axis)
+        widths.append((p, p + (s - left if ceil_mode and left and last < n + p else 0)))
+    inside = [n + 2 * p for n, p in zip(x.shape[2:], edge, strict=True)]
+    if any(map(any, widths)):
+        x = mg.pad(x, widths=tuple(widths), value=value)
+    return x, windows, inside
 
 
 def _least(dtype: Any) -> float:
