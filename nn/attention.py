@@ -39,10 +39,10 @@ def scaled_dot_product_attention(
     """Give `softmax(q @ k.T / sqrt(E)) @ v`.
 
     With `causal`, a query sees the keys up to its own position. A query that may see no
-    key gets zeros, also where there are no keys. `dropout` drops weights with that
-    probability. float16 is computed in float32. With `chunk`, the same is computed for
-    so many queries and keys at a time and again in the backward pass: memory grows with
-    T instead of its square, at the price of about one more forward pass.
+    key gets zeros. `dropout` drops weights with that probability. float16 is computed
+    in float32. With `chunk`, so many queries and keys are taken at a time, and again in
+    the backward pass: memory grows with T instead of its square, at the price of about
+    one more forward pass.
 
     Shapes: q (..., T, E), k (..., S, E), v (..., S, M), mask of booleans that
     broadcasts to (..., T, S), output (..., T, M).
@@ -64,15 +64,21 @@ def scaled_dot_product_attention(
     q = q * (1 / math.sqrt(q.shape[-1]))  # fewer numbers than the scores
     drop = functools.partial(mg.dropout, p=dropout, generator=generator)
     if chunk is None or not T or not S:
-        visible = _block(mask, causal, slice(0, T), slice(0, S))
-        scores = _scores(q, k, visible)  # (..., T, S)
-        weights = mg.softmax(scores, axis=-1) if S else scores
-        y = drop(weights) @ v  # (..., T, M)
-        # Without a mask every query sees some key.
-        y = y if mask is None else _zero_blind(y, visible)
+        y = _at_once(q, k, v, mask, causal, drop)
     else:
         y = _in_chunks(q, k, v, mask, causal, drop, chunk)
     return narrow(y, *given)
+
+
+def _at_once(q: Any, k: Any, v: Any, mask: Any, causal: bool, drop: Any) -> Any:
+    """Attend with scaled queries."""
+    T, S = q.shape[-2], k.shape[-2]
+    visible = _block(mask, causal, slice(0, T), slice(0, S))
+    scores = _scores(q, k, visible)  # (..., T, S)
+    weights = mg.softmax(scores, axis=-1) if S else scores
+    y = drop(weights) @ v  # (..., T, M)
+    # Without a mask every query sees some key.
+    return y if mask is None else _zero_blind(y, visible)
 
 
 def _scores(q: Any, k: Any, visible: Any) -> Any:
@@ -226,9 +232,8 @@ class MultiHeadAttention(Module):
     ) -> Any:
         """Attend; to the queries themselves, unless a key is given.
 
-        Without a value, the keys are the values too. `mask` (T, S), (N, T, S) or
-        (N, H, T, S) is True where a query may see a key; (N, 1, S) hides the padding of
-        a text from all its queries.
+        Without a value, the keys are the values too. `mask` is (T, S), (N, T, S) or
+        (N, H, T, S); (N, 1, S) hides the padding of a text from all its queries.
         """
         y = scaled_dot_product_attention(
             *self._heads(query, key, value, mask),

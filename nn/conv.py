@@ -31,10 +31,8 @@ def conv2d(
 ) -> Any:
     """Give every window's product with the weights, plus b, with `relu` its ReLU.
 
-    A large batch is worked on in pieces, whose windows and outputs take at most 4 MB
-    each (256 MB on a GPU), or one image's; a window of one element is a matrix
-    product, for which nothing is copied. The ReLU of each piece is faster than a `relu`
-    of the whole.
+    A large batch is worked on in pieces, of which the ReLU is faster than a `relu` of
+    the whole.
 
     Shapes: x (N, C, H, W), W (O, C, K, L), b (O,) or None, output (N, O, P, Q) with
     P = (H + 2 padding - dilation (K - 1) - 1) // stride + 1.
@@ -78,9 +76,8 @@ def conv_transpose2d(
 class Conv2d(Module):
     """Every window of an image times the same weights; with `relu`, its ReLU.
 
-    Shapes: x (N, C, H, W), W (O, C, K, L), b (O,), output (N, O, P, Q). W starts as
-    `init.kaiming_normal` of the window's numbers, b as zeros.
-    Raises: ValueError for sizes that do not fit.
+    Shapes and errors: as `conv2d`. W starts as `init.kaiming_normal` of the window's
+    numbers, b as zeros.
     """
 
     def __init__(

@@ -27,9 +27,8 @@ def word_embedding(ids: Any, table: Any) -> Any:
 class Embedding(Module):
     """Row look-up: each integer id becomes its row of the table W.
 
-    Shapes: ids (...) of integers below num_embeddings, W (num_embeddings,
-    embedding_dim), output (..., embedding_dim). W starts as `init.normal`.
-    Raises: TypeError for ids that are no integers, ValueError for ids out of range.
+    Shapes and errors: as `word_embedding`, V num_embeddings and D embedding_dim. W
+    starts as `init.normal`.
     """
 
     def __init__(

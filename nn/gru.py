@@ -28,16 +28,14 @@ def gru_step(x: Any, h: Any, Wx: Any, Wh: Any, bx: Any, bh: Any) -> Any:
 def gru(x: Any, h0: Any, Wx: Any, Wh: Any, bx: Any, bh: Any) -> Any:
     """Run a GRU over whole sequences and give the state at every step.
 
-    Shapes: x (N, T, D), h0 (N, H) or None for zeros, Wx (D, 3H), Wh (H, 3H), bx and
-    bh (3H,), output (N, T, H).
+    Shapes: x (N, T, D), h0 (N, H) or None for zeros, output (N, T, H); weights as
+    `gru_step`.
     Raises: ValueError where the shapes disagree, or T is 0.
     """
     shapes = "x (N, T, D), h0? (N, H), bx (G,), bh (G,)"
     Wx, Wh, x, h0, bx, bh = operands_of("gru", 3, shapes, Wx, Wh, x, h0, bx, bh)
-    outputs, _ = unroll(
-        lambda a, h: _gru_gates(a, h @ Wh + bh, h), input_part(x, Wx, bx), h0
-    )
-    return outputs
+    xs = input_part(x, Wx, bx)
+    return unroll(lambda a, h: _gru_gates(a, h @ Wh + bh, h), xs, h0)[0]
 
 
 def _gru_gates(a: Any, q: Any, h: Any) -> Any:

@@ -26,8 +26,7 @@ def linear(x: Any, W: Any, b: Any = None) -> Any:
 def temporal_affine(x: Any, W: Any, b: Any) -> Any:
     """Give the same affine map at every time step.
 
-    Shapes: x (N, T, D), W (D, M), b (M,), output (N, T, M).
-    Raises: ValueError where the shapes disagree.
+    Shapes: x (N, T, D), output (N, T, M); others and errors as `linear`.
     """
     W, x, b = floats("temporal_affine", "W (D, M), x (N, T, D), b? (M,)", W, x, b)
     return linear(x, W, b)
@@ -36,9 +35,8 @@ def temporal_affine(x: Any, W: Any, b: Any) -> Any:
 class Linear(Module):
     """Affine map of the last axis: `y = x @ W + b`.
 
-    Shapes: x (..., in_features), W (in_features, out_features), b (out_features,),
-    y (..., out_features). W starts as `init.lecun_normal`, b as zeros.
-    Raises: ValueError for sizes below 1 and for an x of another width.
+    Shapes and errors: as `linear`, D in_features and M out_features. W starts as
+    `init.lecun_normal`, b as zeros.
     """
 
     b: Parameter | None

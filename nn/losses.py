@@ -66,13 +66,10 @@ def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
 def bce_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Any:
     """Give the binary cross-entropy of targets under sigmoid(logits), stably.
 
-    `-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x)) = softplus(x) - t x`, of which
-    neither form is computed: the one takes the logarithm of 0 for large x, the other
-    loses all digits of a small loss.
+    It is `-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x))`, without the logarithm of 0
+    for large x.
 
-    Shapes: logits and targets (numbers from 0 to 1) alike; output () for reduction
-    "mean" or "sum", their shape for "none".
-    Raises: ValueError where the shapes differ, or for an unknown reduction.
+    Shapes and errors: as `mse_loss`; targets are numbers from 0 to 1.
     """
     values, targets = _pair("bce_with_logits", "logits", logits, targets)
     losses = binary_cross_entropy(wide(values), wide(targets))
@@ -89,8 +86,7 @@ def _reduce(layer: str, losses: Any, reduction: str, *operands: Any) -> Any:
     reductions = {"mean": mg.mean, "sum": mg.sum, "none": lambda losses: losses}
     if not isinstance(reduction, str) or reduction not in reductions:
         raise ValueError(
-            f"{layer}: reduction {reduction!r} is unknown. Give 'mean', 'sum' or "
-            "'none'."
+            f"{layer}: reduction is {reduction!r}. Give 'mean', 'sum' or 'none'."
         )
     return narrow(reductions[reduction](losses), *operands)
 

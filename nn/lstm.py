@@ -36,12 +36,9 @@ def lstm_step(x: Any, h: Any, c: Any, Wx: Any, Wh: Any, b: Any) -> LSTMState:
 def lstm(x: Any, h0: Any, Wx: Any, Wh: Any, b: Any) -> Any:
     """Run an LSTM over whole sequences from cell state 0, giving h at every step.
 
-    Shapes: x (N, T, D), h0 (N, H) or None for zeros, Wx (D, 4H), Wh (H, 4H), b (4H,),
-    output (N, T, H).
-    Raises: ValueError where the shapes disagree, or T is 0.
+    Shapes and errors: as `lstm_sequence`, output (N, T, H).
     """
-    outputs, _, _ = lstm_sequence(x, h0, None, Wx, Wh, b)
-    return outputs
+    return lstm_sequence(x, h0, None, Wx, Wh, b)[0]
 
 
 def lstm_sequence(
@@ -49,8 +46,9 @@ def lstm_sequence(
 ) -> tuple[Any, Any, Any]:
     """Run an LSTM from a state (h0, c0) and give h at every step, last h and last c.
 
-    Shapes and errors: as `lstm`, c0 (N, H) or None for zeros; outputs (N, T, H), (N, H)
-    and (N, H).
+    Shapes: x (N, T, D), h0 and c0 (N, H) or None for zeros, Wx, Wh and b as
+    `lstm_step`, outputs (N, T, H), (N, H) and (N, H).
+    Raises: ValueError where the shapes disagree, or T is 0.
     """
     shapes = "x (N, T, D), h0? (N, H), c0? (N, H), b (G,)"
     Wx, Wh, x, h0, c0, b = operands_of("lstm", 4, shapes, Wx, Wh, x, h0, c0, b)

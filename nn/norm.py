@@ -32,10 +32,7 @@ def layer_norm(x: Any, W: Any, b: Any, eps: float = 1e-5) -> Any:
 class LayerNorm(Module):
     """Mean 0 and variance 1 for each vector, then a learned scale and shift by element.
 
-    Shapes: x (..., size), W and b (size,), output (..., size). W starts as ones, b as
-    zeros.
-    Raises: ValueError for a size below 1 and for an x of another width.
-    Source: Ba, Kiros, Hinton, Layer Normalization (2016).
+    Shapes and errors: as `layer_norm`. W starts as ones, b as zeros.
     """
 
     def __init__(self, size: int, eps: float = 1e-5, *, dtype: Any = "float32") -> None:

@@ -53,11 +53,9 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam: steps of about lr, whatever the gradient's scale.
 
-    The paper's `m = beta1 * m + (1 - beta1) * g` and `v = beta2 * v + (1 - beta2) *
-    g^2` are kept without their factors, as `m = beta1 * m + g` and `v = beta2 * v +
-    g^2`: the factors and the bias corrections are numbers that the last line applies
-    at once, which saves two passes. With weight_decay the gradient is
-    `g + weight_decay * p`.
+    The paper's m and v are kept without their factors, as `m = beta1 * m + g` and
+    `v = beta2 * v + g^2`: factors and bias corrections are numbers, applied at once in
+    the last line. With weight_decay the gradient is `g + weight_decay * p`.
 
     Raises: ValueError for an empty list of parameters or settings out of range.
     Source: Kingma and Ba, Adam: a method for stochastic optimization (2015),
@@ -102,7 +100,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with weight decay beside the gradient, not in it: `p *= 1 - lr * decay`.
 
-    Raises: ValueError for an empty list of parameters or settings out of range.
+    Raises: as `Adam`.
     Source: Loshchilov and Hutter, Decoupled weight decay regularization (2019),
     algorithm 2.
     """
@@ -123,9 +121,8 @@ class AdamW(Adam):
 def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> mg.Tensor:
     """Scale all gradients together so that their joint norm is at most max_norm.
 
-    Gives the norm before, a Tensor that `float(norm)` reads (on a GPU only that waits);
-    sums in float64. Parameters without gradient count as zeros. A norm that is not
-    finite is given, and the gradients stay as they are. Gradients are replaced, not
+    Gives the norm before, a Tensor that `float(norm)` reads (on a GPU only that waits).
+    Where it is not finite the gradients stay as they are. Gradients are replaced, not
     written into: two parameters may share one.
 
     Raises: ValueError unless max_norm > 0.

@@ -25,14 +25,13 @@ def rnn_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any) -> Any:
 def rnn(x: Any, h0: Any, Wx: Any, Wh: Any, b: Any) -> Any:
     """Run a vanilla RNN over whole sequences and give the state at every step.
 
-    Shapes: x (N, T, D), h0 (N, H) or None for zeros, Wx (D, H), Wh (H, H), b (H,),
-    output (N, T, H).
+    Shapes: x (N, T, D), h0 (N, H) or None for zeros, output (N, T, H); weights as
+    `rnn_step`.
     Raises: ValueError where the shapes disagree, or T is 0.
     """
     shapes = "x (N, T, D), h0? (N, H), b (G,)"
     Wx, Wh, x, h0, b = operands_of("rnn", 1, shapes, Wx, Wh, x, h0, b)
-    outputs, _ = unroll(lambda a, h: mg.tanh(a + h @ Wh), input_part(x, Wx, b), h0)
-    return outputs
+    return unroll(lambda a, h: mg.tanh(a + h @ Wh), input_part(x, Wx, b), h0)[0]
 
 
 class RNNCell(Recurrent):

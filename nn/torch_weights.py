@@ -73,12 +73,11 @@ def _new_name(name: str, names: dict[str, str]) -> str:
 def load_torch_state_dict(module: Module, state: Mapping[str, Any]) -> None:
     """Copy the weights of a PyTorch state dictionary into a module, all or none.
 
-    Names and layouts are converted, and each parameter keeps its own dtype. The values
-    are NumPy arrays, as `mg.io.load_torch` and `mg.io.load_safetensors` give them, or
-    PyTorch's own tensors on the CPU.
+    Each parameter keeps its own dtype. The values are NumPy arrays, as
+    `mg.io.load_torch` and `mg.io.load_safetensors` give them, or PyTorch's own tensors
+    on the CPU.
 
-    Raises: TypeError for what is no dictionary; ValueError that names every missing,
-    unexpected, misshapen and not numeric key.
+    Raises: as `Module.check_state_dict`.
     """
     call, kind = "load_torch_state_dict", type(module).__name__
     expected = {name: array.shape for name, array in torch_state_dict(module).items()}
