@@ -21,7 +21,7 @@ from nn import init
 from nn.checks import array_of, check_boolean, check_size
 from nn.dropout import Dropout
 from nn.dtypes import floats, narrow, wide
-from nn.linear import Linear, linear
+from nn.linear import Linear
 from nn.module import Module, Parameter
 
 
@@ -261,19 +261,23 @@ class MultiHeadAttention(Module):
         """
         key = query if key is None else key
         value = key if value is None else value
-        shapes = "query (N, T, D), key (M, S, D), value (M, S, D)"
-        inputs = floats("MultiHeadAttention", shapes, query, key, value)
+        shapes = "Wqkv (D, K), query (N, T, D), key (M, S, D), value (M, S, D)"
+        W, *inputs = floats("MultiHeadAttention", shapes, self.Wqkv, query, key, value)
         if inputs[0] is inputs[1] is inputs[2]:  # one product for all three
-            packed = self._project(inputs[0], self.Wqkv, self.bqkv)  # (N, T, 3 * H, E)
-            parts = mg.split(packed, 3, axis=2)
+            products = mg.split(inputs[0] @ W, 3, axis=2)
         else:
-            W, b = mg.split(self.Wqkv, 3, axis=1), mg.split(self.bqkv, 3)
-            parts = list(map(self._project, inputs, W, b))
+            products = [
+                x @ w for x, w in zip(inputs, mg.split(W, 3, axis=1), strict=True)
+            ]
+        # The biases after the split: their sums are arrays apart, and what the tape
+        # keeps of keys and values does not hold the queries' part too.
+        biased = [y + b for y, b in zip(products, mg.split(self.bqkv, 3), strict=True)]
         if mask is not None and (mask := array_of(mask)).ndim == 3:
             mask = mask[:, None]  # the same for all heads
-        return [*(mg.swapaxes(part, 1, 2) for part in parts), mask]
+        return [*map(self._by_head, biased), mask]
 
-    def _project(self, x: Any, W: Any, b: Any) -> Any:
-        """(N, T, D) -> (N, T, heads in W, E)."""
+    def _by_head(self, x: Any) -> Any:
+        """(N, T, H * E) -> (N, H, T, E)."""
         N, T, _ = x.shape
-        return linear(x, W, b).reshape((N, T, b.size // self.head_dim, self.head_dim))
+        heads = x.reshape((N, T, self.num_heads, self.head_dim))
+        return mg.swapaxes(heads, 1, 2)
