@@ -213,9 +213,8 @@ class MultiHeadAttention(Module):
         check_size(kind, head_dim=self.head_dim, chunk=1 if chunk is None else chunk)
         inner = num_heads * self.head_dim
         kwargs: Any = {"dtype": dtype, "generator": generator}
-        projections = [
-            init.lecun_normal((embed_dim, inner), **kwargs) for _ in range(3)
-        ]
+        shape = (embed_dim, inner)
+        projections = [init.lecun_normal(shape, **kwargs) for _ in range(3)]
         self.Wqkv = Parameter(np.concatenate(projections, axis=1))
         self.bqkv = Parameter(init.zeros((3 * inner,), **kwargs))
         self.out = Linear(inner, embed_dim, **kwargs)

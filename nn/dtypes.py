@@ -4,6 +4,7 @@ Lists and whole numbers become floats of the dtype that the layer's other operan
 Where sums or squares could overflow, float16 is computed in float32 and given back.
 """
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -37,13 +38,19 @@ def numbers(layer: str, name: str, value: Any) -> Any:
 
     Raises: TypeError for what is none.
     """
-    try:
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):
         array = value if isinstance(value, mg.Tensor) else as_array(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise _no_numbers(layer, name, value) from error
-    if array.dtype.kind not in "biuf":
-        raise _no_numbers(layer, name, array)
-    return array
+        if array.dtype.kind in "biuf":
+            return array
+    what = f"a {type(value).__name__}"
+    if isinstance(value, list | tuple) and any(isinstance(v, mg.Tensor) for v in value):
+        what += " of Tensors, whose gradients a list would lose: join them by mg.stack"
+    elif hasattr(value, "dtype"):
+        what += f" of dtype {value.dtype}"
+    raise TypeError(
+        f"{layer}: {name} is {what}. Give a Tensor, an array or a rectangular list of "
+        "real numbers."
+    )
 
 
 def wide(x: Any) -> Any:
@@ -73,15 +80,3 @@ def _as_float(array: Any, value: Any, ready: list[Any]) -> Any:
     # A list is not rounded to float32 on its way, and goes where the others are.
     converted = as_array(value, wanted or "float32")
     return beside(converted, array_of(ready[0])) if ready else converted
-
-
-def _no_numbers(layer: str, name: str, value: Any) -> TypeError:
-    what = f"a {type(value).__name__}"
-    if isinstance(value, list | tuple) and any(isinstance(v, mg.Tensor) for v in value):
-        what += " of Tensors, whose gradients a list would lose: join them by mg.stack"
-    elif hasattr(value, "dtype"):
-        what += f" of dtype {value.dtype}"
-    return TypeError(
-        f"{layer}: {name} is {what}. Give a Tensor, an array or a rectangular list of "
-        "real numbers."
-    )
