@@ -16,12 +16,10 @@ from minigrad.io.torch_files import state_dicts_in
 from nn.attention import MultiHeadAttention
 from nn.conv import Conv2d
 from nn.embedding import Embedding
-from nn.gru import GRU, GRUCell
 from nn.linear import Linear
-from nn.lstm import LSTM, LSTMCell
 from nn.module import Module, Parameter, attributes_of
 from nn.norm import LayerNorm
-from nn.rnn import RNN, RNNCell
+from nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from nn.states import assign, check_mapping, check_state, real_array
 from nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
