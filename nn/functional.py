@@ -5,12 +5,11 @@ right, `y = x @ W + b`, and sequences are batch-major, (N, T, D).
 """
 
 from nn.attention import scaled_dot_product_attention
-from nn.conv import conv2d, conv_transpose2d
+from nn.conv import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from nn.embedding import word_embedding
 from nn.linear import linear, temporal_affine
 from nn.losses import bce_with_logits, cross_entropy, mse_loss, temporal_softmax_loss
 from nn.norm import layer_norm
-from nn.pooling import avg_pool2d, max_pool2d
 from nn.recurrent import (
     gru,
     gru_step,

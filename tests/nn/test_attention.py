@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import nn
 from nn.attention import scaled_dot_product_attention as attend
-from nn.positions import sinusoids
+from nn.embedding import sinusoids
 from tests.devices import put
 from tests.nn.reference import outputs_of, says, tape_gradients
 
