@@ -58,7 +58,7 @@ def operands_of(
                 f"{layer}: a state is a tuple, but must be one array of shape (N, H). "
                 "Give h alone; an LSTM's module takes the pair (h, c)."
             )
-    shapes = f"Wx (D, G), Wh (H, G), {shapes}".replace("G", f"{gates}H")
+    shapes = f"Wx (D, G), Wh (H, G), {shapes}".replace("G", f"{gates}H".lstrip("1"))
     Wx, Wh, x, *rest = floats(layer, shapes, Wx, Wh, x, *others)
     if x.ndim == 3 and x.shape[1] == 0:
         raise ValueError(
