@@ -26,19 +26,27 @@ def check_shapes(layer: str, shapes: str, *values: Any) -> None:
 
     Raises: ValueError.
     """
-    operands, sizes = parsed(shapes), {"": 1}
-    for i, ((name, axes, _), value) in enumerate(zip(operands, values, strict=True)):
+    given = tuple([None if value is None else value.shape for value in values])
+    if misfit := _misfit(shapes, given):
+        raise ValueError(f"{layer}: {misfit}")
+
+
+@functools.lru_cache(maxsize=1024)  # a layer asks the same at every step
+def _misfit(shapes: str, given: tuple[tuple[int, ...] | None, ...]) -> str:
+    """What does not fit first, and beside what; nothing where all do."""
+    sizes, beside = {"": 1}, ""
+    for (name, axes, _), shape in zip(parsed(shapes), given, strict=True):
         known = sizes.copy()
-        if value is None or _bind(value.shape, axes, sizes):
-            continue
-        shown = [str(n * known[x]) if x in known else text for text, n, x in axes]
-        before = zip(operands[:i], values, strict=False)
-        beside = ", ".join(f"{n[0]} {x.shape}" for n, x in before if x is not None)
-        raise ValueError(
-            f"{layer}: {name} has shape {value.shape}, expected ({', '.join(shown)}"
-            f"{',' * (len(shown) == 1)}){beside and ' beside '}{beside}. Give "
-            f"{shapes.replace('?', '')}, a letter the same length everywhere."
-        )
+        if shape is not None and not _bind(shape, axes, sizes):
+            shown = [str(n * known[x]) if x in known else text for text, n, x in axes]
+            return (
+                f"{name} has shape {shape}, expected ({', '.join(shown)}"
+                f"{',' * (len(shown) == 1)}){beside}. Give {shapes.replace('?', '')}, "
+                "a letter the same length everywhere."
+            )
+        if shape is not None:
+            beside += f"{', ' if beside else ' beside '}{name} {shape}"
+    return ""
 
 
 @functools.lru_cache
