@@ -6,21 +6,16 @@ initialisers.
 
 from nn import functional, init
 from nn.attention import MultiHeadAttention
-from nn.conv import Conv2d
+from nn.conv import AvgPool2d, Conv2d, MaxPool2d
 from nn.dropout import Dropout
-from nn.embedding import Embedding
-from nn.gru import GRU, GRUCell
+from nn.embedding import Embedding, LearnedPositions, SinusoidalPositions
 from nn.linear import Linear
 from nn.losses import bce_with_logits, cross_entropy, mse_loss, temporal_softmax_loss
-from nn.lstm import LSTM, LSTMCell, LSTMState
 from nn.module import Module, ModuleList, Parameter, Sequential
 from nn.norm import LayerNorm
 from nn.optim import SGD, Adam, AdamW, clip_grad_norm
 from nn.optimizer import Optimizer
-from nn.pooling import AvgPool2d, MaxPool2d
-from nn.positions import LearnedPositions, SinusoidalPositions
-from nn.recurrent import unroll
-from nn.rnn import RNN, RNNCell
+from nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, LSTMState, RNNCell, unroll
 from nn.schedule import CosineWithWarmup, ExponentialDecay, Schedule
 from nn.torch_weights import load_torch_state_dict, torch_state_dict
 from nn.transformer import (

@@ -7,8 +7,6 @@ Glossary of shapes: N batch, H heads, T queries, S keys and values, E width of a
 and a key in one head, M width of a value, D width of the model.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Any
@@ -23,10 +21,10 @@ from minigrad.ops.index import getitem
 from minigrad.ops.sources import beside
 from minigrad.tape import constant
 from nn import init
-from nn.checks import array_of, check_shape, check_size
+from nn.checks import array_of, check_boolean, check_size
 from nn.dropout import Dropout
 from nn.dtypes import floats, narrow, wide
-from nn.linear import Linear, linear
+from nn.linear import Linear
 from nn.module import Module, Parameter
 
 
@@ -44,10 +42,10 @@ def scaled_dot_product_attention(
     """Give `softmax(q @ k.T / sqrt(E)) @ v`.
 
     With `causal`, a query sees the keys up to its own position. A query that may see no
-    key gets zeros, also where there are no keys. `dropout` drops weights with that
-    probability. float16 is computed in float32. With `chunk`, the same is computed for
-    so many queries and keys at a time and again in the backward pass: memory grows with
-    T instead of its square, at the price of about one more forward pass.
+    key gets zeros. `dropout` drops weights with that probability. float16 is computed
+    in float32. With `chunk`, so many queries and keys are taken at a time, and again in
+    the backward pass: memory grows with T instead of its square, at the price of about
+    one more forward pass.
 
     Shapes: q (..., T, E), k (..., S, E), v (..., S, M), mask of booleans that
     broadcasts to (..., T, S), output (..., T, M).
@@ -57,13 +55,17 @@ def scaled_dot_product_attention(
     """
     if chunk is not None:
         check_size("scaled_dot_product_attention", chunk=chunk)
-    q, k, v = given = floats("attention", q=q, k=k, v=v)
-    _check_lengths(causal, q, k, v)
-    mask = None if mask is None else _checked(mask, q, k)
+    given = floats("attention", "q (..., T, E), k (..., S, E), v (..., S, M)", q, k, v)
     q, k, v = map(wide, given)
+    T, S = q.shape[-2], k.shape[-2]
+    if causal and T != S:
+        raise ValueError(
+            f"attention: causal, but there are {T} queries and {S} keys, so that "
+            "which keys precede a query is not certain. Give a mask instead."
+        )
+    mask = None if mask is None else _checked(mask, q, T, S)
     q = q * (1 / math.sqrt(q.shape[-1]))  # fewer numbers than the scores
     drop = functools.partial(mg.dropout, p=dropout, generator=generator)
-    T, S = q.shape[-2], k.shape[-2]
     if chunk is None or not T or not S:
         y = _at_once(q, k, v, mask, causal, drop)
     else:
@@ -139,35 +141,13 @@ def _slices(length: int, chunk: int) -> list[slice]:
     return [slice(i, min(i + chunk, length)) for i in range(0, length, chunk)]
 
 
-def _check_lengths(causal: bool, q: Any, k: Any, v: Any) -> None:
-    """Raise unless queries, keys and values fit together."""
-    way_out = "Queries and keys share a width, keys and values their positions."
-    check_shape("attention", "q", q, ("...", "T", "E"), way_out)
-    check_shape("attention", "k", k, ("...", "S", q.shape[-1]), way_out)
-    check_shape("attention", "v", v, ("...", k.shape[-2], "M"), way_out)
-    T, S = q.shape[-2], k.shape[-2]
-    if causal and T != S:
-        raise ValueError(
-            f"attention: causal, but there are {T} queries and {S} keys, so that "
-            "which keys precede a query is not certain. Give a mask instead."
-        )
-
-
 # -- masks -------------------------------------------------------------------------
 
 
-def _checked(mask: Any, q: Any, k: Any) -> Any:
-    """The mask as an array on the device of q.
-
-    Raises: TypeError unless it is boolean; ValueError where the shapes disagree.
-    """
-    mask, T, S = array_of(mask), q.shape[-2], k.shape[-2]
-    if mask.dtype.kind != "b":
-        raise TypeError(
-            f"attention: mask has dtype {mask.dtype}, but must be boolean, True where "
-            "a query may see a key. Make one with a comparison, as in mask = ids != "
-            "pad."
-        )
+def _checked(mask: Any, q: Any, T: int, S: int) -> Any:
+    """The mask as an array on the device of q."""
+    mask = array_of(mask)
+    check_boolean("attention", mask, "a query may see a key", "ids != pad")
     lengths = mask.shape[-2:]
     if len(lengths) < 2 or lengths[0] not in (1, T) or lengths[1] not in (1, S):
         raise ValueError(
@@ -224,18 +204,20 @@ class MultiHeadAttention(Module):
         dtype: Any = "float32",
         generator: mg.Generator | None = None,
     ) -> None:
-        check_size("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
-        if head_dim is None:
-            head_dim = _head_dim(embed_dim, num_heads)
-        check_size("MultiHeadAttention", head_dim=head_dim)
-        if chunk is not None:
-            check_size("MultiHeadAttention", chunk=chunk)
+        kind = "MultiHeadAttention"
+        check_size(kind, embed_dim=embed_dim, num_heads=num_heads)
+        if head_dim is None and embed_dim % num_heads:
+            raise ValueError(
+                f"{kind}: embed_dim {embed_dim} does not divide into {num_heads} heads "
+                "of one width. Give head_dim, or another number of heads."
+            )
         self.num_heads = num_heads
-        self.head_dim = head_dim
+        self.head_dim = embed_dim // num_heads if head_dim is None else head_dim
         self.chunk = chunk
-        inner = num_heads * head_dim
-        shape = (embed_dim, inner)
+        check_size(kind, head_dim=self.head_dim, chunk=1 if chunk is None else chunk)
+        inner = num_heads * self.head_dim
         kwargs: Any = {"dtype": dtype, "generator": generator}
+        shape = (embed_dim, inner)
         projections = [init.lecun_normal(shape, **kwargs) for _ in range(3)]
         self.Wqkv = Parameter(np.concatenate(projections, axis=1))
         self.bqkv = Parameter(init.zeros((3 * inner,), **kwargs))
@@ -253,15 +235,16 @@ class MultiHeadAttention(Module):
     ) -> Any:
         """Attend; to the queries themselves, unless a key is given.
 
-        Without a value, the keys are the values too. `mask` (T, S), (N, T, S) or
-        (N, H, T, S) is True where a query may see a key; (N, 1, S) hides the padding of
-        a text from all its queries.
+        Without a value, the keys are the values too. `mask` is (T, S), (N, T, S) or
+        (N, H, T, S); (N, 1, S) hides the padding of a text from all its queries.
         """
-        heads = self._heads(query, key, value, mask)
-        p = self.dropout.probability()
-        drop: Any = {"dropout": p, "generator": self.dropout.generator}
-        settings: Any = {"causal": causal, "chunk": self.chunk, **drop}
-        y = scaled_dot_product_attention(*heads, **settings)
+        y = scaled_dot_product_attention(
+            *self._heads(query, key, value, mask),
+            causal=causal,
+            dropout=self.dropout.probability(),
+            generator=self.dropout.generator,
+            chunk=self.chunk,
+        )
         N, H, T, E = y.shape
         return self.out(mg.swapaxes(y, 1, 2).reshape((N, T, H * E)))
 
@@ -281,31 +264,23 @@ class MultiHeadAttention(Module):
         """
         key = query if key is None else key
         value = key if value is None else value
-        given = {"query": query, "key": key, "value": value}
-        inputs = floats("MultiHeadAttention", **given)
-        for name, x in zip(given, inputs, strict=True):
-            check_shape("MultiHeadAttention", name, x, ("N", "T", "D"), "Batch first.")
+        shapes = "Wqkv (D, K), query (N, T, D), key (M, S, D), value (M, S, D)"
+        W, *inputs = floats("MultiHeadAttention", shapes, self.Wqkv, query, key, value)
         if inputs[0] is inputs[1] is inputs[2]:  # one product for all three
-            packed = self._project(inputs[0], self.Wqkv, self.bqkv)  # (N, T, 3 * H, E)
-            parts = mg.split(packed, 3, axis=2)
+            products = mg.split(inputs[0] @ W, 3, axis=2)
         else:
-            W, b = mg.split(self.Wqkv, 3, axis=1), mg.split(self.bqkv, 3)
-            parts = list(map(self._project, inputs, W, b))
+            products = [
+                x @ w for x, w in zip(inputs, mg.split(W, 3, axis=1), strict=True)
+            ]
+        # The biases after the split: their sums are arrays apart, and what the tape
+        # keeps of keys and values does not hold the queries' part too.
+        biased = [y + b for y, b in zip(products, mg.split(self.bqkv, 3), strict=True)]
         if mask is not None and (mask := array_of(mask)).ndim == 3:
             mask = mg.expand_dims(mask, axis=1)  # the same for all heads
-        return [*(mg.swapaxes(part, 1, 2) for part in parts), mask]
+        return [*map(self._by_head, biased), mask]
 
-    def _project(self, x: Any, W: Any, b: Any) -> Any:
-        """(N, T, D) -> (N, T, heads in W, E)."""
+    def _by_head(self, x: Any) -> Any:
+        """(N, T, H * E) -> (N, H, T, E)."""
         N, T, _ = x.shape
-        return linear(x, W, b).reshape((N, T, b.size // self.head_dim, self.head_dim))
-
-
-def _head_dim(embed_dim: int, num_heads: int) -> int:
-    if embed_dim % num_heads:
-        raise ValueError(
-            f"MultiHeadAttention: embed_dim {embed_dim} does not divide into "
-            f"{num_heads} heads of one width. Give head_dim, or another number of "
-            "heads."
-        )
-    return embed_dim // num_heads
+        heads = x.reshape((N, T, self.num_heads, self.head_dim))
+        return mg.swapaxes(heads, 1, 2)

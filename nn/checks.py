@@ -1,9 +1,9 @@
 """Checks of operands and settings, cheap where they pass."""
 
-from __future__ import annotations
-
 import functools
 import math
+import re
+import string
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -14,37 +14,79 @@ from minigrad import tape
 from minigrad.backend import is_array
 from minigrad.ops.index import checks_ids
 
-Expected = tuple[int | str, ...]
+# An axis as it is written, and the factor and the letter of its length: "4H", 4, "H".
+Axis = tuple[str, int, str]
 
 
-def check_shape(
-    layer: str, name: str, value: Any, expected: Expected, way_out: str
-) -> None:
-    """Raise unless a value has the expected shape, in which a letter fits any length.
+def check_shapes(layer: str, shapes: str, *values: Any) -> None:
+    """Raise unless arrays have shapes as in "x (..., D), W (D, 4H), b? (4H,)".
 
-    Shapes: a first item "..." stands for any number of axes.
+    A letter is one length wherever it stands, 4H four times that of H, and `...` any
+    number of axes. What has a "?" may be None.
+
     Raises: ValueError.
     """
-    given = value.shape if hasattr(value, "shape") else np.shape(value)
-    if given == expected or _fits(given, expected):
-        return
-    shown = ", ".join(str(length) for length in expected)
-    comma = "," if len(expected) == 1 else ""
-    raise ValueError(
-        f"{layer}: {name} has shape {given}, expected ({shown}{comma}). {way_out}"
-    )
+    given = tuple([None if value is None else value.shape for value in values])
+    if misfit := _misfit(shapes, given):
+        raise ValueError(f"{layer}: {misfit}")
 
 
-def _fits(given: tuple[int, ...], expected: Expected) -> bool:
-    if expected[:1] == ("...",):
-        expected = expected[1:]
-        given = given[len(given) - len(expected) :]
-    if len(given) != len(expected):
+@functools.lru_cache(maxsize=1024)  # a layer asks the same at every step
+def _misfit(shapes: str, given: tuple[tuple[int, ...] | None, ...]) -> str:
+    """What does not fit first, and beside what; nothing where all do."""
+    sizes, beside = {"": 1}, ""
+    for (name, axes, _), shape in zip(parsed(shapes), given, strict=True):
+        known = sizes.copy()
+        if shape is not None and not _bind(shape, axes, sizes):
+            shown = [str(n * known[x]) if x in known else text for text, n, x in axes]
+            return (
+                f"{name} has shape {shape}, expected ({', '.join(shown)}"
+                f"{',' * (len(shown) == 1)}){beside}. Give {shapes.replace('?', '')}, "
+                "a letter the same length everywhere."
+            )
+        if shape is not None:
+            beside += f"{', ' if beside else ' beside '}{name} {shape}"
+    return ""
+
+
+@functools.lru_cache
+def parsed(shapes: str) -> list[tuple[str, list[Axis], bool]]:
+    """Give each name and its axes, and whether None is allowed."""
+    return [
+        (name, [_axis(text) for text in axes.replace(",", " ").split()], bool(mark))
+        for name, mark, axes in re.findall(r"(\w+)(\??) \((.*?)\)", shapes)
+    ]
+
+
+def _axis(text: str) -> Axis:
+    letter = text.lstrip(string.digits)
+    return text, int(text.removesuffix(letter) or 1), letter
+
+
+def _bind(shape: tuple[int, ...], axes: list[Axis], sizes: dict[str, int]) -> bool:
+    """Add the letters' lengths in a shape to the sizes, unless they disagree."""
+    if axes and axes[0][0] == "...":
+        axes = axes[1:]
+        shape = shape[max(len(shape) - len(axes), 0) :]
+    if len(shape) != len(axes):
         return False
-    for length, wanted in zip(given, expected, strict=False):
-        if length != wanted and not isinstance(wanted, str):
+    for length, (_, factor, letter) in zip(shape, axes, strict=True):
+        size, rest = divmod(length, factor) if letter else (1, length - factor)
+        if rest or sizes.setdefault(letter, size) != size:
             return False
     return True
+
+
+def check_boolean(layer: str, mask: Any, meaning: str, example: str) -> None:
+    """Raise unless a mask is boolean.
+
+    Raises: TypeError.
+    """
+    if mask.dtype.kind != "b":
+        raise TypeError(
+            f"{layer}: mask has dtype {mask.dtype}, but must be boolean, True where "
+            f"{meaning}. Make one with a comparison, as in mask = {example}."
+        )
 
 
 def integer_array(layer: str, name: str, value: Any) -> Any:
@@ -71,8 +113,7 @@ def check_ids(layer: str, name: str, ids: Any, below: int) -> None:
     Raises: ValueError.
     """
     if isinstance(ids, np.ndarray) or checks_ids():
-        check = functools.partial(_check_range, layer, name, below)
-        tape.check_values(ids, check)
+        tape.check_values(ids, functools.partial(_check_range, layer, name, below))
 
 
 def _check_range(layer: str, name: str, below: int, ids: Any) -> None:

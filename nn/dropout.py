@@ -1,7 +1,5 @@
 """Dropout: a layer learns not to rely on single units, by losing some at random."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import minigrad as mg
@@ -37,7 +35,7 @@ class Dropout(Module):
         p = self.probability()
         if p == 0:
             return x
-        (x,) = floats("Dropout", x=x)
+        (x,) = floats("Dropout", "x (...)", x)
         return mg.dropout(x, p, generator=self.generator)
 
     def probability(self) -> float:

@@ -4,8 +4,7 @@ Lists and whole numbers become floats of the dtype that the layer's other operan
 Where sums or squares could overflow, float16 is computed in float32 and given back.
 """
 
-from __future__ import annotations
-
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -14,35 +13,26 @@ import minigrad as mg
 from minigrad.backend import is_array
 from minigrad.ops.sources import beside
 from minigrad.tape import plain_array
-from nn.checks import array_of
+from nn.checks import array_of, check_shapes, parsed
 
 
-def floats(
-    layer: str, /, *, optional: tuple[str, ...] = (), **operands: Any
-) -> list[Any]:
-    """Give every operand as a Tensor or array of floats; optional ones may be None.
+def floats(layer: str, shapes: str, *values: Any) -> list[Any]:
+    """Give every value as a Tensor or array of floats, of shapes as `check_shapes` has.
 
     Lists and whole numbers take the dtype of the operands that are floats, and lists
     their device; where none is, lists become float32 and arrays of integers floats of
     enough digits.
 
-    Raises: TypeError for what is no array of real numbers.
+    Raises: TypeError for what is no array of real numbers; ValueError for its shape.
     """
-    for name, x in operands.items():
-        if not _is_float(x) and (x is not None or name not in optional):
-            break
-    else:
-        return list(operands.values())  # nothing to convert
-    given = {
-        name: numbers(layer, name, x)
-        for name, x in operands.items()
-        if x is not None or name not in optional
-    }
-    ready = [x for x in operands.values() if _is_float(x)]
-    return [
-        _as_float(given[name], x, ready) if name in given else None
-        for name, x in operands.items()
-    ]
+    ready = [x for x in values if _is_float(x)]
+    given = list(values)
+    if len(ready) < len(given):
+        for i, (name, _, optional) in enumerate(parsed(shapes)):
+            if not (_is_float(given[i]) or (optional and given[i] is None)):
+                given[i] = _as_float(numbers(layer, name, given[i]), given[i], ready)
+    check_shapes(layer, shapes, *given)
+    return given
 
 
 def numbers(layer: str, name: str, value: Any) -> Any:
@@ -50,13 +40,19 @@ def numbers(layer: str, name: str, value: Any) -> Any:
 
     Raises: TypeError for what is none.
     """
-    try:
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):
         array = value if isinstance(value, mg.Tensor) else plain_array(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise _no_numbers(layer, name, value) from error
-    if array.dtype.kind not in "biuf":
-        raise _no_numbers(layer, name, array)
-    return array
+        if array.dtype.kind in "biuf":
+            return array
+    what = f"a {type(value).__name__}"
+    if isinstance(value, list | tuple) and any(isinstance(v, mg.Tensor) for v in value):
+        what += " of Tensors, whose gradients a list would lose: join them by mg.stack"
+    elif hasattr(value, "dtype"):
+        what += f" of dtype {value.dtype}"
+    raise TypeError(
+        f"{layer}: {name} is {what}. Give a Tensor, an array or a rectangular list of "
+        "real numbers."
+    )
 
 
 def wide(x: Any) -> Any:
@@ -78,9 +74,7 @@ def _is_float(x: Any) -> bool:
 
 
 def _as_float(array: Any, value: Any, ready: list[Any]) -> Any:
-    """Floats as they are, others as floats of the dtype of those that are ready."""
-    if _is_float(value):
-        return array
+    """Floats of the dtype of those that are ready."""
     wanted = np.result_type(*(x.dtype for x in ready)) if ready else None
     if hasattr(value, "dtype"):
         dtype = wanted or np.promote_types(array.dtype, np.float32)
@@ -88,15 +82,3 @@ def _as_float(array: Any, value: Any, ready: list[Any]) -> Any:
     # A list is not rounded to float32 on its way, and goes where the others are.
     converted = plain_array(value, wanted or "float32")
     return beside(converted, array_of(ready[0])) if ready else converted
-
-
-def _no_numbers(layer: str, name: str, value: Any) -> TypeError:
-    what = f"a {type(value).__name__}"
-    if isinstance(value, list | tuple) and any(isinstance(v, mg.Tensor) for v in value):
-        what += " of Tensors, whose gradients a list would lose: join them by mg.stack"
-    elif hasattr(value, "dtype"):
-        what += f" of dtype {value.dtype}"
-    return TypeError(
-        f"{layer}: {name} is {what}. Give a Tensor, an array or a rectangular list of "
-        "real numbers."
-    )

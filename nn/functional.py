@@ -5,16 +5,21 @@ right, `y = x @ W + b`, and sequences are batch-major, (N, T, D).
 """
 
 from nn.attention import scaled_dot_product_attention
-from nn.conv import conv2d, conv_transpose2d
+from nn.conv import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from nn.embedding import word_embedding
-from nn.gru import gru, gru_step
 from nn.linear import linear, temporal_affine
 from nn.losses import bce_with_logits, cross_entropy, mse_loss, temporal_softmax_loss
-from nn.lstm import lstm, lstm_sequence, lstm_step
 from nn.norm import layer_norm
-from nn.pooling import avg_pool2d, max_pool2d
-from nn.recurrent import unroll
-from nn.rnn import rnn, rnn_step
+from nn.recurrent import (
+    gru,
+    gru_step,
+    lstm,
+    lstm_sequence,
+    lstm_step,
+    rnn,
+    rnn_step,
+    unroll,
+)
 from nn.transformer import gelu
 
 __all__ = [

@@ -5,8 +5,7 @@ can replace another. Weights are (in, out): `y = x @ W`. Without a generator the
 come from `mg.default_generator`.
 """
 
-from __future__ import annotations
-
+import contextlib
 import math
 from typing import Any
 
@@ -19,7 +18,7 @@ from nn.checks import FINITE, NOT_NEGATIVE, check_number
 Shape = tuple[int, ...]
 Rng = mg.Generator | None
 
-RELU_GAIN = math.sqrt(2.0)
+SQRT2 = math.sqrt(2.0)  # a ReLU's gain: half of what comes in is cut off
 
 
 def zeros(shape: Shape, generator: Rng = None, dtype: Any = "float32") -> np.ndarray:
@@ -66,9 +65,7 @@ def normal(
 def lecun_normal(
     shape: Shape, generator: Rng = None, dtype: Any = "float32"
 ) -> np.ndarray:
-    """Draw normal weights of standard deviation 1/sqrt(in).
-
-    The output keeps the scale of the input.
+    """Draw normal weights of standard deviation 1/sqrt(in): outputs scale as inputs.
 
     Shapes: (in, out).
     Source: LeCun, Bottou, Orr, Mueller, Efficient BackProp (1998), section 4.6.
@@ -105,11 +102,7 @@ def xavier_normal(
 
 
 def kaiming_uniform(
-    shape: Shape,
-    generator: Rng = None,
-    dtype: Any = "float32",
-    *,
-    gain: float = RELU_GAIN,
+    shape: Shape, generator: Rng = None, dtype: Any = "float32", *, gain: float = SQRT2
 ) -> np.ndarray:
     """Draw uniform weights of variance gain^2 / in; the default gain is ReLU's.
 
@@ -122,11 +115,7 @@ def kaiming_uniform(
 
 
 def kaiming_normal(
-    shape: Shape,
-    generator: Rng = None,
-    dtype: Any = "float32",
-    *,
-    gain: float = RELU_GAIN,
+    shape: Shape, generator: Rng = None, dtype: Any = "float32", *, gain: float = SQRT2
 ) -> np.ndarray:
     """Draw normal weights of variance gain^2 / in; the default gain is ReLU's.
 
@@ -159,16 +148,13 @@ def orthogonal(
 
 def _float_dtype(dtype: Any) -> np.dtype:
     """Raises: TypeError for what is no dtype of floats."""
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = np.dtype(object)
-    if found.kind != "f":
-        raise TypeError(
-            f"nn.init: dtype is {dtype!r}, but weights are floats. Give 'float32', "
-            "'float64' or 'float16'."
-        )
-    return found
+    with contextlib.suppress(TypeError):
+        if (found := np.dtype(dtype)).kind == "f":
+            return found
+    raise TypeError(
+        f"nn.init: dtype is {dtype!r}, but weights are floats. Give 'float32', "
+        "'float64' or 'float16'."
+    )
 
 
 def _fans(shape: Shape) -> tuple[int, int]:
@@ -176,7 +162,7 @@ def _fans(shape: Shape) -> tuple[int, int]:
     if np.ndim(shape) == 1 and len(shape) == 2 and min(shape) > 0:
         return shape[0], shape[1]
     raise ValueError(
-        f"The scale of this initialiser follows from a weight's inputs and outputs, "
-        f"but shape {shape} is not (in, out) with both at least 1. Give such a "
-        "shape, or use nn.init.uniform or nn.init.normal, whose scale you set."
+        "The scale of this initialiser follows from inputs and outputs, but shape "
+        f"{shape} is not (in, out) with both at least 1. Give such a shape, or use "
+        "nn.init.uniform or nn.init.normal, whose scale you set."
     )

@@ -4,14 +4,12 @@ Losses of float16 and of integers are computed in float32 or wider; those of flo
 are given back in float16.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import minigrad as mg
 from minigrad.ops.losses import binary_cross_entropy, negative_log_likelihood
 from minigrad.ops.sources import beside
-from nn.checks import array_of, check_ids, check_shape, integer_array
+from nn.checks import array_of, check_boolean, check_ids, check_shapes, integer_array
 from nn.dtypes import floats, narrow, wide
 
 
@@ -24,11 +22,9 @@ def cross_entropy(scores: Any, targets: Any, reduction: str = "mean") -> Any:
     targets out of range, or an unknown reduction.
     """
     layer = "cross_entropy"
-    (scores,) = floats(layer, scores=scores)
-    check_shape(layer, "scores", scores, ("N", "C"), "Flatten other axes.")
+    (scores,) = floats(layer, "scores (N, C)", scores)
     ids = integer_array(layer, "targets", targets)
-    way_out = "Give one class for each row of scores (not one-hot rows)."
-    check_shape(layer, "targets", ids, scores.shape[:1], way_out)
+    check_shapes(layer, "scores (N, C), targets (N,)", scores, ids)
     check_ids(layer, "targets", ids, below=scores.shape[1])
     return _reduce(layer, _nll(scores, ids), reduction, scores)
 
@@ -42,15 +38,13 @@ def temporal_softmax_loss(scores: Any, targets: Any, mask: Any) -> Any:
     ValueError for wrong shapes or targets out of range.
     """
     layer = "temporal_softmax_loss"
-    (scores,) = floats(layer, scores=scores)
-    check_shape(layer, "scores", scores, ("N", "T", "V"), "Give one score per word.")
+    (scores,) = floats(layer, "scores (N, T, V)", scores)
     N, T, V = scores.shape
     ids, mask = integer_array(layer, "targets", targets), array_of(mask)
-    way_out = "Give one entry for each sequence and time step of scores."
-    check_shape(layer, "targets", ids, (N, T), way_out)
-    check_shape(layer, "mask", mask, (N, T), way_out)
+    shapes = "scores (N, T, V), targets (N, T), mask (N, T)"
+    check_shapes(layer, shapes, scores, ids, mask)
+    check_boolean(layer, mask, "a step counts", "targets != null_id")
     ids = mg.astype(ids, dtype="int64")
-    mask = _boolean(layer, mask)
     check_ids(layer, "targets", mg.where(mask, ids, 0), below=V)
     counted = mg.where(mask, ids, -1)  # -1: a step does not count
     losses = _nll(scores.reshape((N * T, V)), mg.reshape(counted, (N * T,)))
@@ -64,7 +58,7 @@ def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     their shape for "none".
     Raises: ValueError where the shapes differ, or for an unknown reduction.
     """
-    values, targets = _pair("mse_loss", predictions=predictions, targets=targets)
+    values, targets = _pair("mse_loss", "predictions", predictions, targets)
     difference = wide(values) - wide(targets)
     return _reduce("mse_loss", difference * difference, reduction, values, targets)
 
@@ -72,15 +66,12 @@ def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
 def bce_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Any:
     """Give the binary cross-entropy of targets under sigmoid(logits), stably.
 
-    `-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x)) = softplus(x) - t x`, of which
-    neither form is computed: the one takes the logarithm of 0 for large x, the other
-    loses all digits of a small loss.
+    It is `-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x))`, without the logarithm of 0
+    for large x.
 
-    Shapes: logits and targets (numbers from 0 to 1) alike; output () for reduction
-    "mean" or "sum", their shape for "none".
-    Raises: ValueError where the shapes differ, or for an unknown reduction.
+    Shapes and errors: as `mse_loss`; targets are numbers from 0 to 1.
     """
-    values, targets = _pair("bce_with_logits", logits=logits, targets=targets)
+    values, targets = _pair("bce_with_logits", "logits", logits, targets)
     losses = binary_cross_entropy(wide(values), wide(targets))
     return _reduce("bce_with_logits", losses, reduction, values, targets)
 
@@ -95,25 +86,17 @@ def _reduce(layer: str, losses: Any, reduction: str, *operands: Any) -> Any:
     reductions = {"mean": mg.mean, "sum": mg.sum, "none": lambda losses: losses}
     if not isinstance(reduction, str) or reduction not in reductions:
         raise ValueError(
-            f"{layer}: reduction {reduction!r} is unknown. Give 'mean', 'sum' or "
-            "'none'."
+            f"{layer}: reduction is {reduction!r}. Give 'mean', 'sum' or 'none'."
         )
     return narrow(reductions[reduction](losses), *operands)
 
 
-def _pair(layer: str, **operands: Any) -> list[Any]:
-    """Two arrays of floats that have one shape."""
-    values, targets = floats(layer, **operands)
-    name = next(iter(operands))
-    way_out = f"Reshape one to the other: broadcasting would pair all {name} with all "
-    check_shape(layer, "targets", targets, values.shape, way_out + "targets.")
+def _pair(layer: str, name: str, values: Any, targets: Any) -> list[Any]:
+    """Two arrays of floats that have one shape: broadcast, all pair with all."""
+    values, targets = floats(layer, f"{name} (...), targets (...)", values, targets)
+    if values.shape != targets.shape:
+        raise ValueError(
+            f"{layer}: targets has shape {targets.shape}, {name} {values.shape}. "
+            "Reshape one to the other."
+        )
     return [values, targets]
-
-
-def _boolean(layer: str, mask: Any) -> Any:
-    if mask.dtype.kind == "b":
-        return mask
-    raise TypeError(
-        f"{layer}: mask has dtype {mask.dtype}, but must be boolean, True where a step "
-        "counts. Make one with a comparison, as in mask = targets != null_id."
-    )

@@ -7,6 +7,7 @@ them, in the order of assignment. There is no second register that could disagre
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
@@ -82,7 +83,7 @@ class Module:
     # Attributes
 
     def __setattr__(self, name: str, value: Any) -> None:
-        _refuse_container(self, name, value)
+        _refuse_hidden(self, name, value, _first_hidden(value, set()))
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
@@ -90,50 +91,48 @@ class Module:
         # a property failed with an AttributeError: looked up again, it shows its own.
         if any(name in vars(kind) for kind in type(self).__mro__):
             return object.__getattribute__(self, name)
-        close = difflib.get_close_matches(name, dir(self), n=1)
-        way_out = (
-            f"Did you mean {close[0]!r}?"
-            if close
-            else "Assign it in __init__ before it is read."
-        )
+        way_out = "Assign it in __init__ before it is read."
+        for close in difflib.get_close_matches(name, dir(self), n=1):
+            way_out = f"Did you mean {close!r}?"
         kind = type(self).__name__
         raise AttributeError(f"{kind} has no attribute {name!r}. {way_out}")
 
     def __repr__(self) -> str:
-        own = [f"{n} {p.shape}" for n, p in _attributes(self, Parameter)]
-        inner = [f"{n}: {m!r}" for n, m in _attributes(self, Module)]
+        own = [f"{n} {p.shape}" for n, p in attributes_of(self, Parameter)]
+        inner = [f"{n}: {m!r}" for n, m in attributes_of(self, Module)]
         head = f"{type(self).__name__}({', '.join(own)}"
         if not inner:
             return head + ")"
-        lines = "\n".join(inner).replace("\n", "\n  ")
-        return f"{head}\n  {lines}\n)"
+        return f"{head}\n" + textwrap.indent("\n".join(inner), "  ") + "\n)"
 
     # Looking through the tree
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Give this module and all inside it with dotted names, each module once."""
-        yield from _modules_in(self, prefix, set())
+        for name, value in _walk(prefix, self, set()):
+            if isinstance(value, Module):
+                yield name, value
 
     def modules(self) -> Iterator[Module]:
         """Give this module and all inside it, each once."""
-        for _, module in self.named_modules():
-            yield module
+        return (module for _, module in self.named_modules())
 
     def children(self) -> Iterator[Module]:
         """Give the modules assigned to this one directly, each once."""
-        yield from dict.fromkeys(module for _, module in _attributes(self, Module))
+        return iter(dict.fromkeys(m for _, m in attributes_of(self, Module)))
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Give the parameters in assignment order with dotted names, shared ones once.
 
         Raises: TypeError where a list, tuple, set or dict hides modules or parameters.
         """
-        yield from _parameters_in(self, prefix, set())
+        for name, value in _walk(prefix, self, set()):
+            if isinstance(value, Parameter):
+                yield name, value
 
     def parameters(self) -> Iterator[Parameter]:
         """Give the parameters in assignment order, shared ones once."""
-        for _, parameter in self.named_parameters():
-            yield parameter
+        return (parameter for _, parameter in self.named_parameters())
 
     # State
 
@@ -195,12 +194,8 @@ class Module:
         """
         kind = type(self).__name__
         expected = {name: p.shape for name, p in self.named_parameters()}
-        way_out = (
-            "Build the module as it was when the state was saved, or rename and "
-            "reshape these keys of the state."
-        )
-        call, has = f"{kind}.load_state_dict", "the module has"
-        check_state(call, "the module", state, expected, way_out, has=has)
+        way_out = "Build the module as it was when the state was saved, or rename keys."
+        check_state(f"{kind}.load_state_dict", state, expected, way_out)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy arrays into the parameters, all or none; each keeps its own dtype.
@@ -235,8 +230,7 @@ class ModuleList(Module):
             raise TypeError(
                 f"{type(self).__name__}: layer {self._length} is a "
                 f"{type(layer).__name__}, which cannot be called. Give modules or "
-                "functions, and a list of them as Sequential(*layers) or "
-                "ModuleList(layers)."
+                "functions; of a list, Sequential(*layers) or ModuleList(layers)."
             )
         setattr(self, str(self._length), layer)
         self._length += 1
@@ -268,79 +262,54 @@ class Sequential(ModuleList):
         return x
 
 
-def _attributes(module: Module, kind: type) -> list[tuple[str, Any]]:
-    """Attributes of one kind in assignment order."""
+def attributes_of(module: Module, kind: type) -> list[tuple[str, Any]]:
+    """Give the attributes of one kind in assignment order."""
     return [(n, v) for n, v in vars(module).items() if isinstance(v, kind)]
 
 
-def _modules_in(
-    module: Module, prefix: str, seen: set[int]
-) -> Iterator[tuple[str, Module]]:
-    """This module and all inside it, outside first, each once."""
-    if id(module) in seen:
+def _walk(
+    name: str, value: Module | Parameter, seen: set[int]
+) -> Iterator[tuple[str, Module | Parameter]]:
+    """A module or parameter and all inside it, outside first, each once."""
+    if id(value) in seen:
         return
-    seen.add(id(module))
-    yield prefix, module
-    for name, child in _attributes(module, Module):
-        yield from _modules_in(child, _join(prefix, name), seen)
-
-
-def _parameters_in(
-    module: Module, prefix: str, seen: set[int]
-) -> Iterator[tuple[str, Parameter]]:
-    """The parameters of a module and all inside it, each once, as assigned."""
-    if id(module) in seen:
+    seen.add(id(value))
+    yield name, value
+    if not isinstance(value, Module):
         return
-    seen.add(id(module))
-    for name, value in list(vars(module).items()):
+    for key, inner in list(vars(value).items()):
         # A list may have been empty when it was assigned. Its first item has to do: a
         # large vocabulary should not be searched at every step.
-        if isinstance(_first_item(value), Module | Parameter):
-            _refuse_container(module, name, value)
-        if isinstance(value, Module):
-            yield from _parameters_in(value, _join(prefix, name), seen)
-        elif isinstance(value, Parameter) and id(value) not in seen:
-            seen.add(id(value))
-            yield _join(prefix, name), value
+        _refuse_hidden(value, key, inner, next(iter(_items(inner)), None))
+        if isinstance(inner, Module | Parameter):
+            yield from _walk(f"{name}.{key}" if name else key, inner, seen)
 
 
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
-
-
-def _first_item(value: Any) -> Any:
-    """The first item of a container, None where there is none."""
+def _items(value: Any) -> Iterable[Any]:
+    """What a container holds, nothing for anything else."""
     items = value.values() if isinstance(value, dict) else value
-    return next(iter(items), None) if isinstance(value, CONTAINERS) else None
+    return items if isinstance(value, CONTAINERS) else ()
 
 
-def _refuse_container(module: Module, name: str, value: Any) -> None:
-    """Raise where parameters would hide in a container and never be trained."""
-    if not isinstance(value, CONTAINERS):
-        return
-    hidden = _first_hidden(value)
-    if hidden is None:
-        return
-    raise TypeError(
-        f"{type(module).__name__}.{name} is a {type(value).__name__} that holds a "
-        f"{type(hidden).__name__}: parameters inside plain containers are not found, "
-        "so they would be neither trained nor saved. Hold modules in "
-        "nn.Sequential(*modules) or nn.ModuleList(modules), and assign each Parameter "
-        "as an attribute of its own."
-    )
-
-
-def _first_hidden(value: Any) -> Module | Parameter | None:
-    """The first module or parameter in nested containers, without recursion."""
-    pending = [value]
-    seen: set[int] = set()
-    while pending:
-        item = pending.pop()
+def _first_hidden(container: Any, seen: set[int]) -> Any:
+    """The first module or parameter in nested containers, None where there is none."""
+    seen.add(id(container))
+    for item in _items(container):
         if isinstance(item, Module | Parameter):
             return item
-        if isinstance(item, CONTAINERS):
-            if id(item) in seen:
-                continue
-            seen.add(id(item))
-            pending.extend(item.values() if isinstance(item, dict) else item)
+        found = None if id(item) in seen else _first_hidden(item, seen)
+        if found is not None:
+            return found
     return None
+
+
+def _refuse_hidden(module: Module, name: str, container: Any, hidden: Any) -> None:
+    """Raise where a parameter would hide in a container and never be trained."""
+    if isinstance(hidden, Module | Parameter):
+        raise TypeError(
+            f"{type(module).__name__}.{name} is a {type(container).__name__} that "
+            f"holds a {type(hidden).__name__}: parameters in containers are not found, "
+            "so they would be neither trained nor saved. Hold modules in "
+            "nn.Sequential(*modules) or nn.ModuleList(modules), and assign each "
+            "Parameter as an attribute of its own."
+        )

@@ -3,13 +3,11 @@
 Glossary of shapes: D width of a vector; any axes may come before it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import minigrad as mg
 from nn import init
-from nn.checks import NOT_NEGATIVE, check_number, check_shape, check_size
+from nn.checks import NOT_NEGATIVE, check_number, check_size
 from nn.dtypes import floats, narrow, wide
 from nn.module import Module, Parameter
 
@@ -23,12 +21,8 @@ def layer_norm(x: Any, W: Any, b: Any, eps: float = 1e-5) -> Any:
     Raises: ValueError where the shapes disagree.
     Source: Ba, Kiros, Hinton, Layer Normalization (2016), equation 4.
     """
-    x, W, b = floats("layer_norm", x=x, W=W, b=b)
+    W, b, x = floats("layer_norm", "W (D,), b (D,), x (..., D)", W, b, x)
     check_number("layer_norm", "eps", eps, NOT_NEGATIVE)
-    check_shape("layer_norm", "W", W, ("D",), "It has a scale for each element.")
-    check_shape("layer_norm", "b", b, W.shape, "It has a shift for each element.")
-    way_out = "The layer was made for another width than x has."
-    check_shape("layer_norm", "x", x, ("...", W.shape[0]), way_out)
     values = wide(x)
     centred = values - mg.mean(values, axis=-1, keepdims=True)
     variance = mg.mean(centred * centred, axis=-1, keepdims=True)
@@ -38,10 +32,7 @@ def layer_norm(x: Any, W: Any, b: Any, eps: float = 1e-5) -> Any:
 class LayerNorm(Module):
     """Mean 0 and variance 1 for each vector, then a learned scale and shift by element.
 
-    Shapes: x (..., size), W and b (size,), output (..., size). W starts as ones, b as
-    zeros.
-    Raises: ValueError for a size below 1 and for an x of another width.
-    Source: Ba, Kiros, Hinton, Layer Normalization (2016).
+    Shapes and errors: as `layer_norm`. W starts as ones, b as zeros.
     """
 
     def __init__(self, size: int, eps: float = 1e-5, *, dtype: Any = "float32") -> None:

@@ -1,7 +1,5 @@
 """Optimisers, and the clipping of gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -28,9 +26,11 @@ class SGD(Optimizer):
     momentum in deep learning (2013), equation 1, with the learning rate outside v.
     """
 
-    settings: ClassVar = {"momentum": FRACTION, "weight_decay": NOT_NEGATIVE}
-    momentum: float
-    weight_decay: float
+    settings: ClassVar = {
+        **Optimizer.settings,
+        "momentum": FRACTION,
+        "weight_decay": NOT_NEGATIVE,
+    }
 
     def __init__(
         self,
@@ -39,7 +39,9 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr, momentum=momentum, weight_decay=weight_decay)
+        super().__init__(params, lr)
+        self.momentum = momentum
+        self.weight_decay = weight_decay
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -53,11 +55,9 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam: steps of about lr, whatever the gradient's scale.
 
-    The paper's `m = beta1 * m + (1 - beta1) * g` and `v = beta2 * v + (1 - beta2) *
-    g^2` are kept without their factors, as `m = beta1 * m + g` and `v = beta2 * v +
-    g^2`: the factors and the bias corrections are numbers that the last line applies
-    at once, which saves two passes. With weight_decay the gradient is
-    `g + weight_decay * p`.
+    The paper's m and v are kept without their factors, as `m = beta1 * m + g` and
+    `v = beta2 * v + g^2`: factors and bias corrections are numbers, applied at once in
+    the last line. With weight_decay the gradient is `g + weight_decay * p`.
 
     Raises: ValueError for an empty list of parameters or settings out of range.
     Source: Kingma and Ba, Adam: a method for stochastic optimization (2015),
@@ -65,15 +65,14 @@ class Adam(Optimizer):
     """
 
     settings: ClassVar = {
+        **Optimizer.settings,
         "beta1": FRACTION,
         "beta2": FRACTION,
         "eps": POSITIVE,
         "weight_decay": NOT_NEGATIVE,
     }
-    beta1: float
-    beta2: float
-    eps: float
-    weight_decay: float
+    moments = ("m", "v")
+    decoupled = False  # whether weights decay beside the gradient
 
     def __init__(
         self,
@@ -83,26 +82,24 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        beta1, beta2 = _pair_of_betas(type(self).__name__, betas)
-        given = {"beta1": beta1, "beta2": beta2, "eps": eps}
-        super().__init__(params, lr, **given, weight_decay=weight_decay)
-
-    @property
-    def moments(self) -> tuple[str, ...]:
-        """The names of the arrays that are kept for every parameter."""
-        return ("m", "v")
+        super().__init__(params, lr)
+        self.beta1, self.beta2 = _pair_of_betas(self._name, betas)
+        self.eps = eps
+        self.weight_decay = weight_decay
 
     def _update(self, *operands: Any, **settings: float) -> None:
-        adam_update(*operands, **settings, decoupled=False)
+        adam_update(*operands, **settings, decoupled=self.decoupled)
 
 
 class AdamW(Adam):
     """Adam with weight decay beside the gradient, not in it: `p *= 1 - lr * decay`.
 
-    Raises: ValueError for an empty list of parameters or settings out of range.
+    Raises: as `Adam`.
     Source: Loshchilov and Hutter, Decoupled weight decay regularization (2019),
     algorithm 2.
     """
+
+    decoupled = True
 
     def __init__(
         self,
@@ -114,16 +111,12 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _update(self, *operands: Any, **settings: float) -> None:
-        adam_update(*operands, **settings, decoupled=True)
-
 
 def clip_grad_norm(params: Iterable[mg.Tensor], max_norm: float) -> mg.Tensor:
     """Scale all gradients together so that their joint norm is at most max_norm.
 
-    Gives the norm before, a Tensor that `float(norm)` reads (on a GPU only that waits);
-    sums in float64. Parameters without gradient count as zeros. A norm that is not
-    finite is given, and the gradients stay as they are. Gradients are replaced, not
+    Gives the norm before, a Tensor that `float(norm)` reads (on a GPU only that waits).
+    Where it is not finite the gradients stay as they are. Gradients are replaced, not
     written into: two parameters may share one.
 
     Raises: ValueError unless max_norm > 0.

@@ -1,7 +1,5 @@
 """The base class of optimisers: the parameters and the state of an optimiser."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -9,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 import minigrad as mg
-from minigrad.tape import Leaf, Live, array_of, depend_on, with_shape
+from minigrad.backend import to_device
+from minigrad.tape import Leaf, Live, depend_on, with_shape
 from nn.checks import NOT_NEGATIVE, POSITIVE, POSITIVE_COUNT, Numbers, check_number
 from nn.states import Expected, check_mapping, check_state
 from nn.updates import wide
@@ -18,39 +17,33 @@ State = dict[str, Any]
 
 
 class Optimizer:
-    """Base class: which parameters, what learning rate, and whose state.
+    """Base class: which parameters, what learning rate `lr`, and whose state.
 
     A subclass names its settings with their ranges and its moments (arrays like the
-    parameter) and writes `_update`. Parameters without a gradient and frozen ones
-    (`requires_grad` is False) are skipped, and their moments and step count stay as
-    they are. Moments follow a parameter that was moved to another device.
+    parameter) and writes `_update`. Settings, which a schedule or a loop may assign,
+    are checked. Parameters without a gradient and frozen ones (`requires_grad` is
+    False) are skipped, and their moments and step count stay as they are. Moments
+    follow a parameter that was moved to another device.
     """
 
-    settings: ClassVar[Mapping[str, Numbers]] = {}
+    # A schedule may end at 0, which a new optimiser may not start with.
+    settings: ClassVar[Mapping[str, Numbers]] = {"lr": NOT_NEGATIVE}
 
-    def __init__(
-        self, params: Iterable[mg.Tensor], lr: float, **settings: float
-    ) -> None:
+    def __init__(self, params: Iterable[mg.Tensor], lr: float) -> None:
         self._name = type(self).__name__
         self.params = _check_trainable(self._name, params)
         check_number(self._name, "lr", lr, POSITIVE)
         self.lr = lr
-        for name, value in settings.items():
-            check_number(self._name, name, value, self.settings[name])
-            setattr(self, name, float(value))
         # Made at the first step, on the device that the parameter is on then.
         self._states: list[State] = [{} for _ in self.params]
 
-    @property
-    def lr(self) -> float:
-        """The learning rate; a schedule or a loop may assign it."""
-        return float(self._lr)
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        # A schedule may end at 0, which a new optimiser may not start with.
-        check_number(self._name, "lr", value, NOT_NEGATIVE)
-        self._lr = np.array(value, np.float64)  # which a compiled step looks up
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.settings:
+            check_number(self._name, name, value, self.settings[name])
+            value = float(value)
+        if name == "lr":
+            self._lr = np.array(value)  # which a compiled step looks up
+        object.__setattr__(self, name, value)
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -76,12 +69,12 @@ class Optimizer:
         """
         gradients = [None if g is None else with_shape(g) for g in grads]
         self._check_gradients(gradients)
-        settings = depend_on(self._settings)
+        settings = depend_on(self._fixed)
+        names = ("step", "lr", *self.moments)
         for index, gradient in enumerate(gradients):
             if gradient is not None and self.params[index].requires_grad:
                 p = self.params[index].detach()
                 self._prepare(index, p)
-                names = ("step", "lr", *self.moments)
                 state = [Live(partial(self._look_up, index, name)) for name in names]
                 self._update(p, gradient, *state, **settings)
 
@@ -92,8 +85,9 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def _settings(self) -> dict[str, float]:
-        return {name: getattr(self, name) for name in self.settings}
+    def _fixed(self) -> dict[str, float]:
+        """The settings but lr, which changes from step to step."""
+        return {name: getattr(self, name) for name in self.settings if name != "lr"}
 
     def _look_up(self, index: int, name: str) -> Any:
         """A part of a parameter's state, as an array."""
@@ -102,10 +96,7 @@ class Optimizer:
     def _prepare(self, index: int, p: mg.Tensor) -> None:
         """Make the parameter's state if this is its first step, on its device."""
         state = self._states[index]
-        if state.get("device", p.device) != p.device:
-            self._move(state, p.device)
         state.setdefault("step", np.zeros((), np.int64))
-        state["device"] = p.device
         for name in self.moments:
             if name not in state:
                 state[name] = np.zeros(p.size, wide(p.dtype), like=p.array)
@@ -115,25 +106,20 @@ class Optimizer:
                     f"had {state[name].size} at its last step. Make a new optimiser "
                     "for a parameter of another size."
                 )
-
-    def _move(self, state: State, device: str) -> None:
-        """Move the moments to their parameter's device."""
-        for name in self.moments:
-            state[name] = array_of(mg.asarray(state[name]).to(device))
+            state[name] = to_device(state[name], p.device)
 
     def _check_gradients(self, gradients: list[Any]) -> None:
+        order = "Give one for each, in the order of the parameters, or None."
         if len(gradients) != len(self.params):
             raise ValueError(
                 f"{self._name}.update: got {len(gradients)} gradients for "
-                f"{len(self.params)} parameters. Give one for each, in the order of "
-                "the parameters, and None where there is none."
+                f"{len(self.params)} parameters. {order}"
             )
         for index, (p, g) in enumerate(zip(self.params, gradients, strict=True)):
             if g is not None and g.shape != p.shape:
                 raise ValueError(
                     f"{self._name}.update: gradient {index} has shape {g.shape}, its "
-                    f"parameter {p.shape}. Give the gradients in the order of the "
-                    "parameters, each of its parameter's shape."
+                    f"parameter {p.shape}. {order}"
                 )
 
     # State
@@ -141,10 +127,10 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Give settings, learning rate, and for each parameter moments and step count.
 
-        Keys are "optimizer", "lr", the settings' names, and "0.step", "0.m" and so on;
-        values are a string, numbers, and copies as NumPy arrays.
+        Keys are "optimizer", the settings' names, and "0.step", "0.m" and so on; values
+        are a string, numbers, and copies as NumPy arrays.
         """
-        state: dict[str, Any] = {"optimizer": self._name, "lr": self.lr}
+        state: dict[str, Any] = {"optimizer": self._name}
         state |= {name: getattr(self, name) for name in self.settings}
         for index, own in enumerate(self._states):
             if own:
@@ -162,20 +148,15 @@ class Optimizer:
         """
         call = f"{self._name}.load_state_dict"
         check_mapping(call, state)
-        expected: dict[str, Expected] = {"optimizer": self._name, "lr": NOT_NEGATIVE}
-        expected |= self.settings
+        expected: dict[str, Expected] = {"optimizer": self._name, **self.settings}
         for index, parameter in enumerate(self.params):
             own: dict[str, Expected] = {f"{index}.step": POSITIVE_COUNT}
             own |= {f"{index}.{name}": parameter.shape for name in self.moments}
             # A parameter that never had a gradient has no state at all.
             if any(key in state for key in own):
                 expected |= own
-        way_out = (
-            "Build the optimiser as it was when the state was saved, on the same "
-            "parameters in the same order."
-        )
-        has = "the parameter has"
-        check_state(call, "the optimiser", state, expected, way_out, has=has)
+        way_out = "Build it as it was, on the same parameters in the same order."
+        check_state(call, state, expected, way_out)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a saved state, all of it or, where it does not fit, nothing.
@@ -184,9 +165,8 @@ class Optimizer:
         """
         self.check_state_dict(state)
         states = [self._loaded(index, state) for index in range(len(self.params))]
-        self.lr = float(state["lr"])
         for name in self.settings:
-            setattr(self, name, float(state[name]))
+            setattr(self, name, state[name])
         self._states = states
 
     def _loaded(self, index: int, state: Mapping[str, Any]) -> State:
@@ -194,8 +174,7 @@ class Optimizer:
         if f"{index}.step" not in state:
             return {}
         p = self.params[index]
-        own: State = {"device": p.device}
-        own["step"] = np.array(state[f"{index}.step"], np.int64)
+        own: State = {"step": np.array(state[f"{index}.step"], np.int64)}
         for name in self.moments:
             flat = np.reshape(state[f"{index}.{name}"], -1)
             own[name] = mg.Tensor(flat, dtype=wide(p.dtype), device=p.device).array
@@ -203,10 +182,7 @@ class Optimizer:
 
 
 def _check_trainable(owner: str, params: Any) -> list[mg.Tensor]:
-    """Give parameters as a list.
-
-    Raises: as `check_parameters`; ValueError for none, none to train, or one twice.
-    """
+    """Parameters as a list, of which there are some to train, none twice."""
     parameters = check_parameters(owner, params)
     if not parameters:
         raise ValueError(
@@ -218,7 +194,7 @@ def _check_trainable(owner: str, params: Any) -> list[mg.Tensor]:
             f"{owner}: none of the {len(parameters)} parameters requires gradients, so "
             "there is nothing to train. Unfreeze some, with requires_grad = True."
         )
-    if len({id(parameter) for parameter in parameters}) < len(parameters):
+    if len(set(map(id, parameters))) < len(parameters):
         raise ValueError(
             f"{owner}: a parameter stands twice in the list and would be changed twice "
             "a step. Give each once, as model.parameters() does."
@@ -231,9 +207,7 @@ def check_parameters(owner: str, params: Any) -> list[mg.Tensor]:
 
     Raises: TypeError, ValueError for what is no list of leaves or constants.
     """
-    if not isinstance(params, Iterable) or isinstance(
-        params, mg.Tensor | Mapping | str | bytes | np.ndarray
-    ):
+    if not isinstance(params, Iterable) or isinstance(params, mg.Tensor | Mapping):
         raise TypeError(
             f"{owner}: params is a {type(params).__name__}, but a list of parameters "
             "is needed. Give model.parameters(), or [tensor] for one."
@@ -246,11 +220,10 @@ def check_parameters(owner: str, params: Any) -> list[mg.Tensor]:
 
 def _check_parameter(which: str, parameter: Any) -> None:
     if not isinstance(parameter, mg.Tensor):
-        given = type(parameter)
+        kind = type(parameter)
         raise TypeError(
-            f"{which} is a {given.__module__}.{given.__qualname__}, not a minigrad "
-            "Tensor. Give model.parameters() of a minigrad model, or Tensors with "
-            "requires_grad=True."
+            f"{which} is a {kind.__module__}.{kind.__qualname__}, not a minigrad "
+            "Tensor. Give model.parameters(), or Tensors with requires_grad=True."
         )
     if parameter.dtype.kind != "f":
         raise TypeError(

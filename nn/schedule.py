@@ -8,8 +8,6 @@ To resume, build the schedule on the optimiser first and then give it its own st
 back: `schedule.load_state_dict(saved)`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -60,11 +58,11 @@ class Schedule:
         kind = type(self).__name__
         call = f"{kind}.load_state_dict"
         check_mapping(call, state)
-        # Older states do not name their schedule.
-        saver: dict[str, Expected] = {"schedule": kind} if "schedule" in state else {}
-        expected = {**saver, "steps": COUNT, self.follows: NOT_NEGATIVE}
+        fields: dict[str, Expected] = {"schedule": kind, "steps": COUNT}
+        fields[self.follows] = NOT_NEGATIVE
         way_out = "Build the schedule as it was when the state was saved."
-        check_state(call, "the schedule", state, expected, way_out)
+        # Older states do not name their schedule.
+        check_state(call, {"schedule": kind, **state}, fields, way_out)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where a saved schedule was, with its learning rate.

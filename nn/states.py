@@ -1,8 +1,6 @@
 """Saved states: checking one against its owner, every mismatch in one report."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,26 +14,16 @@ Expected = tuple[int, ...] | Numbers | str
 
 
 def check_state(
-    call: str,
-    owner: str,
-    state: Any,
-    expected: Mapping[str, Expected],
-    way_out: str,
-    *,
-    has: str = "",
+    call: str, state: Any, expected: Mapping[str, Expected], way_out: str
 ) -> None:
     """Raise unless a state has exactly the expected keys, and what each must hold.
-
-    `call` names the method, `owner` what the state is for, and `has` what has the
-    expected shapes, as in "the module has".
 
     Raises: TypeError for what is no dictionary; ValueError that names every mismatch.
     """
     check_mapping(call, state)
-    problems = _mismatches(state, expected, has)
-    if problems:
+    if problems := _mismatches(state, expected):
         raise ValueError(
-            f"{call}: the state does not fit {owner}, so nothing was loaded: "
+            f"{call}: the state does not fit, so nothing was loaded: "
             f"{'; '.join(problems)}. {way_out}"
         )
 
@@ -69,7 +57,7 @@ def assign(values: Iterable[tuple[mg.Tensor, Any]]) -> None:
 
 
 def _mismatches(
-    state: Mapping[str, Any], expected: Mapping[str, Expected], has: str
+    state: Mapping[str, Any], expected: Mapping[str, Expected]
 ) -> list[str]:
     """One phrase for each kind of mismatch; another class's state is the only one."""
     found: dict[str, list[Any]] = {
@@ -79,22 +67,19 @@ def _mismatches(
     for key, wanted in expected.items():
         if isinstance(wanted, str) and state.get(key) != wanted:
             return [f"it was saved by {state.get(key)!r}, this is {wanted!r}"]
-        problem = _mismatch(state[key], wanted, has) if key in state else None
-        if problem is not None:
-            kind, what = problem
+        for kind, what in _mismatch(state[key], wanted) if key in state else ():
             found.setdefault(kind, []).append(f"{key} {what}")
     return [f"{kind}: {', '.join(map(str, f))}" for kind, f in found.items() if f]
 
 
-def _mismatch(value: Any, wanted: Expected, has: str) -> tuple[str, str] | None:
-    """The kind of a mismatch and what it is, None where there is none."""
-    if isinstance(wanted, str):
-        return None
+def _mismatch(value: Any, wanted: Expected) -> Iterator[tuple[str, str]]:
+    """The kind of a mismatch and what it is, if there is one."""
     if isinstance(wanted, Numbers):
-        return None if wanted.hold(value) else ("out of range", f"is {value!r}")
-    array = real_array(value)
-    if array is None:
-        return "not an array of real numbers", f"(a {type(value).__name__})"
-    if array.shape != wanted:
-        return "misshapen", f"({has} {wanted}, the state has {array.shape})"
-    return None
+        if not wanted.hold(value):
+            yield "out of range", f"is {value!r}"
+    elif not isinstance(wanted, str):
+        array = real_array(value)
+        if array is None:
+            yield "not an array of real numbers", f"(a {type(value).__name__})"
+        elif array.shape != wanted:
+            yield "misshapen", f"(expected {wanted}, the state has {array.shape})"

@@ -12,8 +12,7 @@ Source: Vaswani et al., Attention Is All You Need (2017); pre-norm, Xiong et al.
 Layer Normalization in the Transformer Architecture (2020).
 """
 
-from __future__ import annotations
-
+import functools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -31,14 +30,13 @@ from nn.norm import LayerNorm
 def gelu(x: Any) -> Any:
     """Give x times about the probability that a normal number is below x.
 
-    Smooth where the ReLU has its corner. In the form of the paper's first
-    approximation, `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`, which is
-    within 0.0005 of the exact one and needs no error function.
+    In the form of the paper's first approximation, within 0.0005 of the exact one:
+    `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`.
 
     Shapes: x and output (...).
     Source: Hendrycks and Gimpel, Gaussian Error Linear Units (2016), section 2.
     """
-    (x,) = floats("gelu", x=x)
+    (x,) = floats("gelu", "x (...)", x)
     y = wide(x)  # the cube of 41 is more than float16 holds
     inner = (y + y * y * y * 0.044715) * math.sqrt(2 / math.pi)
     return narrow(y * mg.sigmoid(inner + inner), x)
@@ -104,14 +102,13 @@ class _Layer(Module):
         sizes = {"embed_dim": embed_dim, "num_heads": num_heads}
         check_size(type(self).__name__, **sizes, hidden_dim=hidden_dim)
         kwargs: Any = {"dtype": dtype, "generator": generator}
-        heads = (embed_dim, num_heads, head_dim)
+        heads: Any = (embed_dim, num_heads, head_dim)
         self.norm_first = norm_first
         self.attention = MultiHeadAttention(*heads, chunk=chunk, **kwargs)
         if self.crosses:
             self.cross_attention = MultiHeadAttention(*heads, chunk=chunk, **kwargs)
-        self.feed_forward = FeedForward(
-            embed_dim, hidden_dim, activation, dropout=dropout, **kwargs
-        )
+        hidden: Any = (embed_dim, hidden_dim, activation)
+        self.feed_forward = FeedForward(*hidden, dropout=dropout, **kwargs)
         self.attention_norm = LayerNorm(embed_dim, dtype=dtype)
         if self.crosses:
             self.cross_attention_norm = LayerNorm(embed_dim, dtype=dtype)
@@ -134,10 +131,7 @@ class TransformerEncoderLayer(_Layer):
 
     def forward(self, x: Any, mask: Any = None, *, causal: bool = False) -> Any:
         """Give x with the outputs of both branches added."""
-
-        def attend(x: Any) -> Any:
-            return self.attention(x, mask=mask, causal=causal)
-
+        attend = functools.partial(self.attention, mask=mask, causal=causal)
         x = self._add(x, self.attention_norm, attend)
         return self._add(x, self.feed_forward_norm, self.feed_forward)
 
@@ -156,15 +150,10 @@ class TransformerDecoderLayer(_Layer):
         self, x: Any, memory: Any, mask: Any = None, memory_mask: Any = None
     ) -> Any:
         """Give x with the outputs of all three branches added."""
-
-        def attend(x: Any) -> Any:
-            return self.attention(x, mask=mask, causal=True)
-
-        def attend_to_memory(x: Any) -> Any:
-            return self.cross_attention(x, memory, mask=memory_mask)
-
+        attend = functools.partial(self.attention, mask=mask, causal=True)
+        recall = functools.partial(self.cross_attention, key=memory, mask=memory_mask)
         x = self._add(x, self.attention_norm, attend)
-        x = self._add(x, self.cross_attention_norm, attend_to_memory)
+        x = self._add(x, self.cross_attention_norm, recall)
         return self._add(x, self.feed_forward_norm, self.feed_forward)
 
 

@@ -6,8 +6,6 @@ tiles that fit a core's cache, only the first does. One scratch tile is all the 
 that an update needs beside the moments.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -142,13 +140,9 @@ def _in_tiles(
     dtype = wide(p.dtype)
     for tile in _tiles(flat, TILE):
         part = flat[tile].astype(dtype, copy=False)
-        scratch = _scratch_like(part)
-        update(
-            part,
-            g[tile].astype(dtype, copy=False),
-            scratch,
-            *(moment[tile] for moment in moments),
-        )
+        gradients = g[tile].astype(dtype, copy=False)
+        parts = (moment[tile] for moment in moments)
+        update(part, gradients, _scratch_like(part), *parts)
         if dtype != p.dtype:
             flat[tile] = part
     if not p.flags.c_contiguous:
@@ -168,22 +162,17 @@ def _tiles(flat: Array, length: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-class Scratch(threading.local):
-    """A tile of the host's for each dtype: the same memory from update to update."""
-
-    def __init__(self) -> None:
-        self.tiles: dict[Any, np.ndarray] = {}
-
-
-_scratch = Scratch()
+# A tile of the host's for each dtype: the same memory from update to update.
+_scratch = threading.local()
 
 
 def _scratch_like(part: Array) -> Array:
     if not isinstance(part, np.ndarray):
         return np.empty_like(part)  # a GPU's memory comes from a pool
-    if part.dtype not in _scratch.tiles:
-        _scratch.tiles[part.dtype] = np.empty(TILE, part.dtype)
-    return _scratch.tiles[part.dtype][: part.size]
+    tiles = vars(_scratch)  # this thread's own
+    if part.dtype.char not in tiles:
+        tiles[part.dtype.char] = np.empty(TILE, part.dtype)
+    return tiles[part.dtype.char][: part.size]
 
 
 # -- clipping ----------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Does attention look where it may, and only there? And in blocks just the same?"""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import nn
 from nn.attention import scaled_dot_product_attention as attend
-from nn.positions import sinusoids
+from nn.embedding import sinusoids
 from tests.devices import put
 from tests.nn.reference import outputs_of, says, tape_gradients
 
@@ -170,6 +172,22 @@ def test_heads_have_widths_of_their_own():
     assert layer.Wqkv.shape == (128, 3 * 192)
     assert layer.out.W.shape == (192, 128)
     assert layer(mg.zeros((3, 5, 128), dtype="float32")).shape == (3, 5, 128)
+
+
+@pytest.mark.only_cpu("NumPy tells tracemalloc of its arrays")
+def test_one_product_for_all_three_keeps_no_more_than_three_products():
+    """Only the scaled queries are needed later: not the part they were scaled from."""
+    layer = nn.MultiHeadAttention(64, 4)
+    x, other = mg.ones((8, 50, 64)), mg.ones((8, 50, 64))
+
+    def kept(*operands):
+        tracemalloc.start()
+        y = layer(*operands)
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return size + 0 * y.size
+
+    assert kept(x) < kept(x, other) + x.array.nbytes / 2
 
 
 def test_weights_of_three_matrices_are_refused_by_name():

@@ -6,14 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from nn.checks import array_of, check_ids, check_shape, check_size, integer_array
+from nn.checks import array_of, check_ids, check_shapes, check_size, integer_array
+from tests.nn.reference import says
 
 shapes = st.lists(st.integers(0, 5), max_size=4).map(tuple)
 
 
-def fits(given_shape, expected):
+def fits(expected, *given_shapes):
     try:
-        check_shape("layer", "x", np.zeros(given_shape), expected, "Way out.")
+        check_shapes("layer", expected, *map(np.zeros, given_shapes))
     except ValueError:
         return False
     return True
@@ -21,25 +22,37 @@ def fits(given_shape, expected):
 
 @given(shape=shapes, other=shapes)
 def test_numbers_must_agree(shape, other):
-    assert fits(shape, other) == (shape == other)
+    assert fits(f"x {other}", shape) == (shape == other)
 
 
-@given(shape=shapes.filter(len))
-def test_letters_fit_any_length(shape):
-    assert fits(shape, ("N", *shape[1:]))
-    assert not fits((1, *shape), ("N", *shape[1:]))
+@given(shape=shapes.filter(len), length=st.integers(0, 5))
+def test_a_letter_is_one_length_everywhere(shape, length):
+    rest = ", ".join(map(str, shape[1:]))
+    assert fits(f"x (N, {rest})", shape)
+    assert not fits(f"x (N, {rest})", (1, *shape))
+    assert fits(f"x (N, {rest}), y (N,)", shape, (length,)) == (length == shape[0])
+
+
+@given(length=st.integers(0, 5), other=st.integers(0, 15))
+def test_a_number_before_a_letter_is_a_factor(length, other):
+    assert fits("x (3H,)", (other,)) == (other % 3 == 0)
+    assert fits("x (H,), y (3H,)", (length,), (other,)) == (other == 3 * length)
 
 
 @given(shape=shapes.filter(len), leading=shapes)
 def test_dots_fit_any_number_of_axes(shape, leading):
-    assert fits((*leading, *shape), ("...", *shape))
-    assert not fits((*leading, *shape[:-1], shape[-1] + 1), ("...", *shape))
-    assert not fits(shape[1:], ("...", *shape))
+    expected = f"x (..., {', '.join(map(str, shape))})"
+    assert fits(expected, (*leading, *shape))
+    assert not fits(expected, (*leading, *shape[:-1], shape[-1] + 1))
+    assert not fits(expected, shape[1:])
 
 
-def test_tensors_and_lists_have_shapes_too():
-    check_shape("layer", "x", mg.zeros((2, 3)), (2, "N"), "")
-    check_shape("layer", "x", [[1, 2, 3], [4, 5, 6]], (2, 3), "")
+def test_what_does_not_fit_is_named_beside_what_it_should_fit():
+    with pytest.raises(ValueError, match="layer: y has shape") as error:
+        check_shapes(
+            "layer", "x (N, D), z? (N,), y (2D,)", mg.ones((2, 3)), None, mg.ones(4)
+        )
+    says(error, "(4,), expected (6,) beside x (2, 3). Give x (N, D), z (N,), y (2D,)")
 
 
 @pytest.mark.parametrize(

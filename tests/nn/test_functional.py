@@ -311,11 +311,11 @@ def lstm_operands(**changed):
 @pytest.mark.parametrize(
     ("changed", "parts"),
     [
-        ({"x": (2, 3, 6)}, ["lstm: x has shape (2, 3, 6)", "(N, T, 5)", "Batch first"]),
-        ({"x": (2, 5)}, ["lstm: x has shape (2, 5)", "(N, T, 5)", "Batch first"]),
-        ({"h0": (3, 4)}, ["lstm: h0 has shape (3, 4)", "(2, 4)", "one row for each"]),
-        ({"Wh": (4, 4)}, ["lstm: Wh has shape (4, 4)", "(4, 16)", "H=4"]),
-        ({"b": (4,)}, ["lstm: b has shape (4,)", "(16,)", "4 * H columns"]),
+        ({"x": (2, 3, 6)}, ["lstm: x has shape (2, 3, 6)", "(N, T, 5)", "x (N, T, D)"]),
+        ({"x": (2, 5)}, ["lstm: x has shape (2, 5)", "(N, T, 5)", "x (N, T, D)"]),
+        ({"h0": (3, 4)}, ["lstm: h0 has shape (3, 4)", "(2, 4)", "h0 (N, H)"]),
+        ({"Wh": (4, 4)}, ["lstm: Wh has shape (4, 4)", "(4, 16)", "Wx (5, 16)"]),
+        ({"b": (4,)}, ["lstm: b has shape (4,)", "(16,)", "b (4H,)"]),
         ({"x": (2, 0, 5)}, ["lstm: x", "no time steps", "Give at least one"]),
     ],
 )
@@ -329,10 +329,10 @@ def test_steps_name_the_operand_that_does_not_fit():
     x, h, Wx, Wh, b = (np.zeros(s) for s in ((2, 3), (2, 4), (3, 4), (4, 4), (4,)))
     with pytest.raises(ValueError, match="rnn_step: x") as error:
         F.rnn_step(x[None], h, Wx, Wh, b)
-    says(error, "(1, 2, 3)", "(N, 3)", "x is one step")
+    says(error, "(1, 2, 3)", "(N, 3)", "x (N, D)")
     with pytest.raises(ValueError, match="rnn_step: h has") as error:
         F.rnn_step(x, h[:1], Wx, Wh, b)
-    says(error, "(1, 4)", "(2, 4)", "one row for each")
+    says(error, "(1, 4)", "(2, 4)", "h (N, H)")
     with pytest.raises(ValueError, match="gru_step: bh"):
         F.gru_step(x, h, np.zeros((3, 12)), np.zeros((4, 12)), np.zeros(12), b)
     W, b = [np.zeros((n, 16)) for n in (3, 4)], np.zeros(16)
@@ -344,10 +344,10 @@ def test_affine_maps_name_the_operand_that_does_not_fit():
     x, W, b = np.zeros((2, 3, 4)), np.zeros((4, 5)), np.zeros(5)
     with pytest.raises(ValueError, match="linear: x") as error:
         F.linear(x, W.T, b)
-    says(error, "(2, 3, 4)", "(..., 5)", "rows are the width of x")
+    says(error, "(2, 3, 4)", "(..., 5)", "beside W (5, 4)")
     with pytest.raises(ValueError, match="linear: b") as error:
         F.linear(x, W, np.zeros(4))
-    says(error, "(4,)", "(5,)", "one entry for each column")
+    says(error, "(4,)", "(5,)", "b (M,)")
     with pytest.raises(ValueError, match="temporal_affine: x") as error:
         F.temporal_affine(x[0], W, b)
     says(error, "(3, 4)", "(N, T, 4)")

@@ -39,7 +39,7 @@ def test_it_can_do_without_a_bias():
 def test_it_names_an_x_of_another_width():
     with pytest.raises(ValueError, match="linear: x") as error:
         put(nn.Linear(4, 3))(put(mg.zeros((2, 5))))
-    says(error, "(2, 5)", "expected (..., 4)", "give x that width")
+    says(error, "(2, 5)", "expected (..., 4)", "beside W (4, 3)", "Give W (D, M)")
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, -1), (2.5, 3)])

@@ -324,7 +324,7 @@ def test_load_state_dict_names_every_problem_and_changes_nothing():
         block.load_state_dict(state)
     says(error, "Block", "nothing was loaded", "missing: second.b, scale")
     says(error, "unexpected: scael, third.W")
-    says(error, "misshapen: first.W (the module has (3, 2), the state has (2, 3))")
+    says(error, "misshapen: first.W (expected (3, 2), the state has (2, 3))")
     says(error, "Build the module as it was")
     for name, array in block.state_dict().items():
         np.testing.assert_array_equal(array, before[name])

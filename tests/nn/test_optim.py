@@ -375,7 +375,7 @@ def test_loading_names_every_problem_and_changes_nothing():
     with pytest.raises(ValueError, match=r"Adam\.load_state_dict") as error:
         optimiser.load_state_dict(state)
     says(error, "nothing was loaded", "missing: eps, 1.v", "unexpected: 2.m")
-    says(error, "misshapen: 0.m (the parameter has (2,), the state has (3,))")
+    says(error, "misshapen: 0.m (expected (2,), the state has (3,))")
     says(error, "on the same parameters in the same order")
     after = optimiser.state_dict()
     assert after.keys() == before.keys()
@@ -501,7 +501,7 @@ def test_gradients_that_do_not_fit_are_named_before_anything_is_changed():
     optimiser = nn.Adam(parameters)
     with pytest.raises(ValueError, match=r"Adam\.update") as error:
         optimiser.update(put([np.ones(2)]))
-    says(error, "1 gradients for 2 parameters", "None where there is none")
+    says(error, "1 gradients for 2 parameters", "or None")
     with pytest.raises(ValueError, match="gradient 1") as error:
         optimiser.update(put([np.ones(2), np.ones((3, 1))]))
     says(error, "(3, 1)", "(3,)", "in the order of the parameters")

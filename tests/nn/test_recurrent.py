@@ -221,4 +221,4 @@ def test_sizes_below_one_are_refused(kind):
 def test_a_sequence_that_is_not_batch_major_is_named(kind):
     with pytest.raises(ValueError, match="x has shape") as error:
         put(kind(3, 4))(put(mg.zeros((2, 3))))
-    says(error, kind.__name__.lower(), "(2, 3)", "(N, T, 3)", "Batch first")
+    says(error, kind.__name__.lower(), "(2, 3)", "(N, T, 3)", "x (N, T, D)")

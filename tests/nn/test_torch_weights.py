@@ -166,7 +166,7 @@ def test_everything_that_does_not_fit_is_named_and_nothing_is_loaded():
         "Tagger",
         "missing: head.0.bias",
         "unexpected: lstm.weight_ih_l1",
-        "embedding.weight (PyTorch's for this module is (5, 3), the state has (6, 3))",
+        "embedding.weight (expected (5, 3), the state has (6, 3))",
         "nothing was loaded",
         "one layer, one direction",
     )
@@ -193,11 +193,14 @@ def test_a_layer_of_ones_own_adds_its_layout(monkeypatch):
     class Narrower(Scale):
         pass
 
-    layout = torch_weights.Layout(
-        theirs=lambda own: {"log_factor": np.log(own["factor"])},
-        ours=lambda state: {"factor": np.exp(state["log_factor"])},
-    )
-    monkeypatch.setitem(torch_weights.LAYOUTS, Scale, layout)
+    class Logarithm(torch_weights.Layout):
+        def theirs(self, own):
+            return {"log_factor": np.log(own["factor"])}
+
+        def ours(self, state):
+            return {"factor": np.exp(state["log_factor"])}
+
+    monkeypatch.setitem(torch_weights.LAYOUTS, Scale, Logarithm({}))
     model = nn.Sequential(Narrower())
     nn.load_torch_state_dict(model, {"0.log_factor": np.array([0.0, 1.0, 2.0])})
     np.testing.assert_allclose(model[0].factor.numpy(), np.exp([0, 1, 2]))
