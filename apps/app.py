@@ -43,11 +43,17 @@ class App(Generic[S, T]):
     finish: Callable[[T, RunFolder, Console], Path]
 
     def start(
-        self, settings: S, path: Path | None, console: Console, device: str = "cpu"
+        self,
+        settings: S,
+        path: Path | None,
+        console: Console,
+        device: str = "cpu",
+        compiled: bool = True,
     ) -> None:
         """Train in a new folder. Raises: SystemExit if a signal stopped it."""
         with _enough_memory():
             trained, job = self.build(settings, device, {})
+        job.compiled = compiled
         config = asdict(settings)
         run = RunFolder.create(path or new_folder(self.name), config, job.preparation)
         tell(device, console)
@@ -60,9 +66,11 @@ class App(Generic[S, T]):
         console: Console,
         device: str = "cpu",
         data: Path | None = None,
+        compiled: bool = True,
     ) -> None:
         """Go on with a run; `data` is where its data lie now. Raises: as `start`."""
         run, trained, job = self._open(path, device, data)
+        job.compiled = compiled
         tell(device, console)
         if data is not None and job.preparation:
             run.write_config({**run.config(), "data": str(data.resolve())})

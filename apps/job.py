@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,12 @@ def some(total: int, count: int, seed: int) -> np.ndarray:
 class Job:
     """A model, how it is trained, and how far.
 
-    `batches(epoch)` returns the same minibatches each time; `loss(batch)` the loss to
-    minimise, and how many of `unit` went into it. `warmup` is the fraction of steps in
-    which the learning rate rises. `data` stands for all that is learned from: a run
-    goes on with the same only. `preparation` says how inputs become numbers, and is
-    kept with the run. `start_loss` is the first minibatch's.
+    `batches(epoch)` returns the same minibatches each time; `inputs(batch)` what the
+    loss is computed from, and how many of `unit` that is; `loss(*inputs)` what is
+    minimised. A step is `compiled`, or run as it is written. `warmup` is the fraction
+    of steps in which the learning rate rises. `data` stands for all that is learned
+    from: a run goes on with the same only. `preparation` says how inputs become
+    numbers, and is kept with the run. `start_loss` is the first minibatch's.
     """
 
     model: nn.Module
@@ -40,8 +41,10 @@ class Job:
     generator: mg.Generator
     epochs: int
     batches: Callable[[int], Sequence[np.ndarray]]
-    loss: Callable[[np.ndarray], tuple[mg.Tensor, int]]
+    inputs: Callable[[np.ndarray], tuple[tuple[np.ndarray, ...], int]]
+    loss: Callable[..., mg.Tensor]
     max_norm: float
+    compiled: bool = True
     warmup: float = 0.0
     unit: str = "words"
     data: str = ""
@@ -58,11 +61,9 @@ class Job:
 
     def update(self, batch: np.ndarray) -> tuple[float, int]:
         """Train on one minibatch; return its loss and how many units it had."""
-        loss, units = self.loss(batch)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.clip_grad_norm(self.model.parameters(), self.max_norm)
-        self.optimizer.step()
+        inputs, units = self.inputs(batch)
+        take = self._compiled if self.compiled else self._take
+        loss = take(*inputs)
         self.schedule.step()
         self.step += 1
         value = loss.item()  # the one number that a step waits for
@@ -70,6 +71,19 @@ class Job:
         if self.step == 1:
             self.start_loss = value
         return value, units
+
+    def _take(self, *inputs: Any) -> mg.Tensor:
+        """One step of training on these inputs; return their loss."""
+        loss = self.loss(*inputs)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.clip_grad_norm(self.model.parameters(), self.max_norm)
+        self.optimizer.step()
+        return loss
+
+    @cached_property
+    def _compiled(self) -> Callable[..., mg.Tensor]:
+        return mg.compile(self._take)
 
     @property
     def is_finite(self) -> bool:

@@ -45,6 +45,14 @@ POSITIVE = numbers(limits.COUNT)
 SEEDS = numbers(limits.SEED)
 RUN = click.argument("run", type=FOLDER)
 RESUME = click.option("--resume", type=FOLDER, help="Run folder to go on with.")
+COMPILE = click.option(
+    "--compile/--no-compile",
+    "compiled",
+    default=True,
+    show_default=True,
+    help="Record a training step once and replay it, or run it as it is written, which "
+    "a debugger can step through.",
+)
 SEED = click.option(
     "--seed", type=SEEDS, default=0, show_default=True, help="Same seed, same result."
 )
@@ -175,7 +183,7 @@ def refuse_beside(
 
 def refuse_settings() -> None:
     """Raises: UsageError if an option is given that a run which goes on cannot heed."""
-    heeded = ("resume", "device", "data")
+    heeded = ("resume", "device", "data", "compiled")
     parameters = click.get_current_context().command.params
     unheeded = [str(p.name) for p in parameters if p.name not in heeded]
     where = "--resume: a run goes on with the settings that it began with"

@@ -15,6 +15,7 @@ from minigrad import backend, functions
 from minigrad.in_place import in_place, like, refuse_recorded, write
 from minigrad.ops import elementwise, index, linalg, reduce
 from minigrad.ops import shape as shapes
+from minigrad.ops.sources import moved
 from minigrad.tape import (
     Entry,
     Leaf,
@@ -94,6 +95,8 @@ class Tensor(TensorBase):
 
     def to(self, device: str) -> Self:
         """The tensor on another device, as a new leaf where this one is a leaf."""
+        if self.entry is None and recording.observers:
+            return moved(self, device=device)  # a call that is seen
         array = backend.to_device(self.array, device)
         if array is self.array:
             return self

@@ -52,11 +52,13 @@ def data() -> None:
 @setting_options(Decoding)
 @NEW_RUN
 @options.RESUME
+@options.COMPILE
 @options.device_option()
 def train(
     data: Path | None,
     run: Path | None,
     resume: Path | None,
+    compiled: bool,
     device: Device,
     **more: Any,
 ) -> None:
@@ -73,10 +75,10 @@ def train(
 
     console = new_console()
     if resume is not None:
-        APP.resume(resume, console, device, data)
+        APP.resume(resume, console, device, data, compiled)
     else:
         settings = Settings(_folder(data), decoding=decoding, **given(more))
-        APP.start(settings, run, console, device)
+        APP.start(settings, run, console, device, compiled)
 
 
 @caption.command()

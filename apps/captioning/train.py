@@ -38,8 +38,8 @@ class Trained:
         settings, count = self.settings, len(self.data.train.captions)
         return minibatches(count, settings.batch, settings.seed, epoch)
 
-    def loss(self, batch: np.ndarray) -> tuple[mg.Tensor, int]:
-        """The loss of a minibatch, and its number of words."""
+    def inputs(self, batch: np.ndarray) -> tuple[tuple[np.ndarray, ...], int]:
+        """The features and captions of a minibatch, and its number of words."""
         train, null = self.data.train, self.data.vocabulary[NULL]
         captions = train.captions[batch]
         # Without the last columns if there is padding in all rows of them.
@@ -47,7 +47,7 @@ class Trained:
         captions = captions[:, : used[-1] + 1]
         features = self.standard(train.read_features(train.image_indices[batch]))
         said = int(np.count_nonzero(captions[:, 1:] != null))
-        return self.model.loss(features, captions), said
+        return (features, captions), said
 
 
 def build(
@@ -76,7 +76,8 @@ def build(
         generator=generator,
         epochs=settings.epochs,
         batches=trained.batches,
-        loss=trained.loss,
+        inputs=trained.inputs,
+        loss=model.loss,
         # The loss is the members' mean, and so is each one's gradient.
         max_norm=MAX_NORM / settings.members**0.5,
         unit=UNITS[settings.tokens],

@@ -57,12 +57,14 @@ def data() -> None:
 @options.setting_options(Settings, "the recipe's")
 @options.new_run_option("cola")
 @options.RESUME
+@options.COMPILE
 @options.device_option()
 def train(
     data: Path | None,
     recipe: str | None,
     run: Path | None,
     resume: Path | None,
+    compiled: bool,
     device: Device,
     **more: Any,
 ) -> None:
@@ -73,11 +75,11 @@ def train(
 
     console = new_console()
     if resume is not None:
-        APP.resume(resume, console, device, data)
+        APP.resume(resume, console, device, data, compiled)
     else:
         name = recipe or ("grammar" if data is None else "cola")
         settings = _settings(data, name, options.given(more))
-        APP.start(settings, run, console, device)
+        APP.start(settings, run, console, device, compiled)
 
 
 @cola.command()

@@ -59,12 +59,16 @@ class Trained:
         rows = [(own[:, None] * size + np.arange(size)).ravel() for own in chosen]
         return [own[own < count] for own in rows]
 
-    def loss(self, batch: np.ndarray) -> tuple[mg.Tensor, int]:
-        """The loss of a minibatch, and its number of sentences."""
-        odds = self.model(self.reader.rows([self.readings[row] for row in batch]))
+    def inputs(self, batch: np.ndarray) -> tuple[tuple[np.ndarray, ...], int]:
+        """The ids and labels of a minibatch, and its number of sentences."""
+        ids = self.reader.rows([self.readings[row] for row in batch])
         labels = [self.corpus.train[row].label for row in batch]
-        true = placed(np.array(labels, dtype="float32"), odds)
-        return nn.bce_with_logits(odds, true), len(batch)
+        return (ids, np.array(labels, dtype="float32")), len(batch)
+
+    def loss(self, ids: Any, labels: Any) -> mg.Tensor:
+        """The cross-entropy of the labels, averaged over the sentences."""
+        odds = self.model(ids)
+        return nn.bce_with_logits(odds, placed(labels, odds))
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """How likely each text is to be acceptable. Shapes: N texts -> (N,).
@@ -109,6 +113,7 @@ def build(
         generator=generator,
         epochs=settings.epochs,
         batches=trained.batches,
+        inputs=trained.inputs,
         loss=trained.loss,
         max_norm=MAX_NORM,
         warmup=settings.warmup,

@@ -38,13 +38,15 @@ def make_job(
     optimizer = nn.Adam(model.parameters(), lr=0.01)
     calls = 0
 
-    def loss(batch: np.ndarray) -> tuple[mg.Tensor, int]:
+    def inputs(batch: np.ndarray) -> tuple[tuple[np.ndarray, ...], int]:
         nonlocal calls
         calls += 1
         if calls == stop_at:
             stop()
-        rows = x[batch]
-        return nn.mse_loss(model(rows), rows.sum(axis=1, keepdims=True)), len(rows)
+        return (x[batch],), len(batch)
+
+    def loss(rows: mg.Tensor) -> mg.Tensor:
+        return nn.mse_loss(model(rows), mg.sum(rows, axis=1, keepdims=True))
 
     return Job(
         model=model,
@@ -52,6 +54,7 @@ def make_job(
         generator=generator,
         epochs=3,
         batches=lambda epoch: minibatches(20, 4, 1, epoch),
+        inputs=inputs,
         loss=loss,
         max_norm=1.0,
         warmup=2 / STEPS,

@@ -514,3 +514,18 @@ def test_a_finished_run_whose_lines_were_lost_is_scored_all_the_same(
         {"epoch": 3, "step": 3, "val_bleu": 0.5},
         {"epoch": 3, "step": 3, "val_exact": 0.25},
     ]
+
+
+def test_a_step_runs_compiled_or_as_it_is_written(tmp_path: Path) -> None:
+    found = []
+    for compiled in (True, False):
+        job, run = make_job(), RunFolder.create(tmp_path / str(compiled), {}, {})
+        job.compiled = compiled
+        runs.train(job, run, quiet())
+        found.append([job.model.state_dict(), [m["loss"] for m in run.metrics()]])
+        assert ("_compiled" in vars(job)) is compiled
+    for (name, ours), theirs in zip(
+        found[0][0].items(), found[1][0].values(), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-5)
