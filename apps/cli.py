@@ -12,6 +12,7 @@ import click
 from apps.captioning.commands import caption
 from apps.cola.commands import cola
 from apps.console import Group, show_traceback
+from apps.doctor import doctor
 from apps.image_gradients.commands import look
 from apps.printable import printable
 from apps.signals import ending_by_signals
@@ -24,8 +25,8 @@ def minigrad() -> None:
     """Train and use the networks that are built with minigrad."""
 
 
-for app in (caption, cola, look):
-    minigrad.add_command(app)
+for command in (caption, cola, look, doctor):
+    minigrad.add_command(command)
 
 
 def check_rooms() -> None:

@@ -1,20 +1,15 @@
 """The machine: processor, matrix kernels, threads and peak memory."""
 
-import ctypes
 import os
 import platform
 import re
 from pathlib import Path
 
+from apps.machine import blas, processor, simd
+
 THREADS = 2
 PROCESS = Path("/proc/self")
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-CORENAME = (
-    "scipy_openblas_get_corename64_",
-    "scipy_openblas_get_corename",
-    "openblas_get_corename64_",
-    "openblas_get_corename",
-)
 
 
 def child_environment() -> dict[str, str]:
@@ -33,16 +28,10 @@ def restrict_to_threads() -> None:
 
 def openblas_kernels() -> str:
     """Name the kernels that the loaded OpenBLAS chose, or "" if none is loaded."""
-    maps = PROCESS / "maps"
-    text = maps.read_text() if maps.exists() else ""
-    for path in sorted(set(re.findall(r"\S*openblas\S*", text))):
-        library = ctypes.CDLL(path)
-        for name in CORENAME:
-            if hasattr(library, name):
-                function = getattr(library, name)
-                function.restype = ctypes.c_char_p
-                return f"OpenBLAS {function().decode()}"
-    return ""
+    library = blas()
+    if library["internal_api"] != "openblas":
+        return ""
+    return f"OpenBLAS {library['architecture']}"
 
 
 def reset_peak_memory() -> int:
@@ -74,21 +63,15 @@ def _status(key: str) -> int:
 
 def describe() -> dict[str, str]:
     """Return the processor, cores, memory, system, Python and the load before."""
-    cpu = _first(Path("/proc/cpuinfo"), r"model name\s*:\s*(.+)", platform.processor())
-    memory = _first(Path("/proc/meminfo"), r"MemTotal:\s*(\d+) kB", "0")
-    flags = _first(Path("/proc/cpuinfo"), r"(?:flags|Features)\s*:\s*(.+)", "").split()
-    vectors = next((f for f in ("avx512f", "avx2", "asimd") if f in flags), "unknown")
+    meminfo = Path("/proc/meminfo")
+    text = meminfo.read_text() if meminfo.exists() else ""
+    memory = re.search(r"MemTotal:\s*(\d+) kB", text)
     return {
-        "processor": f"{cpu.strip()}, {vectors}",
+        "processor": ", ".join([processor(), *simd()[-1:]]),
         "cores": str(os.cpu_count()),
-        "memory": f"{int(memory) / 2**20:.0f} GiB",
+        "memory": f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "unknown",
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
         "threads": str(THREADS),
         "load before": f"{os.getloadavg()[0]:.1f}",
     }
-
-
-def _first(path: Path, pattern: str, otherwise: str) -> str:
-    found = re.search(pattern, path.read_text()) if path.exists() else None
-    return found[1] if found else otherwise

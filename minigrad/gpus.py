@@ -85,6 +85,13 @@ def free_memory(index: int) -> tuple[int, int]:
         return 0, 0
 
 
+def version() -> str:
+    """CuPy's version."""
+    import cupy
+
+    return f"CuPy {cupy.__version__}"
+
+
 def name_of(index: int) -> str:
     """The GPU as its maker calls it."""
     import cupy

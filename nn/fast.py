@@ -73,7 +73,7 @@ def _in_chunks(
     Threads of a pool wait without spinning, so that a busy machine is not made busier.
     """
     size = arrays[0].size
-    count = min(_cores(), size // CHUNK)
+    count = min(usable_cores(), size // CHUNK)
     if count < 2:
         kernel(*arrays, *numbers)
         return
@@ -88,7 +88,7 @@ def _in_chunks(
         future.result()
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -97,4 +97,4 @@ def _cores() -> int:
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=max(_cores() - 1, 1))
+    return ThreadPoolExecutor(max_workers=max(usable_cores() - 1, 1))

@@ -122,6 +122,7 @@ class FakeGpus(types.ModuleType):
         self.memory, self.error, self.driver = list(memory), error, driver
         self.current = 0
         self.ndarray = FakeArray
+        self.__version__ = "14.2.0"
         gpus = self
 
         class Device:

@@ -47,7 +47,7 @@ def test_the_loop_gives_the_same_bits(shape, dtype, decay, decoupled, change):
 
 @pytest.mark.parametrize("cores", [1, 2, 3])
 def test_threads_share_a_large_parameter(cores, monkeypatch):
-    monkeypatch.setattr(fast, "_cores", lambda: cores)
+    monkeypatch.setattr(fast, "usable_cores", lambda: cores)
     monkeypatch.setattr(fast, "CHUNK", 100)
     settings = {**SETTINGS, "weight_decay": 0.0, "decoupled": False}
     ours, theirs = operands((1001,), "float32"), operands((1001,), "float32")
