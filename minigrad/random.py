@@ -24,6 +24,7 @@ class Watch(threading.local):
 
     def __init__(self) -> None:
         self.watchers: list[dict[Generator, dict[str, Any]]] = []
+        self.held = ""  # why no generator may be seeded now
 
 
 watch = Watch()
@@ -38,6 +39,21 @@ def watch_draws() -> Iterator[dict[Generator, dict[str, Any]]]:
         yield seen
     finally:
         del watch.watchers[-1]
+
+
+@contextlib.contextmanager
+def seeds_held(why: str) -> Iterator[None]:
+    """Refuse to seed a generator inside."""
+    before, watch.held = watch.held, why
+    try:
+        yield
+    finally:
+        watch.held = before
+
+
+def _check_seeding() -> None:
+    if watch.held:
+        raise RuntimeError(watch.held)
 
 
 KIND = "philox4x64-10"
@@ -75,6 +91,7 @@ class Generator:
         Raises:
             ValueError: the seed is no whole number, or a negative one.
         """
+        _check_seeding()
         try:
             key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
         except (TypeError, ValueError) as error:
@@ -128,6 +145,7 @@ class Generator:
         Raises:
             ValueError: the state is not one of this generator's.
         """
+        _check_seeding()
         try:
             words = [*state["key"], state["draws"]]
             known = state["generator"] == KIND and len(words) == 3

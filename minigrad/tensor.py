@@ -65,6 +65,8 @@ class Tensor(TensorBase):
     @data.setter
     def data(self, data: Any) -> None:
         """Replace the array of a leaf or of plain data."""
+        for observer in recording.observers:
+            observer.wrote(self.array, "assigning .data")
         array = data.array if isinstance(data, Tensor) else like(self, data)
         if self.entry is not None:
             refuse_recorded(self, "assigning .data")

@@ -8,7 +8,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.backend import to_device
-from minigrad.tape import Leaf, Live, depend_on, with_shape
+from minigrad.tape import Leaf, Live, depend_on, recording, with_shape
 from nn.checks import NOT_NEGATIVE, POSITIVE, POSITIVE_COUNT, Numbers, check_number
 from nn.states import Expected, check_mapping, check_state
 from nn.updates import wide
@@ -41,6 +41,8 @@ class Optimizer:
         if name in self.settings:
             check_number(self._name, name, value, self.settings[name])
             value = float(value)
+            for observer in recording.observers:
+                observer.wrote(value, f"assigning {name}")
         if name == "lr":
             self._lr = np.array(value)  # which a compiled step looks up
         object.__setattr__(self, name, value)

@@ -16,9 +16,14 @@ from minigrad.compiler.program import Value
 from minigrad.compiler.replay import Replay
 from minigrad.compiler.report import Explanation, Listing
 from minigrad.compiler.trees import arrays_in, leaves_of, map_arrays, signature
+from minigrad.random import seeds_held
 from minigrad.tape import Entry, Scope, TensorBase, array_of, recording, wrap
 
 MOST_RECORDINGS = 32
+SEEDED = (
+    "a generator is made or seeded inside of a compiled step, which happens in the "
+    "first call alone. Make it outside, and seed it between calls."
+)
 
 
 class Compiled:
@@ -66,7 +71,7 @@ class Compiled:
         given = map_arrays((args, kwargs), _as_tensor)
         capture = Capture(arrays_in(given))
         try:
-            with Scope(observer=capture):
+            with Scope(observer=capture), seeds_held(SEEDED):
                 results = self.function(*given[0], **given[1])
             known = Recording(capture, results, self._memory)
         finally:

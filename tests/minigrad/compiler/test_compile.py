@@ -360,8 +360,37 @@ REFUSED = {
     "write": (lambda x: (x + 1).copy_(x), "writes in place"),
     "hook": (hooked, "gradient hook"),
     "object": (lambda x: {1, 2}, "returns a set"),
-    "result": (lambda x: put(mg.Tensor(HIDDEN)), "no operation of minigrad"),
+    "result": (lambda x: mg.Tensor(HIDDEN), "no operation of minigrad"),
 }
+
+
+OUTSIDE = mg.Tensor(np.ones(3, np.float32))
+SCHEDULED = nn.SGD([mg.Tensor([1.0], requires_grad=True)], lr=0.1)
+SCHEDULE = nn.ExponentialDecay(SCHEDULED, 0.5)
+GENERATOR = mg.Generator(0)
+
+REFUSED |= {
+    "data assigned": (lambda x: setattr(OUTSIDE, "data", x[0]), "assigning .data"),
+    "schedule": (lambda x: SCHEDULE.step(), "assigning lr"),
+    "optimizer's settings": (
+        lambda x: setattr(SCHEDULED, "momentum", 0.5),
+        "assigning momentum",
+    ),
+}
+SEEDING = {
+    "seed": lambda x: GENERATOR.seed(1),
+    "state": lambda x: GENERATOR.set_state(GENERATOR.get_state()),
+    "new": lambda x: mg.dropout(x, 0.5, generator=mg.Generator(0)),
+    "default": lambda x: mg.manual_seed(0) and x,
+}
+
+
+@pytest.mark.parametrize("what", SEEDING)
+def test_generators_are_not_seeded_in_a_step(what):
+    step = mg.compile(SEEDING[what])
+    with pytest.raises(RuntimeError, match="made or seeded inside of a compiled step"):
+        step(rows())
+    assert GENERATOR.get_state() == mg.Generator(0).get_state()
 
 
 @pytest.mark.parametrize("what", REFUSED)
