@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
@@ -15,7 +16,15 @@ from minigrad.ops.index import checks_ids
 from minigrad.ops.shape import Shape, astype, expand_dims
 from minigrad.ops.sources import filled
 from minigrad.random import Generator, generator_of
-from minigrad.tape import Live, array_of, constant, new_leaf, plain_array, wrap
+from minigrad.tape import (
+    Live,
+    array_of,
+    check_values,
+    constant,
+    new_leaf,
+    plain_array,
+    wrap,
+)
 from minigrad.tensor import Tensor
 
 DLPACK_CUDA = 2  # how DLPack counts the memory of an NVIDIA GPU
@@ -105,7 +114,7 @@ def ones(
 
 def asarray(array: Any) -> Tensor:
     """A Tensor that shares the memory of `array`: writing to one changes the other."""
-    return wrap(plain_array(array))
+    return array.detach() if isinstance(array, Tensor) else wrap(plain_array(array))
 
 
 def from_dlpack(array: Any) -> Tensor:
@@ -159,12 +168,8 @@ def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
             f"one_hot got ids of dtype {array.dtype}: an id is a whole number. Convert "
             "them, for example with .astype(int)."
         )
-    looked_at = array.size and (isinstance(array, np.ndarray) or checks_ids())
-    if looked_at and not (array.min() >= 0 and array.max() < classes):
-        raise IndexError(
-            f"one_hot got ids from {array.min()} to {array.max()} for {classes} "
-            "classes: an id is at least 0 and below that number. Check the ids."
-        )
+    if isinstance(array, np.ndarray) or checks_ids():
+        check_values(array, functools.partial(_check_classes, classes))
     columns = sources.arange(start=0, stop=classes, device=device_of(array))
     hot = equal(expand_dims(array, axis=-1), columns)
     return wrap(astype(hot, dtype=dtype))
@@ -172,3 +177,11 @@ def one_hot(ids: Any, classes: int, dtype: Any = "float32") -> Tensor:
 
 def _listed(ids: Any) -> Any:
     return np.asarray(ids) if hasattr(ids, "dtype") else constant(np.asarray(ids))
+
+
+def _check_classes(classes: int, ids: Any) -> None:
+    if ids.size and not (ids.min() >= 0 and ids.max() < classes):
+        raise IndexError(
+            f"one_hot got ids from {ids.min()} to {ids.max()} for {classes} classes: "
+            "an id is at least 0 and below that number. Check the ids."
+        )

@@ -43,7 +43,7 @@ def watch_draws() -> Iterator[dict[Generator, dict[str, Any]]]:
 
 @contextlib.contextmanager
 def seeds_held(why: str) -> Iterator[None]:
-    """Refuse to seed a generator inside."""
+    """Refuse inside to seed a generator, and to draw what no primitive draws."""
     before, watch.held = watch.held, why
     try:
         yield
@@ -51,7 +51,7 @@ def seeds_held(why: str) -> Iterator[None]:
         watch.held = before
 
 
-def _check_seeding() -> None:
+def _check_held() -> None:
     if watch.held:
         raise RuntimeError(watch.held)
 
@@ -83,6 +83,7 @@ class Generator:
         return self._state
 
     def _next(self) -> np.random.Generator:
+        _check_held()
         return next_draw(self.drawn_from())
 
     def seed(self, seed: int | None) -> None:
@@ -91,7 +92,7 @@ class Generator:
         Raises:
             ValueError: the seed is no whole number, or a negative one.
         """
-        _check_seeding()
+        _check_held()
         try:
             key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
         except (TypeError, ValueError) as error:
@@ -145,7 +146,7 @@ class Generator:
         Raises:
             ValueError: the state is not one of this generator's.
         """
-        _check_seeding()
+        _check_held()
         try:
             words = [*state["key"], state["draws"]]
             known = state["generator"] == KIND and len(words) == 3

@@ -20,11 +20,13 @@ from minigrad.tape import (
     Entry,
     Leaf,
     TensorBase,
+    array_of,
     backward,
     make_results,
     new_leaf,
     read,
     recording,
+    tell,
     wrap,
 )
 
@@ -65,8 +67,7 @@ class Tensor(TensorBase):
     @data.setter
     def data(self, data: Any) -> None:
         """Replace the array of a leaf or of plain data."""
-        for observer in recording.observers:
-            observer.wrote(self.array, "assigning .data")
+        tell("wrote", self.array, "assigning .data")
         array = data.array if isinstance(data, Tensor) else like(self, data)
         if self.entry is not None:
             refuse_recorded(self, "assigning .data")
@@ -192,10 +193,7 @@ class Tensor(TensorBase):
     def __iter__(self) -> Iterator[Tensor]:
         """The slices along the first axis, whose gradients are joined once."""
         if self.array.ndim == 0:
-            raise TypeError(
-                "iteration over a tensor without axes: it is a single number. Use "
-                ".item()."
-            )
+            raise TypeError("iteration over a tensor without axes: use .item().")
         return iter(shapes.unstack(self) if len(self.array) else ())
 
     # -- gradients -----------------------------------------------------------------
@@ -221,7 +219,10 @@ class Tensor(TensorBase):
     @property
     def grad(self) -> Tensor | None:
         """A leaf's gradient, or None."""
-        return self.entry.grad if isinstance(self.entry, Leaf) else None
+        if not isinstance(self.entry, Leaf):
+            return None
+        tell("grad_read", self.entry)
+        return self.entry.grad
 
     @grad.setter
     def grad(self, gradient: Any) -> None:
@@ -249,9 +250,7 @@ class Tensor(TensorBase):
 
     def detach(self) -> Tensor:
         """The same array without its history: gradients stop here."""
-        for observer in recording.observers:
-            observer.met(self)
-        return wrap(self.array)
+        return wrap(array_of(self))
 
     def register_hook(
         self, hook: Callable[[Tensor], Tensor | None]
@@ -387,8 +386,7 @@ class Tensor(TensorBase):
 
 def _assign_grad(leaf: Leaf, gradient: Any) -> None:
     before, leaf.grad = leaf.grad, gradient
-    for observer in recording.observers:
-        observer.grad_assigned(leaf, before)
+    tell("grad_assigned", leaf, before)
 
 
 def _hooks(entry: Entry) -> tuple[Any, ...]:

@@ -96,7 +96,7 @@ def _found(backward_pass: BackwardPass, tensor: Tensor) -> Tensor:
     """What the backward pass found for a tensor, in an array that nobody else holds."""
     found: Any = backward_pass.found.get(tensor.entry.order) if tensor.entry else None
     if found is None:
-        return wrap(full_like(tensor.array, value=0))
+        return full_like(tensor.detach(), value=0)
     if recording.on_tensors:
         return found  # no array may appear that no call has made
     if isinstance(found, Tensor):
@@ -306,7 +306,7 @@ def jvp(
         _check_direction("jvp", x, tangent)
     run = Differentiated("jvp", f, inputs, *tangents)
     with Scope(enabled=True):
-        u = _argument(np.zeros_like(run.output.array), False)
+        u = _argument(full_like(run.output.detach(), value=0), False)
         pulled = grad(run.output, run.inputs, u, create_graph=True)
         products = [sum(multiply(p, t)) for p, t in zip(pulled, tangents, strict=True)]
         total = functools.reduce(lambda a, b: a + b, products)

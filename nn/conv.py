@@ -11,6 +11,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.ops.windows import Pair
+from minigrad.tape import constant
 from nn import init
 from nn.checks import array_of, check_shapes, check_size
 from nn.dtypes import floats, narrow, numbers, wide
@@ -180,7 +181,7 @@ def avg_pool2d(
     padded, windows, inside = _padded("avg_pool2d", wide(x), 0.0, ceil_mode, *sides)
     total = mg.sum(mg.unfold(padded, **windows), (-4, -3))
     counts = np.zeros((1, 1, *padded.shape[2:]), total.dtype, like=array_of(padded))
-    counts[:, :, : inside[0], : inside[1]] = 1
+    constant(counts)[:, :, : inside[0], : inside[1]] = 1
     return narrow(total / mg.sum(mg.unfold(counts, **windows), (-4, -3)), x)
 
 

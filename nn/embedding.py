@@ -9,6 +9,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.ops.sources import beside
+from minigrad.tape import constant
 from nn import init
 from nn.checks import array_of, check_ids, check_size, integer_array
 from nn.dtypes import floats
@@ -105,7 +106,7 @@ class SinusoidalPositions(Module):
     def forward(self, x: Any) -> Any:
         """Give x with each position's vector added."""
         (x,) = floats("SinusoidalPositions", f"x (..., T, {self.embed_dim})", x)
-        waves = sinusoids(x.shape[-2], self.embed_dim).astype(x.dtype)
+        waves = constant(sinusoids(x.shape[-2], self.embed_dim).astype(x.dtype))
         return x + beside(waves, array_of(x))
 
 

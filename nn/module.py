@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 import minigrad as mg
-from minigrad.tape import depend_on, recording
+from minigrad.tape import depend_on, recording, tell
 from nn.states import assign, check_state, real_array
 
 CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -55,6 +55,7 @@ class Module:
     """
 
     _training: bool = True
+    _changes = 0  # of attributes: a compiled step depends on them
 
     @property
     def training(self) -> bool:
@@ -78,13 +79,21 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Give what `forward` gives."""
+        if recording.observers:
+            depend_on(self._count_changes)
         return self.forward(*args, **kwargs)
 
     # Attributes
 
     def __setattr__(self, name: str, value: Any) -> None:
         _refuse_hidden(self, name, value, _first_hidden(value, set()))
+        if name != "training":
+            tell("wrote", value, f"assigning {name}")
+            object.__setattr__(self, "_changes", self._changes + 1)
         object.__setattr__(self, name, value)
+
+    def _count_changes(self) -> int:
+        return self._changes
 
     def __getattr__(self, name: str) -> Any:
         # Python comes here only when the ordinary look-up has found nothing, or when

@@ -8,7 +8,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.backend import to_device
-from minigrad.tape import Leaf, Live, depend_on, recording, with_shape
+from minigrad.tape import Leaf, Live, depend_on, tell, with_shape
 from nn.checks import NOT_NEGATIVE, POSITIVE, POSITIVE_COUNT, Numbers, check_number
 from nn.states import Expected, check_mapping, check_state
 from nn.updates import wide
@@ -41,8 +41,7 @@ class Optimizer:
         if name in self.settings:
             check_number(self._name, name, value, self.settings[name])
             value = float(value)
-            for observer in recording.observers:
-                observer.wrote(value, f"assigning {name}")
+            tell("wrote", value, f"assigning {name}")
         if name == "lr":
             self._lr = np.array(value)  # which a compiled step looks up
         object.__setattr__(self, name, value)
@@ -72,6 +71,7 @@ class Optimizer:
         gradients = [None if g is None else with_shape(g) for g in grads]
         self._check_gradients(gradients)
         settings = depend_on(self._fixed)
+        depend_on(self._trainable)
         names = ("step", "lr", *self.moments)
         for index, gradient in enumerate(gradients):
             if gradient is not None and self.params[index].requires_grad:
@@ -90,6 +90,9 @@ class Optimizer:
     def _fixed(self) -> dict[str, float]:
         """The settings but lr, which changes from step to step."""
         return {name: getattr(self, name) for name in self.settings if name != "lr"}
+
+    def _trainable(self) -> list[bool]:
+        return [parameter.requires_grad for parameter in self.params]
 
     def _look_up(self, index: int, name: str) -> Any:
         """A part of a parameter's state, as an array."""
@@ -135,9 +138,10 @@ class Optimizer:
         state: dict[str, Any] = {"optimizer": self._name}
         state |= {name: getattr(self, name) for name in self.settings}
         for index, own in enumerate(self._states):
-            if own:
+            stepped = own and int(own["step"]) > 0
+            if stepped:
                 state[f"{index}.step"] = int(own["step"])
-            for name in self.moments if own else ():
+            for name in self.moments if stepped else ():
                 moment = np.array(mg.asarray(own[name]).numpy())
                 state[f"{index}.{name}"] = moment.reshape(self.params[index].shape)
         return state

@@ -140,7 +140,7 @@ class Planner:
     def _buffers(self) -> list[Buffer]:
         """The buffers that are needed, in the order in which they are filled."""
         found: dict[int, Buffer] = {}
-        last = self.program.last_uses()
+        last = self._last_uses()
         for number, root in self.roots.items():
             if root not in self.planned:
                 continue
@@ -154,6 +154,15 @@ class Planner:
                 buffer.first = min(buffer.first, first)
                 buffer.last = max(buffer.last, end)
         return sorted(found.values(), key=lambda buffer: buffer.first)
+
+    def _last_uses(self) -> dict[int, int]:
+        """The last use of each value, or of what may be the same array."""
+        last = self.program.last_uses()
+        for instruction in reversed(self.program.body):
+            if not _is_ours(instruction):
+                end = max((last[n] for n in instruction.gives), default=0)
+                last |= {n: max(last[n], end) for n in instruction.reads}
+        return last
 
     def _home_of(self, root: int) -> int:
         while root in self.home:
@@ -202,10 +211,11 @@ class Planner:
         for instruction in self.program.body:
             if not any(x is not None for x in instruction.shares):
                 continue
-            found = list(_results(instruction, plan))
-            pairs = [(n, a) for n, a in found if n is not None]
-            if pairs and all(_is_view(a, plan) for _, a in pairs):
-                plan.arrays.update(pairs)
+            if _is_ours(instruction):
+                found = list(_results(instruction, plan))
+                pairs = [(n, a) for n, a in found if n is not None]
+                if pairs and all(_is_view(a, instruction, plan) for _, a in pairs):
+                    plan.arrays.update(pairs)
 
 
 def _results(instruction: Instruction, plan: Plan) -> Iterator[tuple[int | None, Any]]:
@@ -222,8 +232,14 @@ def _results(instruction: Instruction, plan: Plan) -> Iterator[tuple[int | None,
         yield from zip(instruction.results, results, strict=True)
 
 
-def _is_view(array: Any, plan: Plan) -> bool:
-    return any(np.shares_memory(array, known) for known in plan.arrays.values())
+def _is_ours(instruction: Instruction) -> bool:
+    """Whether only the layout says what a call shares; others may look at values."""
+    return instruction.primitive.forward.__module__.startswith("minigrad.")
+
+
+def _is_view(array: Any, instruction: Instruction, plan: Plan) -> bool:
+    shared = {x for x in instruction.shares if x is not None}
+    return any(np.may_share_memory(array, plan.arrays[x]) for x in shared)
 
 
 def _fitting(nbytes: int, sizes: list[int], free: list[int]) -> int:

@@ -6,8 +6,6 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from minigrad.backend import Array, is_array
 from minigrad.compiler.program import (
     Instruction,
@@ -19,7 +17,15 @@ from minigrad.compiler.program import (
 )
 from minigrad.inspect.lines import users_line
 from minigrad.ops.sources import moved
-from minigrad.tape import Call, Entry, Leaf, Observer, Primitive, TensorBase
+from minigrad.tape import (
+    Call,
+    Entry,
+    Leaf,
+    Observer,
+    Primitive,
+    TensorBase,
+    next_order,
+)
 from minigrad.tape.writes import owner_of
 
 
@@ -32,6 +38,16 @@ HELD_GRADIENT = (
     "a compiled step would add to a gradient that a parameter holds from before: a "
     "compiled step starts without. Call optimizer.zero_grad() in the step, before "
     "backward()."
+)
+
+
+OUTER_GRADIENT = (
+    "a compiled step reads a gradient that was computed outside of it: it would be the "
+    "first one for ever. Compute gradients in the step, or pass them as arguments."
+)
+ARGUMENT = (
+    "a compiled step gives the .grad of an argument: another call has another one. Use "
+    "mg.grad(loss, x), and return the gradient."
 )
 
 
@@ -51,7 +67,6 @@ class Capture(Observer):
     def __init__(self, arguments: Iterable[TensorBase]) -> None:
         self.program = Program()
         self.tensors: dict[int, TensorBase] = {}  # inputs that are looked up
-        self.same: list[tuple[TensorBase, int]] = []  # Tensors with an argument's array
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.leaves: dict[int, Leaf] = {}  # whose gradient was changed, by order
         self.cleared: set[int] = set()  # of these, those which the step itself clears
@@ -61,7 +76,9 @@ class Capture(Observer):
         self._given: Sequence[Any] = ()
         self._calling = False
         self._before: dict[int, Any] = {}  # leaves' gradients, by order
-        self._first: dict[int, TensorBase] = {}  # by which an input came in
+        self._started = next_order()  # what is older comes from outside
+        self._arguments = {id(x.entry) for x in arguments if x.entry is not None}
+        self.refused: CompileError | None = None
         for tensor in arguments:
             self._add_input(tensor)
 
@@ -93,22 +110,20 @@ class Capture(Observer):
             return
         if number is None:
             self.tensors[self._add_input(tensor)] = tensor
-            self.guards.append((lambda: tensor.entry is None, tensor.entry is None))
-        elif number in self.program.inputs and self._first[number] is not tensor:
-            self._share(tensor, number)
+        if number is None or number in self.program.inputs:
+            self._guard(tensor)
 
-    def _share(self, tensor: TensorBase, number: int) -> None:
-        """The program holds while a Tensor shares the array of an input."""
-        if number not in self.tensors:
-            self.same.append((tensor, self.program.inputs.index(number)))
-            return
-        first = self.tensors[number]
-        self.guards.append((lambda: tensor.array is first.array, True))
+    def _guard(self, tensor: TensorBase) -> None:
+        """The program holds while a Tensor from outside is what it is now."""
+        entry, number = tensor.entry, self.number_of(tensor.array)
+        first = tensor if number is None else self.tensors.get(number, tensor)
+        self.guards.append((lambda: tensor.entry is entry and not _hooks(entry), True))
+        if first is not tensor:
+            self.guards.append((lambda: tensor.array is first.array, True))
 
     def _add_input(self, tensor: TensorBase) -> int:
         number = self.program.add_input(Value.of(tensor.array))
         self._name(tensor.array, number)
-        self._first[number] = tensor
         return number
 
     def constant(self, array: Array) -> None:
@@ -131,11 +146,19 @@ class Capture(Observer):
         if call.primitive is MOVED and isinstance(operands[0], Literal):
             self.constant(call.results[0])
             return
-        _refuse_choice(call, operands)
+        if _has_free_shape(call, operands):
+            raise self.refusal(
+                f"an index by a boolean mask, at {users_line()}, gives as many "
+                "elements as the mask has: a compiled step has fixed shapes. Choose "
+                "with where(), or multiply by the mask."
+            )
         owners = {
             id(owner_of(x)): of for x, of in zip(call.operands, operands, strict=True)
         }
         shares = tuple(_shared(x, owners) for x in call.results)
+        if call.primitive.writes:  # it wrote into copies, and may give what it wrote
+            written = call.primitive.written(operands)
+            shares = (written[0], *shares[1:])
         results = tuple(map(self._result, call.results))
         self._add(call.primitive, operands, call.settings, results, shares)
 
@@ -160,33 +183,13 @@ class Capture(Observer):
         made_here = not (is_array(given) or isinstance(given, TensorBase))
         if made_here or id(array) in self._constants:
             return Literal(array)
-        number = self._view_of_input(array)
-        if number is not None:
-            return number
-        raise CompileError(
+        raise self.refusal(
             f"operand {i} of {call.primitive.name}, {array.dtype}{list(array.shape)} "
             f"at {users_line()}, was not computed by an operation of minigrad: in a "
             "compiled step it would stay the same for ever. Pass it as an argument of "
             "the step, make it a Tensor outside of the step, or compute it with "
             "minigrad's operations."
         )
-
-    def _view_of_input(self, array: Array) -> int | None:
-        """A NumPy view of an argument: the same part of another argument, later."""
-        owner = owner_of(array)
-        number = self.number_of(owner)
-        if number not in self.program.inputs or not _can_be_viewed(owner, array):
-            return None
-        offset = _address(array) - _address(owner)
-        settings = {
-            "offset": offset // owner.itemsize,
-            "shape": array.shape,
-            "strides": array.strides,
-        }
-        result = self.program.add_value(Value.of(array))
-        self._name(array, result)
-        self._add(VIEW, (number,), settings, (result,), (number,))
-        return result
 
     def _result(self, result: Any) -> int | None:
         if not is_array(result):
@@ -197,9 +200,14 @@ class Capture(Observer):
 
     # -- what is no call -----------------------------------------------------------
 
+    def refusal(self, message: str) -> CompileError:
+        """The error, which stands even if the step goes on after it."""
+        self.refused = CompileError(message)
+        return self.refused
+
     def read(self, tensor: Any) -> None:
         """Refuse to show values: what depends on them would stay as it is now."""
-        raise CompileError(
+        raise self.refusal(
             f"the values of a tensor of shape {tensor.shape} are read inside of a "
             f"compiled step, at {users_line()}: what follows from them would be the "
             "same in every later run. Return the tensor and read it outside, choose "
@@ -210,7 +218,7 @@ class Capture(Observer):
         """Refuse writes by hand; those of primitives are part of a call."""
         if self._calling:
             return
-        raise CompileError(
+        raise self.refusal(
             f"{operation} at {users_line()} writes in place inside of a compiled step, "
             "which only optimisers do there. Compute a new tensor, or write outside "
             "of the step."
@@ -224,51 +232,67 @@ class Capture(Observer):
         """Every run looks at the values as well."""
         array = array.array if isinstance(array, TensorBase) else array
         number = self.number_of(array)
-        number = self._view_of_input(array) if number is None else number
         if number is not None:
             self._add(Primitive(_checking(check)), (number,), {}, ())
 
+    def grad_read(self, leaf: Any) -> None:
+        """Refuse a gradient from before; that there is none, the program depends on."""
+        if leaf.order > self._started or leaf.order in self.leaves:
+            return
+        if leaf.grad is not None:
+            raise self.refusal(OUTER_GRADIENT)
+        self.guards.append((lambda: leaf.grad is None, True))
+
     def grad_assigned(self, leaf: Any, before: Any) -> None:
         """Note that what the leaf's gradient was before does not matter."""
-        if leaf.order not in self.leaves:
+        if leaf.order not in self.leaves and leaf.order < self._started:
             self.cleared.add(leaf.order)
         self._change_grad(leaf, before)
 
+    def grad_added(self, leaf: Any, known: Any) -> None:
+        """Note that the step gives a leaf its gradient."""
+        outer = leaf.order not in self.leaves and leaf.order < self._started
+        if outer and known is not None:
+            raise self.refusal(HELD_GRADIENT)
+        self._change_grad(leaf, known)
+
     def _change_grad(self, leaf: Any, before: Any) -> None:
+        if leaf.order > self._started:
+            return  # it was made in the step, and is gone after it
+        if id(leaf) in self._arguments:
+            raise self.refusal(ARGUMENT)
         self.leaves[leaf.order] = leaf
         self._before.setdefault(leaf.order, before)
+
+    def differentiated(self, entry: Entry, g: Any, handed: Any, seconds: float) -> None:
+        """Refuse to go back to what was computed before the step."""
+        if entry.order < self._started:
+            raise self.refusal(
+                f"a backward pass in a compiled step, at {users_line()}, goes back to "
+                f"{entry.name}, which was computed before it: another call has another "
+                "past. Compute it in the step, or pass it detached."
+            )
 
     def restore_gradients(self) -> None:
         """Give the leaves the gradients that they had before."""
         for order, leaf in self.leaves.items():
             leaf.grad = self._before[order]
 
-    def grad_added(self, leaf: Any, known: Any) -> None:
-        """Note that the step gives a leaf its gradient."""
-        if leaf.order not in self.leaves and known is not None:
-            raise CompileError(HELD_GRADIENT)
-        self._change_grad(leaf, known)
-
     def hooked(self, entry: Entry) -> None:
         """Refuse hooks, which a later run would not call."""
-        raise CompileError(
+        raise self.refusal(
             f"a gradient hook on {entry.name} would be called in the first run of a "
             "compiled step alone. Remove it, return the gradient from the step, or do "
             "not compile this step."
         )
 
 
-def _refuse_choice(call: Call, operands: Sequence[Operand]) -> None:
-    """Refuse shapes that depend on values."""
+def _has_free_shape(call: Call, operands: Sequence[Operand]) -> bool:
+    """Whether the result's shape depends on values."""
     if call.primitive.name not in ("gather", "scatter_add"):
-        return
+        return False
     pairs = zip(call.operands[1:], operands[1:], strict=True)
-    if any(x.dtype.kind == "b" and isinstance(of, int) for x, of in pairs):
-        raise CompileError(
-            f"an index by a boolean mask, at {users_line()}, gives as many elements as "
-            "the mask has: a compiled step has fixed shapes. Choose with where(), or "
-            "multiply by the mask."
-        )
+    return any(x.dtype.kind == "b" and isinstance(of, int) for x, of in pairs)
 
 
 def _shared(result: Any, owners: dict[int, Operand]) -> int | None:
@@ -277,23 +301,8 @@ def _shared(result: Any, owners: dict[int, Operand]) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def _can_be_viewed(owner: Array, array: Array) -> bool:
-    is_host = isinstance(owner, np.ndarray) and owner.flags.c_contiguous
-    return is_host and owner.dtype == array.dtype
-
-
-def _address(array: Array) -> int:
-    return array.__array_interface__["data"][0]
-
-
-def view(
-    a: Array, *, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
-) -> Array:
-    """The part of an array that NumPy's own slicing gave when it was recorded."""
-    return np.lib.stride_tricks.as_strided(a.reshape(-1)[offset:], shape, strides)
-
-
-VIEW = Primitive(view)
+def _hooks(entry: Entry | None) -> Any:
+    return entry is not None and (entry.notes or {}).get("hooks")
 
 
 def _checking(check: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from minigrad.compiler.passes import optimize
 from minigrad.compiler.program import Value
 from minigrad.compiler.replay import Replay
 from minigrad.compiler.report import Explanation, Listing
+from minigrad.compiler.surroundings import guards_of
 from minigrad.compiler.trees import arrays_in, leaves_of, map_arrays, signature
 from minigrad.random import seeds_held
 from minigrad.tape import Entry, Scope, TensorBase, array_of, recording, wrap
@@ -37,12 +37,16 @@ class Compiled:
     def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.recordings: OrderedDict[Hashable, list[Recording]] = OrderedDict()
+        self.recordings: list[Recording] = []  # the one that ran last at the end
         self._lock = threading.RLock()
         self._memory = Memory()
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
-        return self if owner is None else functools.partial(self, owner)
+        return self if owner is None else Bound(self, owner)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What copy.deepcopy and pickle call: a copy has recorded nothing yet."""
+        return Compiled, (self.function,)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Replay the recording that fits, or record the call."""
@@ -52,41 +56,47 @@ class Compiled:
 
     def measure(self, *args: Any, **kwargs: Any) -> Any:
         """Call the step and note the time of each instruction, for `program()`."""
-        self._run(args, kwargs)
         return self._run(args, kwargs, measured=True)
 
     def _run(self, args: Any, kwargs: Any, measured: bool = False) -> Any:
         given = (args, kwargs)
-        arrays = arrays_in(given)
+        arrays = [array_of(x) for x in arrays_in(given)]
         key = (recording.enabled, _sharing(arrays), signature(given))
         with self._lock:
-            inputs = [array_of(x) for x in arrays]
-            for known in self.recordings.get(key, ()):
-                if known.holds(inputs):
-                    self.recordings.move_to_end(key)
-                    return known.run(inputs, measured)
-            return self._record(key, args, kwargs)
+            known = self._known(key, arrays) or self._record(key, arrays, given)
+            return known.run(arrays, measured)
 
-    def _record(self, key: Hashable, args: Any, kwargs: Any) -> Any:
-        given = map_arrays((args, kwargs), _as_tensor)
-        capture = Capture(arrays_in(given))
+    def _known(self, key: Hashable, arrays: Sequence[Any]) -> Recording | None:
+        """The recording that fits; it moves to the end."""
+        for i in reversed(range(len(self.recordings))):
+            known = self.recordings[i]
+            if known.key == key and known.holds(arrays):
+                self.recordings.append(self.recordings.pop(i))
+                return known
+        return None
+
+    def _record(self, key: Hashable, arrays: Sequence[Any], given: Any) -> Recording:
+        args, kwargs = map_arrays(given, _as_tensor)
+        capture = Capture(arrays_in((args, kwargs)))
+        capture.guards += guards_of(self.function)
         try:
             with Scope(observer=capture), seeds_held(SEEDED):
-                results = self.function(*given[0], **given[1])
-            known = Recording(capture, results, self._memory)
+                results = self.function(*args, **kwargs)
+            if capture.refused is not None:
+                raise capture.refused
+            known = Recording(key, capture, results, arrays, self._memory)
         finally:
             capture.restore_gradients()
-        self.recordings.setdefault(key, []).append(known)
+        self.recordings.append(known)
         if len(self.recordings) > MOST_RECORDINGS:
-            self.recordings.popitem(last=False)
+            del self.recordings[0]
             warnings.warn(
-                f"{self.function.__name__} was recorded for more than "
-                f"{MOST_RECORDINGS} kinds of arguments, and the oldest recording was "
-                "dropped. Pad sequences to a few lengths, and pass numbers that change "
-                "as arrays.",
-                stacklevel=3,
+                f"{self._name} was recorded for more than {MOST_RECORDINGS} kinds of "
+                "arguments or modes, and the oldest recording was dropped. Pad "
+                "sequences to a few lengths, and pass numbers that change as arrays.",
+                stacklevel=4,
             )
-        return known.run([array_of(x) for x in arrays_in((args, kwargs))])
+        return known
 
     def program(self) -> Listing:
         """The instructions that were run last, to be printed.
@@ -107,10 +117,26 @@ class Compiled:
 
     def _last(self) -> Recording:
         if not self.recordings:
-            raise RuntimeError(
-                f"{self.function.__name__} has not been recorded yet. Call it first."
-            )
-        return next(reversed(self.recordings.values()))[-1]
+            raise RuntimeError(f"{self._name} was not recorded yet. Call it first.")
+        return self.recordings[-1]
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.function, "__name__", repr(self.function))
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._name}, {len(self.recordings)} recordings>"
+
+
+class Bound(functools.partial):
+    """A compiled method of one object."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.func, name)
+
+    def measure(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Compiled.measure`."""
+        return self.func.measure(*self.args, *args, **kwargs)  # type: ignore[attr-defined]
 
 
 def compile(function: Callable[..., Any]) -> Compiled:
@@ -138,15 +164,16 @@ def compile(function: Callable[..., Any]) -> Compiled:
 def _sharing(arrays: Sequence[Any]) -> tuple[int, ...]:
     """Which arguments are one array: for each the first place where it stands."""
     first: dict[int, int] = {}
-    return tuple(first.setdefault(id(array_of(x)), i) for i, x in enumerate(arrays))
+    return tuple(first.setdefault(id(x), i) for i, x in enumerate(arrays))
 
 
 def _as_tensor(x: Any) -> TensorBase:
     """Arrays come in as Tensors, so that nobody reads their values unseen.
 
-    A Tensor comes in as another one: the same may also be looked up from outside.
+    A Tensor comes in as another one, and an array as a view: the same may also be
+    looked up from outside.
     """
-    return wrap(x.array, x.entry) if isinstance(x, TensorBase) else wrap(x)
+    return wrap(array_of(x)[...], x.entry if isinstance(x, TensorBase) else None)
 
 
 class Output(NamedTuple):
@@ -167,19 +194,28 @@ class Recording:
     """One program with what it needs from outside in every run.
 
     Args:
+        key: the kind of arguments that it is for.
         capture: what was observed of the step.
         results: what the step returned.
+        arrays: the arguments.
         memory: what the step's programs share.
 
     Raises:
         CompileError: results that were not computed in the step.
     """
 
-    def __init__(self, capture: Capture, results: Any, memory: Memory) -> None:
+    def __init__(
+        self,
+        key: Hashable,
+        capture: Capture,
+        results: Any,
+        arrays: Sequence[Any],
+        memory: Memory,
+    ) -> None:
         self._check_leaves(results)
+        self.key = key
         self.capture = capture
         self.guards = capture.guards
-        self.same = capture.same
         self._outputs: list[int] = []
         self._roots = capture.program.roots()
         self.results = map_arrays(results, self._output)
@@ -193,6 +229,7 @@ class Recording:
             (tensor, self.program.values[number], type(tensor.array))
             for number, tensor in capture.tensors.items()
         ]
+        self._aliases = self._aliases_of(arrays)
         self.replay = Replay(self.program, memory)
 
     def _check_leaves(self, results: Any) -> None:
@@ -222,13 +259,19 @@ class Recording:
 
     def holds(self, arrays: Sequence[Any]) -> bool:
         """Whether what the program depends on is as it was."""
-        for tensor, place in self.same:
-            if tensor.array is not arrays[place]:
-                return False
-        for get, value in self.guards:
-            if get() != value:
-                return False
-        return all(_fits(*layout) for layout in self.layouts)
+        try:
+            return (
+                all(get() == value for get, value in self.guards)
+                and all(_fits(*layout) for layout in self.layouts)
+                and self._aliases_of(arrays) == self._aliases
+            )
+        except (AttributeError, KeyError, IndexError):
+            return False  # a state that was looked up is gone
+
+    def _aliases_of(self, arrays: Sequence[Any]) -> list[int | None]:
+        """For each argument the Tensor from outside that has the same array."""
+        known = {id(tensor.array): i for i, (tensor, _, _) in enumerate(self.layouts)}
+        return [known.get(id(array)) for array in arrays]
 
     def run(self, arrays: Sequence[Any], measured: bool = False) -> Any:
         """Run the program on arguments, and give what the step returned."""

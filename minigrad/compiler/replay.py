@@ -32,6 +32,7 @@ class Writer:
 
     def name_of(self, prefix: str, thing: Any) -> str:
         """A name under which the function finds an object."""
+        prefix = prefix if prefix.isidentifier() else "f"  # such as <lambda>
         key = prefix, id(thing)
         if key not in self.known:
             name = f"{prefix}{len(self.names)}"
@@ -101,7 +102,7 @@ class Writer:
         if primitive.writes:
             for number in instruction.written:
                 name = primitive.name
-                self.lines.append(f"wrote(v{number}, {name!r})")
+                self.lines.append(f"wrote({self.operand(number)}, {name!r})")
 
     def _residuals(
         self, instruction: Instruction, operands: list[str], wanted: Sequence[Any]
@@ -154,7 +155,8 @@ class Replay:
         try:
             return self._run(*arrays)
         except EXPLAINED as error:
-            raise self._explained(error) from error
+            self._explain(error)
+            raise
 
     def measure(self, *arrays: Any) -> tuple[Any, ...]:
         """Run all instructions, and note the seconds that each takes."""
@@ -187,17 +189,15 @@ class Replay:
         exec(compile(text, FILE, "exec"), names)
         return names["run"]
 
-    def _explained(self, error: Exception) -> Exception:
-        """The error with the operation and the user's line."""
+    def _explain(self, error: Exception) -> None:
+        """Add the operation and the user's line to an error."""
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == FILE]
         place = self.places[(lines[0] or 1) - 1] if lines else -1
         if place < 0:
-            return error
+            return
         instruction = self.program.body[place]
-        told = f"{error} (in {instruction.primitive.name}, {instruction.line})"
-        kind = next(k for k in EXPLAINED if isinstance(error, k))
-        return kind(told)
+        error.add_note(f"in {instruction.primitive.name}, {instruction.line}")
 
 
 FILE = "<compiled step>"

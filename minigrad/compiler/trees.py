@@ -56,9 +56,13 @@ def signature(tree: Any) -> Hashable:
         return dict, tuple(items)
     if isinstance(tree, tuple | list):
         return type(tree), tuple(map(signature, tree))
-    if isinstance(tree, Hashable):
-        return type(tree), tree
-    return Itself(tree)
+    if isinstance(tree, float | complex):
+        return type(tree), repr(tree)  # -0.0 is not 0.0, and nan is nan
+    try:
+        hash(tree)
+    except TypeError:
+        return Itself(tree)
+    return type(tree), tree
 
 
 class Itself:

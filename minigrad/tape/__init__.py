@@ -27,6 +27,7 @@ from minigrad.tape.recording import (
     depend_on,
     no_grad,
     recording,
+    tell,
 )
 from minigrad.tape.value import (
     Live,
@@ -78,6 +79,7 @@ __all__ = [
     "recording",
     "registry",
     "seed_of",
+    "tell",
     "with_shape",
     "wrap",
     "writes",

@@ -15,7 +15,7 @@ from minigrad.tape.errors import freed_error
 from minigrad.tape.pending import Pending
 from minigrad.tape.primitives import Primitive
 from minigrad.tape.record import primitive
-from minigrad.tape.recording import recording
+from minigrad.tape.recording import recording, tell
 from minigrad.tape.value import TensorBase, plain_array, wrap
 from minigrad.tape.writes import writes
 
@@ -108,8 +108,7 @@ class BackwardPass:
             total = gradient if known is None else self._sum(known, gradient)
             if leaf.replace_grad(known, total):
                 break
-        for observer in self.observers:
-            observer.grad_added(leaf, known)
+        tell("grad_added", leaf, known)
 
     def _sum(self, known: Any, gradient: Any) -> Any:
         if self.on_tensors:
@@ -143,8 +142,7 @@ class BackwardPass:
     def _show(self, entry: Entry, g: Any, owned: bool) -> tuple[Any, bool]:
         """Show a complete gradient to the entry's hooks and to who wanted it."""
         if entry.notes is not None and "hooks" in entry.notes:
-            for observer in self.observers:
-                observer.hooked(entry)
+            tell("hooked", entry)
             g, owned = _run_hooks(entry, g), False
         if entry.order in self.wanted:
             self.found[entry.order] = _copy(g)

@@ -53,6 +53,9 @@ class Observer:
     def checked(self, array: Any, check: Callable[[Any], None]) -> None:
         """The values of an array were looked at by `check`, which may raise."""
 
+    def grad_read(self, leaf: Entry) -> None:
+        """Somebody asks for a leaf's gradient."""
+
     def grad_assigned(self, leaf: Entry, before: Any) -> None:
         """A leaf's gradient was replaced or forgotten; `before` is what it was."""
 
@@ -86,19 +89,23 @@ class Recording(threading.local):
 recording = Recording()
 
 
+def tell(what: str, *facts: Any) -> None:
+    """Call the method `what` of every observer."""
+    for observer in recording.observers:
+        getattr(observer, what)(*facts)
+
+
 def depend_on(get: Callable[[], Any]) -> Any:
     """What `get` reads: a mode or setting on which Python code branches."""
     value = get()
-    for observer in recording.observers:
-        observer.depends(get, value)
+    tell("depends", get, value)
     return value
 
 
 def check_values(array: Any, check: Callable[[Any], None]) -> None:
     """Let `check` look at the values of an array, now and when the call is replayed."""
     check(array)
-    for observer in recording.observers:
-        observer.checked(array, check)
+    tell("checked", array, check)
 
 
 State = tuple[bool, tuple[Observer, ...]]

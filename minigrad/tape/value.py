@@ -10,7 +10,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.backend import ARRAY_TYPES, Array, as_result
 from minigrad.tape.entry import Entry, Leaf
-from minigrad.tape.recording import recording
+from minigrad.tape.recording import recording, tell
 
 
 class TensorBase:
@@ -48,8 +48,7 @@ class TensorBase:
         self.entry = None
         if requires_grad:
             self.entry = new_leaf(self.array)
-        for observer in recording.observers:
-            observer.tensor_made(self)
+        tell("tensor_made", self)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -166,13 +165,18 @@ def with_shape(x: Any) -> Any:
 def plain_array(x: Any, dtype: Any = None) -> Array:
     """`x` as an array; one that is made of a list or a number is a constant."""
     array = backend.as_array(x, dtype)
-    if not hasattr(x, "dtype"):
+    if recording.observers and _is_plain(x):
         constant(array)
     return array
 
 
+def _is_plain(x: Any) -> bool:
+    """Whether something is made of Python's numbers alone."""
+    parts = x if isinstance(x, list | tuple) else ()
+    return not hasattr(x, "dtype") and all(map(_is_plain, parts))
+
+
 def constant(array: Array) -> Array:
     """An array that is made of Python's numbers alone, and no operation's result."""
-    for observer in recording.observers:
-        observer.constant(array)
+    tell("constant", array)
     return array

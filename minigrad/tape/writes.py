@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from minigrad.backend import Array, is_array
 from minigrad.tape.entry import Entry, next_order, steps
-from minigrad.tape.recording import recording
+from minigrad.tape.recording import recording, tell
 
 
 class Stamp(NamedTuple):
@@ -33,8 +33,7 @@ class Writes:
 
     def record(self, array: Array, operation: str) -> None:
         """Stamp `array`'s memory."""
-        for observer in recording.observers:
-            observer.wrote(array, operation)
+        tell("wrote", array, operation)
         owner = owner_of(array)
         key = id(owner)
         gone = weakref.ref(owner, lambda _: self.stamps.pop(key, None))

@@ -7,7 +7,6 @@ import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -47,17 +46,9 @@ def weights_of(run: RunFolder) -> dict[str, np.ndarray]:
 def job_with(change: Callable[[Job, mg.Tensor], mg.Tensor]) -> Job:
     """A job whose loss is changed, or whose weights are, at each step."""
     job = make_job()
+    job.compiled = False  # what depends on the step could not be recorded once
     loss = job.loss
-
-    def changed(batch: np.ndarray) -> tuple[mg.Tensor, int]:
-        value, units = loss(batch)
-        return change(job, value), units
-
-    return replace_loss(job, changed)
-
-
-def replace_loss(job: Job, loss: Any) -> Job:
-    job.loss = loss
+    job.loss = lambda *inputs: change(job, loss(*inputs))
     return job
 
 

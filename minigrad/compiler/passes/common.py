@@ -20,12 +20,14 @@ def merge_common(program: Program) -> Program:
     same: dict[int, Operand] = {}
     seen: dict[Hashable, Instruction] = {}
     roots = program.roots()
+    inputs = set(program.inputs)  # which may share memory in some later run
     versions: dict[int, int] = {}  # how often the memory of a root was written
     outputs = set(program.outputs)
     body = []
     for instruction in program.body:
         changed = with_operands(instruction, same)
-        key = _key(changed, {n: versions.get(roots[n], 0) for n in changed.reads})
+        owners = {n: -1 if roots[n] in inputs else roots[n] for n in changed.reads}
+        key = _key(changed, {n: versions.get(owners[n], 0) for n in changed.reads})
         known = seen.get(key)
         complete = len(changed.gives) == len(changed.results)
         if known is not None and complete and not outputs.intersection(changed.gives):
@@ -33,7 +35,8 @@ def merge_common(program: Program) -> Program:
             continue
         body.append(changed)
         for number in changed.written:
-            versions[roots[number]] = versions.get(roots[number], 0) + 1
+            owner = -1 if roots[number] in inputs else roots[number]
+            versions[owner] = versions.get(owner, 0) + 1
         if complete and not changed.has_effect:
             seen[key] = changed
     return program.with_body(body)
@@ -44,8 +47,18 @@ def _key(instruction: Instruction, versions: dict[int, int]) -> Hashable:
         (x, versions.get(x, 0)) if isinstance(x, int) else _constant(x.value)
         for x in instruction.operands
     )
-    settings = tuple(sorted((k, repr(v)) for k, v in instruction.settings.items()))
+    items = sorted(instruction.settings.items())
+    settings = tuple((name, type(value), _setting(value)) for name, value in items)
     return instruction.primitive, operands, settings
+
+
+def _setting(value: Any) -> Hashable:
+    """Settings by value; what cannot be hashed stands for itself."""
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return repr(value) if isinstance(value, float) else value
 
 
 def _constant(value: Any) -> Hashable:

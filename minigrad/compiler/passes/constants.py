@@ -67,6 +67,7 @@ def _results(instruction: Instruction) -> dict[int, Literal]:
 
 def _frozen(value: Any) -> Any:
     """A constant that nobody can write to by mistake."""
-    if isinstance(value, np.ndarray) and value.base is None:
+    if isinstance(value, np.ndarray):
+        value = value.view()
         value.setflags(write=False)
     return value

@@ -123,7 +123,7 @@ def test_the_programs_of_a_step_share_their_memory():
         assert_close(step(mg.Tensor(x)), chain_of(mg.Tensor(x)).numpy(), 1e-6)
     assert len(step.recordings) == 4
     assert step._memory.block.size == 4 * 1000 * 4
-    replays = [known[0].replay for known in step.recordings.values()]
+    replays = [known.replay for known in step.recordings]
     blocks = [array for replay in replays for array in replay.plan.arrays.values()]
     assert all(np.shares_memory(block, step._memory.block) for block in blocks)
 
