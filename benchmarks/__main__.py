@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import harness, peers, report
+from benchmarks import harness, machine, peers, report
 from benchmarks.peers import MODULES, ON_GPUS
 from benchmarks.works import BY_NAME, WORKS
 
@@ -28,6 +28,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--device", default="cpu", help="cuda: minigrad and PyTorch on a GPU"
     )
+    result.add_argument(
+        "--cores", type=positive, default=2, help="that a framework is pinned to"
+    )
     result.add_argument("--quick", action="store_true", help="one short round")
     result.add_argument(
         "--output", nargs="+", type=Path, default=[], help="FILE.md, FILE.json"
@@ -49,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.device != "cpu":
         options.peers = [peer for peer in options.peers if peer in ON_GPUS]
         os.environ[peers.VARIABLE] = options.device
+    os.environ[machine.CORES] = str(options.cores)
     rounds = options.repeats or (QUICK_ROUNDS if options.quick else ROUNDS)
     seconds = QUICK_SECONDS if options.quick else SECONDS
     works = [work for work in WORKS if work.name in options.works]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from apps.machine import blas, processor, simd
 
-THREADS = 2
+CORES = "MINIGRAD_BENCHMARK_CORES"  # the variable that children read
+THREADS = int(os.environ.get(CORES, "2"))
 PROCESS = Path("/proc/self")
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -15,15 +16,17 @@ POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def child_environment() -> dict[str, str]:
     """Return this environment with the threads set and OpenBLAS free to choose."""
     environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
-    environment.update(dict.fromkeys(POOLS, str(THREADS)), JAX_PLATFORMS="cpu")
+    threads = environment.get(CORES, str(THREADS))
+    environment.update(dict.fromkeys(POOLS, threads), JAX_PLATFORMS="cpu")
     return environment
 
 
 def restrict_to_threads() -> None:
-    """Keep this process on as many cores as it may use: JAX has no other setting."""
+    """Pin this process to as many cores as it may use: JAX has no other setting."""
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, allowed[:THREADS])
+        # The first core also serves the machine: one alone is the last.
+        os.sched_setaffinity(0, allowed[-THREADS:])
 
 
 def openblas_kernels() -> str:
@@ -72,6 +75,6 @@ def describe() -> dict[str, str]:
         "memory": f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "unknown",
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
-        "threads": str(THREADS),
+        "pinned to": f"{os.environ.get(CORES, THREADS)} cores, as many threads",
         "load before": f"{os.getloadavg()[0]:.1f}",
     }

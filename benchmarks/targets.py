@@ -40,7 +40,7 @@ class Target(Protocol):
 class AgainstPyTorch:
     """At most `limit` of PyTorch's time or memory at a work.
 
-    Compared with PyTorch's row called `label`, or else with its best one.
+    Our row called `row` is compared with PyTorch's called `label`, or its best one.
     """
 
     title: str
@@ -48,6 +48,7 @@ class AgainstPyTorch:
     limit: float
     quantity: Quantity = "time"
     label: str = ""
+    row: str = OURS
 
     def judge(self, results: Results) -> Verdict:
         """Compare our row with PyTorch's; without both of them nothing is shown."""
@@ -56,8 +57,8 @@ class AgainstPyTorch:
             if self.label
             else results.best_reference(self.work, self.quantity)
         )
-        ours = results.find(self.work, OURS)
-        missing = OURS if ours is None else self.label or "PyTorch"
+        ours = results.find(self.work, self.row)
+        missing = self.row if ours is None else self.label or "PyTorch"
         return verdict(ours, theirs, missing, self.limit, self.quantity)
 
 
@@ -90,6 +91,14 @@ def verdict(
     return Verdict(MET if statistics.median(found) <= limit else MISSED, found)
 
 
+def compiled(
+    title: str, work: str, limit: float, quantity: Quantity = "time", row: str = OURS
+) -> AgainstPyTorch:
+    """Return a target for our row of that name, compiled, on one core."""
+    title = f"{title}, compiled"
+    return AgainstPyTorch(title, work, limit, quantity, row=f"{row}, compiled")
+
+
 EAGER = "PyTorch eager cell"
 TARGETS: tuple[Target, ...] = (
     AgainstPyTorch("one operation, alone", "operation", 0.75),
@@ -108,6 +117,14 @@ TARGETS: tuple[Target, ...] = (
     AgainstPyTorch(
         "SqueezeNet, forward + gradient", "squeezenet-gradient", 1.4, label="PyTorch"
     ),
+    compiled("MLP", "mlp", 0.75),
+    compiled("LSTM, N = 25", "lstm-25", 0.85),
+    compiled("LSTM, N = 128", "lstm-128", 0.9),
+    compiled("RNN", "rnn-25", 0.7),
+    compiled("Transformer, all positions", "judge", 0.75, row=f"{OURS}, all positions"),
+    compiled("MLP, memory", "mlp", 1.0, "memory"),
+    compiled("LSTM memory, N = 25", "lstm-25", 1.0, "memory"),
+    compiled("LSTM memory, N = 128", "lstm-128", 1.0, "memory"),
     Linear(
         f"LSTM layer linear in T: a time step of T = {max(LAYER_STEPS)}, "
         f"to one of T = {min(LAYER_STEPS)}",
