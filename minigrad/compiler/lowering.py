@@ -68,7 +68,7 @@ def _matmul(name: Name, operands: list[str], out: str) -> Lines:
 
 def matmul_into(a: Any, b: Any, out: Any) -> None:
     """The product as `mg.matmul` takes it: that of a batch by a matrix is one."""
-    if a.ndim > b.ndim == 2:
+    if a.ndim > b.ndim == 2 and a.size:
         a, out = (x.reshape(-1, x.shape[-1]) for x in (a, out))
     np.matmul(a, b, out)
 

@@ -46,5 +46,6 @@ def dropout(x: Any, p: float = 0.5, generator: Generator | None = None) -> Any:
         return x
     device = device_of(array_of(x))
     state = Live(generator.drawn_from)
-    kept = sources.bernoulli(state, shape=x.shape, p=1 - p, device=device)
+    draw = sources.bernoulli(state, shape=x.shape, p=1 - p, device=device)
+    kept = array_of(draw)  # so that arrays give arrays
     return masked(x, kept) * (1 / (1 - p))

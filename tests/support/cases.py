@@ -740,6 +740,7 @@ CONSTANTS: dict[str, tuple[list[np.ndarray], dict[str, Any], Any]] = {
     "less": ([A, B], {}, [False, True, False]),
     "less_equal": ([A, B], {}, [True, True, False]),
     "logical_not": ([A], {}, [False, False, True]),
+    "moved": ([A], {"device": "cpu"}, A.tolist()),
     "logical_and": ([A, B], {}, [True, True, False]),
     "logical_or": ([A, B], {}, [True, True, True]),
     "bitwise_not": ([np.array([0, 5])], {}, [-1, -6]),

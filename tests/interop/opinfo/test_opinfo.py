@@ -202,6 +202,7 @@ def test_a_wrong_gradient_is_noticed(running, monkeypatch):
 ALONE = {
     *("Device", "Generator", "Tensor", "__version__", "asarray", "default_generator"),
     *("arange", "bernoulli"),
+    *("CompileError", "compile"),
     *("detect_anomaly", "device", "draw", "explain", "from_dlpack", "inspect", "io"),
     *("keep_memory", "load_checkpoint", "manual_seed", "no_grad", "primitive"),
     *("profile", "record_lines", "record_write", "save_checkpoint", "testing"),

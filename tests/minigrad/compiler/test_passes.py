@@ -260,6 +260,16 @@ def test_a_broken_pass_is_caught(what, monkeypatch):
 # -- lowerings ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("shapes", [((2, 3, 0), (0, 4)), ((2, 0, 3), (3, 4))])
+def test_a_product_of_nothing_is_zeros(shapes):
+    arrays = [np.ones(shape, np.float32) for shape in shapes]
+    step = mg.compile(lambda a, b: (a @ b) * 2 + 1)
+    for _ in range(2):
+        np.testing.assert_array_equal(
+            step(*arrays).numpy(), (arrays[0] @ arrays[1]) + 1
+        )
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("primitive", lowering.LOWERINGS, ids=lambda p: p.name)
 def test_a_lowering_computes_what_the_forward_does(primitive, dtype):
