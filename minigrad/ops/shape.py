@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.backend import Array
+from minigrad.backend import Array, as_result
 from minigrad.ops.sums import total
 from minigrad.tape import primitive
 
@@ -202,5 +202,5 @@ def unstack(a: Array, *, axis: int = 0) -> list[Array]:
     if a.ndim == 0 or a.shape[axis] == 0:
         raise ValueError("there is nothing to unstack along this axis")
     if a.ndim == 1:
-        return [a[i, ...] for i in range(len(a))]  # arrays, not NumPy's scalars
+        return [as_result(x) for x in a]  # arrays, not NumPy's scalars
     return list(np.moveaxis(a, axis, 0))
