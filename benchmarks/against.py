@@ -55,7 +55,9 @@ def tree_of(revision: str) -> Iterator[Path]:
             capture_output=True,
         )
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
-        for path in (ROOT / "benchmarks").rglob("*.py"):
+        # What describes the machine is read by the benchmarks.
+        shared = [ROOT / "apps" / "machine.py", *(ROOT / "benchmarks").rglob("*.py")]
+        for path in shared:
             copy = Path(folder) / path.relative_to(ROOT)
             if not copy.exists():
                 copy.parent.mkdir(parents=True, exist_ok=True)

@@ -92,11 +92,16 @@ def verdict(
 
 
 def compiled(
-    title: str, work: str, limit: float, quantity: Quantity = "time", row: str = OURS
+    title: str,
+    work: str,
+    limit: float,
+    quantity: Quantity = "time",
+    label: str = "",
+    row: str = OURS,
 ) -> AgainstPyTorch:
     """Return a target for our row of that name, compiled, on one core."""
-    title = f"{title}, compiled"
-    return AgainstPyTorch(title, work, limit, quantity, row=f"{row}, compiled")
+    title, row = f"{title}, compiled", f"{row}, compiled"
+    return AgainstPyTorch(title, work, limit, quantity, label, row)
 
 
 EAGER = "PyTorch eager cell"
@@ -121,7 +126,13 @@ TARGETS: tuple[Target, ...] = (
     compiled("LSTM, N = 25", "lstm-25", 0.85),
     compiled("LSTM, N = 128", "lstm-128", 0.9),
     compiled("RNN", "rnn-25", 0.7),
-    compiled("Transformer, all positions", "judge", 0.75, row=f"{OURS}, all positions"),
+    compiled(
+        "Transformer, all positions",
+        "judge",
+        0.75,
+        label="PyTorch",
+        row=f"{OURS}, all positions",
+    ),
     compiled("MLP, memory", "mlp", 1.0, "memory"),
     compiled("LSTM memory, N = 25", "lstm-25", 1.0, "memory"),
     compiled("LSTM memory, N = 128", "lstm-128", 1.0, "memory"),

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import minigrad as mg
 from minigrad.compiler import offer
+from minigrad.tape import array_of
 from nn.checks import FRACTION, LIMIT, NOT_NEGATIVE, POSITIVE, check_number
 from nn.fast import make_adam
 from nn.optimizer import Optimizer, check_parameters
@@ -49,7 +50,7 @@ class SGD(Optimizer):
         return ("v",) if self.momentum else ()
 
     def _update(self, *operands: Any, **settings: float) -> None:
-        sgd_update(*operands, **settings)
+        sgd_update(*map(array_of, operands), **settings)
 
 
 class Adam(Optimizer):
@@ -88,7 +89,7 @@ class Adam(Optimizer):
         self.weight_decay = weight_decay
 
     def _update(self, *operands: Any, **settings: float) -> None:
-        adam_update(*operands, **settings, decoupled=self.decoupled)
+        adam_update(*map(array_of, operands), **settings, decoupled=self.decoupled)
 
 
 class AdamW(Adam):

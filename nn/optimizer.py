@@ -8,7 +8,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.backend import to_device
-from minigrad.tape import Leaf, Live, depend_on, tell, with_shape
+from minigrad.tape import Leaf, Live, depend_on, recording, tell, with_shape
 from nn.checks import NOT_NEGATIVE, POSITIVE, POSITIVE_COUNT, Numbers, check_number
 from nn.states import Expected, check_mapping, check_state
 from nn.updates import wide
@@ -77,7 +77,7 @@ class Optimizer:
             if gradient is not None and self.params[index].requires_grad:
                 p = self.params[index].detach()
                 self._prepare(index, p)
-                state = [Live(partial(self._look_up, index, name)) for name in names]
+                state = [self._state_of(index, name) for name in names]
                 self._update(p, gradient, *state, **settings)
 
     def _update(self, *operands: Any, **settings: float) -> None:
@@ -93,6 +93,12 @@ class Optimizer:
 
     def _trainable(self) -> list[bool]:
         return [parameter.requires_grad for parameter in self.params]
+
+    def _state_of(self, index: int, name: str) -> Any:
+        """A part of a parameter's state; in a recording, one that is looked up."""
+        if not recording.observers:
+            return self._look_up(index, name)
+        return Live(partial(self._look_up, index, name))
 
     def _look_up(self, index: int, name: str) -> Any:
         """A part of a parameter's state, as an array."""

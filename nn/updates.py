@@ -26,7 +26,7 @@ TILE = 32768
 NORM_TILE = 8192
 
 
-@mg.primitive(writes=("p", "step", "v"))
+@mg.primitive(writes=("p",), advances=("step", "v"))
 def sgd_update(
     p: Array,
     gradient: Array,
@@ -56,7 +56,7 @@ def sgd_update(
     return p
 
 
-@mg.primitive(writes=("p", "step", "m", "v"))
+@mg.primitive(writes=("p",), advances=("step", "m", "v"))
 def adam_update(
     p: Array,
     gradient: Array,

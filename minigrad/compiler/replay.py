@@ -99,10 +99,8 @@ class Writer:
             self._residuals(instruction, operands, residuals)
         else:
             self.lines.append(call)
-        if primitive.writes:
-            for number in instruction.written:
-                name = primitive.name
-                self.lines.append(f"wrote({self.operand(number)}, {name!r})")
+        for x in primitive.written(instruction.operands):
+            self.lines.append(f"wrote({self.operand(x)}, {primitive.name!r})")
 
     def _residuals(
         self, instruction: Instruction, operands: list[str], wanted: Sequence[Any]
