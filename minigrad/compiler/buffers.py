@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from itertools import accumulate
 from typing import Any
 
@@ -175,21 +176,23 @@ class Planner:
         """Give each buffer a slot; slots are used again. Returns their sizes."""
         sizes: list[int] = []
         free: list[int] = []
-        living: list[Buffer] = []
+        living: dict[int, Buffer] = {}  # by root
+        ends: list[tuple[int, int]] = []  # a heap of (last use, root)
         for buffer in buffers:
-            ended = [b for b in living if b.last < buffer.first]
-            free += [b.slot for b in ended]
-            living = [b for b in living if b.last >= buffer.first]
+            while ends and ends[0][0] < buffer.first:
+                ended = living.pop(heappop(ends)[1], None)
+                if ended is not None:
+                    free.append(ended.slot)
             replaced = self._replaced(buffer, living)
             if replaced is not None:
-                living.remove(replaced)
-                buffer.slot = replaced.slot
+                buffer.slot = living.pop(replaced.root).slot
             else:
                 buffer.slot = _fitting(buffer.nbytes, sizes, free)
-            living.append(buffer)
+            living[buffer.root] = buffer
+            heappush(ends, (buffer.last, buffer.root))
         return sizes
 
-    def _replaced(self, buffer: Buffer, living: list[Buffer]) -> Buffer | None:
+    def _replaced(self, buffer: Buffer, living: dict[int, Buffer]) -> Buffer | None:
         """An operand that ends where the buffer begins, and may be overwritten."""
         instruction = self.program.body[buffer.first]
         lowering = lowering_of(self.program, instruction)
@@ -198,10 +201,11 @@ class Planner:
         if buffer.root != instruction.gives[0]:
             return None
         value = self.program.values[buffer.root]
-        ending = {b.root: b for b in living if b.last == buffer.first}
         for x in instruction.reads:
-            if x in ending and self.program.values[x] == value:
-                return ending[x]
+            found = living.get(x)
+            ends_here = found is not None and found.last == buffer.first
+            if ends_here and self.program.values[x] == value:
+                return found
         return None
 
     # -- views ---------------------------------------------------------------------
