@@ -359,3 +359,11 @@ def test_the_courses_arrays_are_read_as_they_are() -> None:
         np.testing.assert_array_equal(rows, np.load(ARRAYS / f"{split}_inxs.npy"))
         labels = np.load(ARRAYS / f"{split}_labels.npy").tolist()
         assert [sentence.label for sentence in sentences] == labels
+
+
+def test_batches_of_runs_have_few_lengths(grams: train.Trained) -> None:
+    readings = grams.readings[:60]
+    rows = [grams.reader.rows([reading]) for reading in readings]
+    assert {row.shape[1] % 8 for row in rows} == {0}
+    lengths = {len(reading.ids) for reading in readings}
+    assert len({row.shape[1] for row in rows}) < len(lengths)
